@@ -1,0 +1,119 @@
+"""The contract of a canvas: task images in, `Framed` host inputs out, nothing learned."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError, DataError
+from reprogram.framed import Box, Framed, Geometry
+from reprogram.registry import Component, EmptyConfig
+
+BACKGROUND = 0.5
+"""Pixel value around the task image: the zero of the paper's [-1, 1] images, mid-grey in [0, 1] pixels."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601 weights of red, green and blue in grey."""
+
+
+class Canvas(Component, nn.Module):
+    """Places a task image in the host's input; X̃ in the paper (section 3.1).
+
+    A variant implements `window_box` and, where it changes the image itself, `arrange`.
+
+    Args:
+        config: the variant's `Config`.
+        image_shape: c, h, w of the task's images.
+        host_shape: C, H, W of the host's input.
+
+    Raises:
+        ConfigError: the task image doesn't fit.
+    """
+
+    def __init__(self, config: object, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.image_shape = image_shape
+        self.host_shape = host_shape
+        channels, height, width = host_shape
+        self.geometry = Geometry(channels=channels, height=height, width=width, window=self.window_box())
+        self.register_buffer("frame", torch.full((1, *host_shape), BACKGROUND), persistent=False)
+        self.frame: Tensor
+
+    def window_box(self) -> Box:
+        """Where the task image goes."""
+        raise NotImplementedError
+
+    def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
+        """Turn task images into what fills the window; by default they stay as they are."""
+        return images
+
+    def forward(self, images: Tensor) -> Framed:
+        """Place a batch of task images.
+
+        Args:
+            images: b × c × h × w, uint8 in [0, 255] or floating point in [0, 1].
+
+        Returns:
+            The canvas, mid-grey around the window.
+
+        Raises:
+            DataError: other shape, type or range, or values that are not finite.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise DataError(
+                f"images of shape {tuple(images.shape)}; a batch of {' x '.join(map(str, self.image_shape))} is expected"
+            )
+        window = self.arrange(match_channels(to_unit(images, self.frame.dtype), self.host_shape[0]))
+        return Framed(frame=self.frame, window=window, box=self.geometry.window)
+
+
+def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 [0, 255] or floating-point [0, 1] images as floating point in [0, 1].
+
+    Raises:
+        DataError: another type, a value outside the range, or one that is not finite.
+    """
+    if images.dtype == torch.uint8:
+        return images.to(dtype) / 255
+    if not images.is_floating_point():
+        raise DataError(f"images of type {images.dtype}; give uint8 in [0, 255] or floating point in [0, 1]")
+    if not torch.isfinite(images).all():
+        raise DataError("images hold values that are not finite; clean the data")
+    if images.numel() and (images.min() < 0 or images.max() > 1):
+        raise DataError(f"images range over [{images.min():.3g}, {images.max():.3g}]; scale them to [0, 1] or give uint8")
+    return images.to(dtype)
+
+
+def match_channels(images: Float[Tensor, "b c h w"], channels: int) -> Float[Tensor, "b C h w"]:
+    """Repeat grey for every channel, or turn colour into grey (ITU-R BT.601), as the host needs.
+
+    Raises:
+        ConfigError: any other change of the number of channels.
+    """
+    have = images.shape[1]
+    if have == channels:
+        return images
+    if have == 1:
+        return images.expand(-1, channels, -1, -1)
+    if have == 3 and channels == 1:
+        weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
+        return (images * weights).sum(dim=1, keepdim=True)
+    raise ConfigError(f"the task's images have {have} channels, the host takes {channels}; convert the images")
+
+
+def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
+    """The box of an image of h × w in the centre of H × W; one pixel up and left where it can't be even.
+
+    Raises:
+        ConfigError: the image is the larger one.
+    """
+    (h, w), (height, width) = image, host
+    if h > height or w > width:
+        raise ConfigError(
+            f"a task image of {h}x{w} pixels is larger than the host's canvas of {height}x{width}; "
+            "use the canvas 'resize' or a host with a larger input"
+        )
+    return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
+
+
+__all__ = ["BACKGROUND", "Canvas", "EmptyConfig", "centred", "match_channels", "to_unit"]

@@ -1,0 +1,79 @@
+"""The command line: one file a verb. Results go to stdout, everything else to stderr; exit codes are those of the errors."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Env
+
+from reprogram._version import __version__
+from reprogram.errors import ReprogramError
+
+VERBS = {
+    "demo": "Count squares, then read digits, with a frozen ImageNet network: the main job in ten minutes.",
+    "fit": "Learn a program, measure it, report it.",
+    "evaluate": "Measure a program on a task.",
+    "predict": "Task labels for image files, and what the host itself sees.",
+    "inspect": "Check a program file and show what it holds, without its host.",
+    "report": "Write a finished run's report anew.",
+    "list": "The hosts, tasks, programs, label maps, canvases and learners there are.",
+    "doctor": "Versions, devices, caches, and what is missing.",
+}
+EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
+
+app = App(
+    name="reprogram",
+    help="Learn one input program that makes a frozen classifier do another task. Options may also be given as REPROGRAM_* "
+    "environment variables.",
+    version=__version__,
+    config=Env("REPROGRAM_", command=False),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+for verb, purpose in VERBS.items():
+    app.command(f"reprogram.cli.{verb}:{verb}_command", name=verb, help=purpose)  # Imported when it is called.
+app.register_install_completion_command()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: by default those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable or mismatched,
+        6 verification failed, 130 and 143 interrupted.
+    """
+    try:
+        code = app(list(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        _complain(f"{' '.join(str(error).split())} (reprogram --help shows what there is)")
+        return EXIT_USAGE
+    except ReprogramError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on where a run stopped")
+        return EXIT_INTERRUPTED
+    except SystemExit as error:
+        if error.code == 143:
+            _complain("terminated; the same command goes on where a run stopped")
+        return error.code if isinstance(error.code, int) else EXIT_BUG
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_PIPE
+    except Exception:
+        traceback.print_exc()
+        _complain("this is a bug in reprogram; please report it with the lines above")
+        return EXIT_BUG
+
+
+def _complain(text: str) -> None:
+    from reprogram.cli.console import printable
+
+    print(f"reprogram: {printable(text)}", file=sys.stderr)

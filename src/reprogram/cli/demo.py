@@ -1,0 +1,50 @@
+"""`reprogram demo`: the main job on real input."""
+
+from pathlib import Path
+
+from reprogram.cli.console import Common, Display, emit, start_torch
+from reprogram.cli.fit import resolve, show
+
+TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
+
+
+def demo_command(*, minutes: float = 7.75, out: Path = Path("runs/demo"), seed: int = 0, common: Common | None = None) -> int:
+    """Make EfficientNet-Lite0, trained on ImageNet, count squares and then read digits.
+
+    An interrupted demo goes on where it stopped; a finished one is run anew.
+
+    Args:
+        minutes: of learning, in all.
+        out: folder of the two runs.
+        seed: of both.
+        common: options of every verb.
+    """
+    common = common or Common()
+    start_torch(common.threads)
+    from reprogram.runs import execute, remove_finished
+
+    display = Display(common.quiet)
+    device = {"device": common.device} if common.device else {}
+    configs = [
+        resolve({"task": task, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None)
+        for name, task in TASKS.items()
+    ]
+    if all((config.folder / "result.json").exists() for config in configs):
+        for config in configs:
+            remove_finished(config.folder)
+    results = []
+    for config in configs:
+        if (config.folder / "result.json").exists():
+            display.say(f"{config.folder} is finished already")
+            import json
+
+            results.append(json.loads((config.folder / "result.json").read_text(encoding="utf-8")))
+            continue
+        with display.learning() as observe:
+            results.append(execute(config, say=display.say, observe=observe))
+    if common.json:
+        emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])
+        return 0
+    for result, config in zip(results, configs, strict=True):
+        show(result, config.folder)
+    return 0

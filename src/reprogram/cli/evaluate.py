@@ -1,0 +1,64 @@
+"""`reprogram evaluate`: measure a program on a task."""
+
+from pathlib import Path
+from typing import Literal
+
+from reprogram.cli.console import Common, Display, emit, printable, start_torch
+
+
+def evaluate_command(
+    program: Path,
+    *,
+    task: str,
+    split: Literal["train", "validation", "test"] = "test",
+    host: str | None = None,
+    any_host: bool = False,
+    data: str = "",
+    download: bool = False,
+    common: Common | None = None,
+) -> int:
+    """Measure a program's accuracy on a task.
+
+    Args:
+        program: program file.
+        task: spec of the task, e.g. mnist or folder:PATH.
+        split: which images.
+        host: the host, where it isn't the one that the file names.
+        any_host: go on, with a warning, on another host than the program was learned for.
+        data: folder of the task's files, for tasks that take one.
+        download: allow fetching weights and data.
+        common: options of every verb.
+    """
+    common = common or Common()
+    start_torch(common.threads)
+    from reprogram.cli.predict import open_program
+    from reprogram.errors import ConfigError
+    from reprogram.evaluation import evaluate
+    from reprogram.model import load_task
+
+    display = Display(common.quiet)
+    model = open_program(program, host, download, any_host, common.device, display)
+    loaded = load_task(task, data=data, download=download)
+    if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
+        raise ConfigError(
+            f"{program}: learned for {model.task.name} ({len(model.task.classes)} classes, images {model.task.shape}), "
+            f"{task} has {loaded.num_classes} classes, images {loaded.image_shape}; give the task it was learned for"
+        )
+    if loaded.fingerprint != model.task.fingerprint:
+        display.say(f"note: {task} holds other images than the program was learned and selected with")
+    result = evaluate(model, getattr(loaded, split))
+    if common.json:
+        emit(
+            {
+                "program": str(program),
+                "host": model.host.info.id,
+                "task": loaded.name,
+                "split": split,
+                **result.to_json(),
+                "chance": 1 / loaded.num_classes,
+                "confusion": [list(row) for row in result.confusion],
+            }
+        )
+    else:
+        print(printable(f"{loaded.name} {split} accuracy {result}, chance {1 / loaded.num_classes:.4f}"))
+    return 0

@@ -1,0 +1,131 @@
+"""`reprogram fit`: learn a program, measure it, report it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from reprogram.cli.console import Common, Display, emit, printable, start_torch
+from reprogram.errors import ConfigError, nearest
+
+
+def fit_command(
+    *,
+    host: str | None = None,
+    task: str | None = None,
+    program: str | None = None,
+    label_map: str | None = None,
+    canvas: str | None = None,
+    learner: str | None = None,
+    epochs: float | None = None,
+    seconds: float | None = None,
+    batch_size: int | None = None,
+    validations: int | None = None,
+    baselines: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    seed: int | None = None,
+    data: str | None = None,
+    download: bool | None = None,
+    out: str | None = None,
+    config: Path | None = None,
+    common: Common | None = None,
+) -> int:
+    """Learn a program, measure it on the test split and write program, result and report into a run folder.
+
+    Flags win over REPROGRAM_* environment variables, these over --config, that over the defaults. The same command on an
+    interrupted run goes on where it stopped.
+
+    Args:
+        host: the frozen classifier, e.g. timm:resnet50.a1_in1k (default: efficientnet-lite0).
+        task: what it shall do, e.g. mnist or folder:PATH (default: squares).
+        program: what is learned, e.g. frame or "patch(height=64, width=64)" (default: frame).
+        label_map: from host labels to task labels (default: first).
+        canvas: where the task image goes (default: centre).
+        learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
+        epochs: budget in passes over the training images (default: 5, if --seconds isn't given either).
+        seconds: budget in seconds of learning.
+        batch_size: images a step (default: 32).
+        validations: how often the validation split is looked at (default: 10).
+        baselines: of map-alone, linear-probe, untrained; "none" for none (default: map-alone linear-probe).
+        seed: of start values and order of images (default: 0).
+        data: folder of the task's files, for tasks that take one.
+        download: allow fetching weights and data (default: no).
+        out: run folder (default: runs/TASK-HOST-PROGRAM-SEED).
+        config: TOML file with a table [fit] of these options.
+        common: options of every verb.
+    """
+    common = common or Common()
+    flags: dict[str, Any] = {
+        "host": host,
+        "task": task,
+        "program": program,
+        "label_map": label_map,
+        "canvas": canvas,
+        "learner": learner,
+        "epochs": epochs,
+        "seconds": seconds,
+        "batch_size": batch_size,
+        "validations": validations,
+        "baselines": baselines,
+        "seed": seed,
+        "data": data,
+        "download": download,
+        "out": out,
+        "device": common.device,
+    }
+    start_torch(common.threads)
+    from reprogram.runs import execute
+
+    resolved = resolve({key: value for key, value in flags.items() if value is not None}, config)
+    display = Display(common.quiet)
+    with display.learning() as observe:
+        result = execute(resolved, say=display.say, observe=observe)
+    if common.json:
+        emit({**result, "folder": str(resolved.folder)})
+    else:
+        show(result, resolved.folder)
+    return 0
+
+
+def resolve(flags: dict[str, Any], config: Path | None) -> Any:
+    """The run's configuration from flags and file.
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong type; names it.
+    """
+    import dataclasses
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from reprogram.runs import RunConfig, read_toml
+
+    values = read_toml(config) if config is not None else {}
+    known = [f.name for f in dataclasses.fields(RunConfig)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{config}: no option {key!r}; {nearest(key, known)}")
+    values |= flags
+    if list(values.get("baselines", ())) == ["none"]:
+        values["baselines"] = ()
+    try:
+        resolved: RunConfig = TypeAdapter(RunConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or 'configuration'}: {first['msg']}") from None
+    return resolved
+
+
+def show(result: dict[str, Any], folder: Path) -> None:
+    """Print a result for people."""
+    from reprogram.report.page import BASELINE_NAMES
+
+    rows = [("test accuracy", result["test"])]
+    rows += [(BASELINE_NAMES.get(name, name), value) for name, value in result["baselines"].items()]
+    print(printable(f"{result['task']} on {result['host']}, seed {result['seed']}"))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        interval = value.get("interval")
+        detail = f"  (n={value['n']}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+        print(f"  {name.ljust(width)}  {value['accuracy']:.4f}{detail}")
+    print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s")
+    print(f"  program  {folder / 'program.safetensors'}")
+    print(f"  report   {folder / 'report.html'}")

@@ -1,0 +1,72 @@
+"""`reprogram inspect`: what a program file holds, without loading its host."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from reprogram.cli.console import emit, table
+
+
+def inspect_command(program: Path, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Check a program file and show what it holds; its host isn't loaded.
+
+    Args:
+        program: program file.
+        json: print it as JSON.
+    """
+    from reprogram.programfile import read
+    from reprogram.registry import format_spec
+
+    file = read(program)
+    header = file.header
+    canvas, drawn, label_map = file.parts
+    assignment = label_map.assignment()
+    if json:
+        emit(
+            {
+                **header.model_dump(mode="json"),
+                "bytes": file.num_bytes,
+                "tensors": {name: list(value.shape) for name, value in file.tensors.items()},
+                "assignment": assignment,
+            }
+        )
+        return 0
+    names = _host_labels(header.host.num_classes)
+    rows: list[tuple[object, ...]] = [
+        ("file", f"{program}, {file.num_bytes} bytes, format {header.version}, digest {header.digest[:16]}"),
+        (
+            "task",
+            f"{header.task.name}, {len(header.task.classes)} classes, images {'x'.join(map(str, header.task.shape))}",
+        ),
+        ("host", f"{header.host.id}, fingerprint {header.host.fingerprint[:16]}"),
+        (
+            "host input",
+            f"{header.host.channels}x{header.host.size[0]}x{header.host.size[1]}, {header.host.num_classes} classes",
+        ),
+        ("canvas", format_spec(canvas)),
+        (
+            "program",
+            f"{format_spec(drawn)}, {'confined to the frame' if drawn.confined else 'changes the task image too'}",
+        ),
+        ("label map", format_spec(label_map)),
+        ("created by", header.created_by),
+    ]
+    rows += [(name, value) for name, value in header.metrics.items()]
+    rows += [
+        (name, f"{'x'.join(map(str, value.shape))} {str(value.dtype).removeprefix('torch.')}")
+        for name, value in file.tensors.items()
+    ]
+    for task_label, host_labels in list(zip(header.task.classes, assignment, strict=True))[:50]:
+        shown = ", ".join(names(label) for label in host_labels[:5])
+        rows.append((f"label {task_label!r}", shown + (f" and {len(host_labels) - 5} more" if len(host_labels) > 5 else "")))
+    table(rows)
+    return 0
+
+
+def _host_labels(num_classes: int) -> Any:
+    if num_classes != 1000:
+        return lambda index: f"host label {index}"
+    from reprogram.hosts._imagenet import class_names
+
+    return lambda index: f"host label {index} (ImageNet: {class_names()[index]})"

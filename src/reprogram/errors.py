@@ -1,0 +1,56 @@
+"""One tree of errors; each class carries the exit code that the command line ends with.
+
+A message is one line: what is wrong, where, and what to do about it.
+"""
+
+
+class ReprogramError(Exception):
+    """Anything that a user can cause and can mend."""
+
+    exit_code = 3
+
+
+class ConfigError(ReprogramError, ValueError):
+    """An option, a name or a combination of components that can't work."""
+
+
+class DataError(ReprogramError):
+    """Images, labels or folders that can't be read or don't fit."""
+
+
+class ProgramFileError(ReprogramError):
+    """A program file that is refused."""
+
+    exit_code = 4
+
+
+class HostMismatchError(ReprogramError):
+    """A program that was learned for another host."""
+
+    exit_code = 5
+
+
+class HostUnavailableError(ReprogramError):
+    """A host whose code or weights aren't here."""
+
+    exit_code = 5
+
+
+class BudgetError(ReprogramError):
+    """A budget of images, time or queries that is spent or can't be met."""
+
+
+class ExportParityError(ReprogramError):
+    """An exported or optimised model whose scores differ from the original's."""
+
+    exit_code = 6
+
+
+def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
+    """Return " (did you mean 'x'?)" for the closest of `names`, or all of them when none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(sorted(names)[:20]) if names else "none is known"

@@ -1,0 +1,120 @@
+"""`Framed`: a batch of images that are equal outside a window.
+
+This is the one value that flows from the canvas through the program to the host. What the whole batch shares is held once,
+so that a host that can (see `reprogram.engine`) computes it once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reprogram.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle of pixels: its upper left corner and its size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows it covers."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """The columns it covers."""
+        return slice(self.left, self.left + self.width)
+
+    def within(self, height: int, width: int) -> bool:
+        """Whether it lies in a picture of `height` × `width` pixels."""
+        return (
+            min(self.top, self.left) >= 0
+            and min(self.height, self.width) > 0
+            and self.top + self.height <= height
+            and self.left + self.width <= width
+        )
+
+    def intersection(self, other: "Box") -> "Box | None":
+        """The rectangle that both cover, or None."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.rows.stop, other.rows.stop)
+        right = min(self.columns.stop, other.columns.stop)
+        if bottom <= top or right <= left:
+            return None
+        return Box(top=top, left=left, height=bottom - top, width=right - left)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The host's canvas and where the task image sits in it.
+
+    Attributes:
+        channels: C.
+        height: H in pixels.
+        width: W in pixels.
+        window: the place of the task image.
+    """
+
+    channels: int
+    height: int
+    width: int
+    window: Box
+
+    def __post_init__(self) -> None:
+        if not self.window.within(self.height, self.width):
+            raise ConfigError(
+                f"a window of {self.window.height}x{self.window.width} pixels at ({self.window.top}, {self.window.left}) "
+                f"doesn't fit a canvas of {self.height}x{self.width}; use a larger host or the canvas 'resize'"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.channels, self.height, self.width
+
+    def mask(self) -> Float[Tensor, "1 1 H W"]:
+        """The paper's M: 1 where the program lives, 0 where the task image sits."""
+        mask = torch.ones(1, 1, self.height, self.width)
+        mask[..., self.window.rows, self.window.columns] = 0
+        return mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framed:
+    """A batch of images, equal outside a window.
+
+    Attributes:
+        frame: 1 × C × H × W, pixels in [0, 1]; what it holds inside the window doesn't count.
+        window: b × C × h × w, pixels in [0, 1].
+        box: the window's place in the frame.
+    """
+
+    frame: Float[Tensor, "1 C H W"]
+    window: Float[Tensor, "b C h w"]
+    box: Box
+
+    def __post_init__(self) -> None:
+        assert self.frame.shape[0] == 1 and self.frame.shape[1] == self.window.shape[1]
+        assert self.window.shape[2:] == (self.box.height, self.box.width)
+
+    def __len__(self) -> int:
+        return self.window.shape[0]
+
+    @property
+    def geometry(self) -> Geometry:
+        """The shapes, without the pixels."""
+        _, channels, height, width = self.frame.shape
+        return Geometry(channels=channels, height=height, width=width, window=self.box)
+
+    def dense(self) -> Float[Tensor, "b C H W"]:
+        """The ordinary batch of whole images."""
+        images = self.frame.repeat(len(self), 1, 1, 1)
+        images[..., self.box.rows, self.box.columns] = self.window
+        return images

@@ -1,0 +1,1 @@
+"""Hosts: frozen classifiers. One file per source of hosts; `base.py` holds the contract."""

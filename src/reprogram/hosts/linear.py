@@ -1,0 +1,55 @@
+"""A linear classifier with random weights: the host that can't be reprogrammed."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from reprogram.errors import ConfigError
+from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.timm import host_id, seeded
+
+
+class Linear(HostSource):
+    """Scores are a linear function of the pixels, so a program shifts every sample's scores alike (paper, section 3.1)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            size: input height and width in pixels.
+            num_classes: K.
+            channels: of the input.
+            seed: of the random weights.
+        """
+
+        size: int = 64
+        num_classes: int = 16
+        channels: int = 3
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if min(self.size, self.num_classes, self.channels) < 1:
+                raise ConfigError("linear: size, num_classes and channels are at least 1")
+
+    def build(self, *, download: bool = False) -> Host:
+        """Draw the weights."""
+        config = self.config
+        with seeded(config.seed):
+            net = nn.Sequential(nn.Flatten(), nn.Linear(config.channels * config.size**2, config.num_classes))
+        info = HostInfo(
+            id=host_id("linear", str(config.size), config, skip="size"),
+            num_classes=config.num_classes,
+            size=(config.size, config.size),
+            channels=config.channels,
+            mean=(0.5,) * config.channels,
+            std=(0.5,) * config.channels,
+            licence="random weights: none",
+        )
+        return Host(
+            net,
+            info,
+            untrained=lambda seed: Linear(
+                Linear.Config(size=config.size, num_classes=config.num_classes, channels=config.channels, seed=seed)
+            ).build(),
+        )

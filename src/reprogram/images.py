@@ -1,0 +1,119 @@
+"""Ordinary image files as arrays, by one documented policy, and back.
+
+Policy, in this order (docs/how-it-works.md has the table): the first frame of an animation; EXIF rotation is applied; 16-bit grey is
+scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become RGB as Pillow does it; grey
+stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded.
+"""
+
+import io
+import math
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from reprogram.errors import DataError
+
+MAX_PIXELS = 100_000_000
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def read(path: str | Path) -> Image.Image:
+    """Decode an image file to 8-bit grey ("L") or RGB.
+
+    Raises:
+        DataError: missing, not an image, damaged or too large.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and of palettes it handles well.
+            with Image.open(file) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
+                    )
+                image.load()
+                return _to_8bit(ImageOps.exif_transpose(image))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise DataError(f"{path}: no such file; give the path of an image") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: too many pixels; at most {MAX_PIXELS:,} are read, make it smaller") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image that can be read; convert it to PNG") from None
+    except PermissionError:
+        raise DataError(f"{path}: may not be read; change its permissions") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+        raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+
+
+def _to_8bit(image: Image.Image) -> Image.Image:
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if transparent:
+        coloured = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+        return flat.convert("L") if image.mode in ("1", "L", "LA", "La") else flat
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values need more than 16 bits")
+        return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating point, which has no fixed range")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def to_tensor(image: Image.Image, channels: int) -> Tensor:
+    """An image as channels × h × w, uint8; grey is repeated, colour becomes grey (ITU-R BT.601) where one channel is wanted."""
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
+
+
+def fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Resize to cover height × width (bilinear, antialiased) and cut the centre; an image of that size stays as it is."""
+    if image.size == (width, height):
+        return image
+    return ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
+
+
+def photograph(path: str | Path, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3) -> Tensor:
+    """A photograph as a host expects it: shorter side resized to size/crop, then the centre.
+
+    Returns:
+        1 × channels × H × W in [0, 1].
+    """
+    image = read(path).convert("L" if channels == 1 else "RGB")
+    height, width = size
+    scale = max(height, width) / crop
+    shorter = min(image.size)
+    resized = image.resize(
+        (math.floor(image.width * math.floor(scale) / shorter), math.floor(image.height * math.floor(scale) / shorter)),
+        RESAMPLING.get(interpolation, Image.Resampling.BICUBIC),
+    )
+    left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
+    return to_tensor(resized.crop((left, top, left + width, top + height)), channels)[None].float() / 255
+
+
+def to_png(pixels: Tensor) -> bytes:
+    """PNG bytes of c × h × w pixels in [0, 1], c being 1 or 3 (other channels: the first)."""
+    array = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(array if array.shape[2] == 3 else array[..., 0])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files below a folder, by their endings, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))

@@ -1,0 +1,100 @@
+"""The contract of a label map: host scores in, task scores out."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError
+from reprogram.registry import Component
+
+
+class LabelMap(Component, nn.Module):
+    """From host labels to task labels; h_g in the paper (section 3.1).
+
+    An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map with parameters that
+    require grad is learned together with the program.
+
+    Args:
+        config: the variant's `Config`.
+        num_host_labels: K.
+        num_task_labels: k.
+
+    Raises:
+        ConfigError: the host has too few labels.
+    """
+
+    def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_host_labels = num_host_labels
+        self.num_task_labels = num_task_labels
+        if num_task_labels < 2:
+            raise ConfigError(f"a task of {num_task_labels} class(es) can't be learned; it needs two or more")
+
+    def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
+        """Turn host scores into task scores."""
+        raise NotImplementedError
+
+    def assignment(self) -> list[list[int]]:
+        """For each task label, the host labels that speak for it, the most important first."""
+        raise NotImplementedError
+
+    def validate(self) -> None:
+        """Refuse loaded tensors that make no sense, with a `ConfigError`; the reader of program files calls it."""
+
+    def require_host_labels(self, needed: int) -> None:
+        """Refuse a host with fewer than `needed` labels.
+
+        Raises:
+            ConfigError: says how many there are.
+        """
+        if needed > self.num_host_labels:
+            raise ConfigError(
+                f"label map {self.name()}: {needed} host labels are needed for {self.num_task_labels} task labels, the host has "
+                f"{self.num_host_labels}; use a host with more classes or fewer labels a class"
+            )
+
+    def forward(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
+        """Map a batch of host scores.
+
+        Args:
+            scores: b × K, logits.
+
+        Returns:
+            b × k, logits of the task's classes.
+
+        Raises:
+            ConfigError: another number of host labels.
+        """
+        if scores.ndim != 2 or scores.shape[1] != self.num_host_labels:
+            raise ConfigError(f"scores of shape {tuple(scores.shape)} for a label map of {self.num_host_labels} host labels")
+        mapped = self.run(scores)
+        assert mapped.shape == (scores.shape[0], self.num_task_labels), "a label map gives one score a task label"
+        return mapped
+
+
+class GroupMap(LabelMap):
+    """A fixed map: task label i is spoken for by the host labels in row i of `groups`.
+
+    `first`, `random` and `many-to-one` differ in how they choose the rows.
+    """
+
+    groups: Tensor
+
+    def set_groups(self, groups: Int[Tensor, "k m"]) -> None:
+        """Keep the chosen host labels; they are part of the saved program."""
+        self.register_buffer("groups", groups.to(torch.int64))
+
+    def assignment(self) -> list[list[int]]:
+        """The rows."""
+        return [[int(label) for label in row] for row in self.groups.tolist()]
+
+    def validate(self) -> None:
+        """Host labels lie in range, and none speaks twice."""
+        labels = self.groups.flatten()
+        if labels.min() < 0 or labels.max() >= self.num_host_labels or labels.unique().numel() != labels.numel():
+            raise ConfigError(f"label map {self.name()}: host labels repeat or lie outside 0..{self.num_host_labels - 1}")
+
+    def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
+        """The score of the one host label of each row."""
+        return scores[:, self.groups[:, 0]]

@@ -1,0 +1,59 @@
+"""Several random host labels speak for each task label: their mean, largest or log-sum-exp score."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reprogram.errors import ConfigError
+from reprogram.labelmaps.base import GroupMap
+
+
+class ManyToOne(GroupMap):
+    """m host labels a task label, drawn at random without overlap (Tsai et al., 2020).
+
+    `mean` and `max` act on the scores. `log-sum-exp` is the logarithm of the mean of their exponentials: the softmax of the task
+    scores then is the host's own probability of "one of these labels", among all labels that the map uses.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            labels_per_class: m.
+            reduce: how m scores become one.
+            seed: chooses the host labels.
+        """
+
+        labels_per_class: int = 10
+        reduce: Literal["mean", "max", "log-sum-exp"] = "log-sum-exp"
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if self.labels_per_class < 1:
+                raise ConfigError(f"many-to-one: labels_per_class={self.labels_per_class}; at least 1 is expected")
+
+    @classmethod
+    def example(cls) -> Config:
+        """Two labels a class."""
+        return cls.Config(labels_per_class=2)
+
+    def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
+        super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
+        needed = num_task_labels * config.labels_per_class
+        self.require_host_labels(needed)
+        order = torch.randperm(num_host_labels, generator=torch.Generator().manual_seed(config.seed))
+        self.set_groups(order[:needed].view(num_task_labels, config.labels_per_class))
+
+    def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
+        """Reduce the scores of each row."""
+        grouped = scores[:, self.groups]
+        if self.config.reduce == "mean":
+            return grouped.mean(dim=2)
+        if self.config.reduce == "max":
+            return grouped.amax(dim=2)
+        return torch.logsumexp(grouped, dim=2) - math.log(self.config.labels_per_class)

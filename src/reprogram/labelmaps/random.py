@@ -1,0 +1,27 @@
+"""Each task label is a host label drawn at random, no two the same."""
+
+from dataclasses import dataclass
+
+import torch
+
+from reprogram.labelmaps.base import GroupMap
+
+
+class Random(GroupMap):
+    """A random one-to-one map ("RLM" of Chen et al., 2023)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            seed: chooses the host labels.
+        """
+
+        seed: int = 0
+
+    def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
+        super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
+        self.require_host_labels(num_task_labels)
+        order = torch.randperm(num_host_labels, generator=torch.Generator().manual_seed(config.seed))
+        self.set_groups(order[:num_task_labels].view(-1, 1))

@@ -1,0 +1,79 @@
+"""A learned rectangle at a given place of the canvas; it covers what is under it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from reprogram.errors import ConfigError
+from reprogram.framed import Box, Framed, Geometry
+from reprogram.programs.base import Program, check_box
+
+
+class Patch(Program):
+    """A patch of pixels (1 + tanh W) / 2 that replaces the canvas (adversarial patch; Brown et al., 2017).
+
+    It is confined when it doesn't overlap the task image.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Program.Config):
+        """Options.
+
+        Attributes:
+            top: first row, in pixels.
+            left: first column, in pixels.
+            height: in pixels.
+            width: in pixels.
+            init: standard deviation of the normal distribution that W starts from.
+        """
+
+        top: int = 0
+        left: int = 0
+        height: int = 32
+        width: int = 32
+        init: float = 0.05
+
+        def __post_init__(self) -> None:
+            check_box(self.top, self.left, self.height, self.width)
+            if not 0 <= self.init < 100:
+                raise ConfigError(f"patch: init={self.init}; a standard deviation in [0, 100) is expected")
+
+    @classmethod
+    def example(cls) -> Config:
+        """A patch that fits small canvases."""
+        return cls.Config(height=8, width=8)
+
+    def __init__(self, config: Config, *, geometry: Geometry) -> None:
+        super().__init__(config, geometry=geometry)
+        self.box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
+        if not self.box.within(geometry.height, geometry.width):
+            raise ConfigError(
+                f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) reach out of the canvas of "
+                f"{geometry.height}x{geometry.width}; move it or make it smaller"
+            )
+        self.overlap = self.box.intersection(geometry.window)
+        self.confined = self.overlap is None
+        self.weight = nn.Parameter(torch.zeros(1, geometry.channels, config.height, config.width))
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """W ~ N(0, init²)."""
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * self.config.init)
+
+    def run(self, framed: Framed) -> Framed:
+        """Lay the patch over frame and window."""
+        patch = (1 + torch.tanh(self.weight)) / 2
+        frame = framed.frame.clone()
+        frame[..., self.box.rows, self.box.columns] = patch
+        if self.overlap is None:
+            return Framed(frame=frame, window=framed.window, box=framed.box)
+        window = framed.window.clone()
+        place = _relative(self.overlap, framed.box)
+        source = _relative(self.overlap, self.box)
+        window[..., place.rows, place.columns] = patch[..., source.rows, source.columns]
+        return Framed(frame=frame, window=window, box=framed.box)
+
+
+def _relative(box: Box, origin: Box) -> Box:
+    return Box(top=box.top - origin.top, left=box.left - origin.left, height=box.height, width=box.width)

@@ -1,0 +1,116 @@
+"""The report of a run: reads a run folder, writes one HTML file with everything in it."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from reprogram.checkpoint import write_atomic
+from reprogram.errors import DataError
+
+BASELINE_NAMES = {
+    "chance": "chance",
+    "majority": "always the most frequent class",
+    "map_alone": "label map alone, no program",
+    "linear_probe": "linear probe on the host's features (not reprogramming)",
+    "untrained": "the same program on the untrained host",
+}
+BLUE, ORANGE, GREY = "#2a6f97", "#d1495b", "#8d99ae"
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a finished run's folder.
+
+    Raises:
+        DataError: the folder holds no finished run, or a damaged one.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    result, examples = _read(folder / "result.json"), _read(folder / "examples.json")
+    config_path = folder / "config.toml"
+    environment = Environment(loader=PackageLoader("reprogram.report", "."), autoescape=True)
+    try:
+        page = environment.get_template("page.html.j2").render(
+            result=result,
+            examples=examples,
+            baselines=[(BASELINE_NAMES.get(k, k), v) for k, v in result["baselines"].items()],
+            curve=_curve(examples["history"]),
+            confusion=_confusion(examples["confusion"], examples["classes"]),
+            bars=_bars(result),
+            config=config_path.read_text(encoding="utf-8") if config_path.exists() else "",
+            result_json=json.dumps(result, indent=2, ensure_ascii=False),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}: its result can't be shown ({type(error).__name__}: {error}); run it again") from error
+    return write_atomic(folder / "report.html", page.encode())
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path.parent}: no finished run, {path.name} is missing; give the folder of one") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); run it again") from None
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _curve(history: list[dict[str, float]]) -> str:
+    figure = _figure(6, 3.2)
+    axes = figure.subplots()
+    images = [row["images"] for row in history]
+    axes.plot(images, [row["validation_accuracy"] for row in history], "o-", color=BLUE, label="validation accuracy")
+    axes.set(xlabel="training images seen", ylabel="validation accuracy", ylim=(0, 1))
+    loss = axes.twinx()
+    loss.plot(images, [row["loss"] for row in history], "s--", color=ORANGE, label="training loss")
+    loss.set(ylabel="training loss (nats)", ylim=(0, None))
+    axes.legend(
+        *(a + b for a, b in zip(axes.get_legend_handles_labels(), loss.get_legend_handles_labels(), strict=True)),
+        loc="center right",
+    )
+    return _svg(figure)
+
+
+def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
+    size = min(2.5 + 0.35 * len(classes), 9)
+    figure = _figure(size, size)
+    axes = figure.subplots()
+    shares = [[n / max(sum(row), 1) for n in row] for row in confusion]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="answered", ylabel="label")
+    if len(classes) <= 25:
+        names = [name.replace("$", r"\$")[:14] for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axes.set_yticks(range(len(classes)), names)
+        for i, row in enumerate(confusion):
+            for j, n in enumerate(row):
+                if n:
+                    axes.text(j, i, n, ha="center", va="center", fontsize=7, color="white" if shares[i][j] > 0.5 else "black")
+    return _svg(figure)
+
+
+def _bars(result: dict[str, Any]) -> str:
+    rows = [("this program", result["test"])]
+    rows += [(BASELINE_NAMES.get(key, key), value) for key, value in result["baselines"].items()]
+    figure = _figure(6.5, 0.6 + 0.42 * len(rows))
+    axes = figure.subplots()
+    for place, (name, value) in enumerate(reversed(rows)):
+        accuracy = value["accuracy"]
+        low, high = value.get("interval", (accuracy, accuracy))
+        axes.barh(place, accuracy, color=BLUE if name == "this program" else GREY)
+        axes.errorbar(accuracy, place, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3)
+    axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
+    axes.set(xlabel="test accuracy", xlim=(0, 1))
+    return _svg(figure)

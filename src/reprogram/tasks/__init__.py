@@ -1,0 +1,1 @@
+"""Tasks: labelled images in three splits. One file per variant; `base.py` holds the contract."""

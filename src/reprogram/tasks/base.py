@@ -1,0 +1,239 @@
+"""The contract of a task: labelled images in the splits train, validation and test, in memory as uint8."""
+
+import functools
+import hashlib
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reprogram.errors import DataError
+from reprogram.registry import Component
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        images: n × c × h × w, uint8.
+        labels: n, class indices.
+    """
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def take(self, indices: Tensor) -> "Split":
+        """The images at these places, in this order."""
+        return Split(images=self.images[indices], labels=self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same on a device."""
+        return Split(images=self.images.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A classification task.
+
+    Attributes:
+        name: what reports call it; the spec that loads it, where there is one.
+        train: what the program learns from.
+        validation: what selection and stopping look at; split off the training data.
+        test: looked at once, at the end.
+        class_names: a name for each label.
+
+    Raises:
+        DataError: an empty split, one class only, labels out of range, or splits of different image shapes.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) < 2:
+            raise DataError(f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more")
+        for name in SPLITS:
+            split: Split = getattr(self, name)
+            if not len(split):
+                raise DataError(f"task {self.name}: the {name} split is empty; add images to it")
+            if split.images.dtype != torch.uint8 or split.images.ndim != 4 or len(split.images) != len(split):
+                raise DataError(f"task {self.name}: {name} images must be n x c x h x w, uint8, one label each")
+            if tuple(split.images.shape[1:]) != self.image_shape:
+                raise DataError(
+                    f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, training images {self.image_shape}; "
+                    "make them equal"
+                )
+            if split.labels.min() < 0 or split.labels.max() >= len(self.class_names):
+                raise DataError(
+                    f"task {self.name}: {name} labels range over {int(split.labels.min())}..{int(split.labels.max())}, "
+                    f"there are {len(self.class_names)} classes"
+                )
+        if self.train.labels.unique().numel() < 2:
+            raise DataError(f"task {self.name}: the train split holds one class only; a task needs two or more")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """c, h, w of every image."""
+        c, h, w = self.train.images.shape[1:]
+        return c, h, w
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of class names and every split's images and labels."""
+        digest = hashlib.sha256(repr((self.class_names, self.image_shape)).encode())
+        for name in SPLITS:
+            split: Split = getattr(self, name)
+            digest.update(f"{name}{len(split)}".encode())
+            digest.update(split.images.contiguous().numpy().tobytes())
+            digest.update(split.labels.to(torch.int64).contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @classmethod
+    def from_datasets(
+        cls,
+        name: str,
+        *,
+        train: "torch.utils.data.Dataset[Any]",
+        test: "torch.utils.data.Dataset[Any]",
+        validation: "torch.utils.data.Dataset[Any] | None" = None,
+        class_names: Sequence[str] | None = None,
+        validation_fraction: float = 0.1,
+        seed: int = 0,
+    ) -> "Task":
+        """Read map-style datasets of (image, label) into memory.
+
+        Args:
+            name: of the task.
+            train: images as PIL images, uint8 arrays (h × w, h × w × c) or tensors (c × h × w, uint8 or [0, 1]).
+            test: likewise.
+            validation: likewise; split off `train` when it is None.
+            class_names: by default the datasets' `classes`, else the labels as text.
+            validation_fraction: of `train`, where it is split off, the same in each class.
+            seed: of that split.
+
+        Raises:
+            DataError: an image or label that doesn't fit, with its place.
+        """
+        splits = {"train": read_dataset(train, "train"), "test": read_dataset(test, "test")}
+        if validation is not None:
+            splits["validation"] = read_dataset(validation, "validation")
+        else:
+            splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
+        if class_names is None:
+            count = int(max(s.labels.max() for s in splits.values() if len(s))) + 1 if len(splits["train"]) else 0
+            class_names = getattr(train, "classes", None) or [str(i) for i in range(count)]
+        return cls(name=name, class_names=tuple(map(str, class_names)), **splits)
+
+
+class TaskSource(Component):
+    """Where a task comes from. A variant implements `load`.
+
+    Args:
+        config: the variant's `Config`. One with a field `data` takes the command line's `--data`.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def load(self, *, download: bool = False) -> Task:
+        """Load the task.
+
+        Args:
+            download: whether data that aren't here may be fetched.
+
+        Raises:
+            DataError: they aren't here, or are damaged.
+        """
+        raise NotImplementedError
+
+
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Part a split in two, stratified: each class gives the fraction, rounded, and at least one image where it has two.
+
+    Args:
+        split: what to part.
+        fraction: of each class that goes to the second part, in (0, 1).
+        seed: of the choice.
+
+    Returns:
+        What stays and what is split off, each in the order of `split`.
+    """
+    generator = np.random.default_rng(seed)
+    labels = split.labels.numpy()
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        count = max(round(len(places) * fraction), 1) if len(places) > 1 else 0
+        chosen[generator.permutation(places)[:count]] = True
+    off = torch.from_numpy(chosen)
+    return split.take(torch.nonzero(~off).flatten()), split.take(torch.nonzero(off).flatten())
+
+
+def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
+    """A split from n × h × w or n × h × w × c uint8 images and n labels."""
+    if images.ndim == 3:
+        images = images[..., None]
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return Split(images=pixels, labels=torch.from_numpy(labels.astype(np.int64)))
+
+
+def read_dataset(dataset: "torch.utils.data.Dataset[Any]", where: str) -> Split:
+    """Read a map-style dataset of (image, label) into memory.
+
+    Raises:
+        DataError: names the item that doesn't fit.
+    """
+    if not hasattr(dataset, "__len__"):
+        raise DataError(f"{where}: a dataset without a length can't be split and shuffled; give a map-style dataset")
+    images: list[Tensor] = []
+    labels: list[int] = []
+    for index in range(len(cast(Sized, dataset))):
+        image, label = dataset[index][:2]
+        pixels = _to_uint8(image, f"{where} item {index}")
+        if images and pixels.shape != images[0].shape:
+            raise DataError(
+                f"{where} item {index} is {tuple(pixels.shape)}, item 0 is {tuple(images[0].shape)}; make all images equal in size"
+            )
+        images.append(pixels)
+        labels.append(int(label))
+    if not images:
+        raise DataError(f"{where}: the dataset is empty")
+    return Split(images=torch.stack(images), labels=torch.tensor(labels))
+
+
+def _to_uint8(image: Any, where: str) -> Tensor:
+    if isinstance(image, Tensor):
+        pixels = image if image.ndim == 3 else image[None]
+    else:
+        array = np.asarray(image)
+        pixels = torch.from_numpy(np.array(array if array.ndim == 3 else array[..., None])).permute(2, 0, 1)
+    if pixels.dtype == torch.bool:
+        pixels = pixels.to(torch.uint8) * 255
+    if pixels.dtype == torch.uint8:
+        return pixels.contiguous()
+    if not pixels.is_floating_point():
+        raise DataError(f"{where}: an image of type {pixels.dtype}; give uint8, or floating point in [0, 1]")
+    if not torch.isfinite(pixels).all():
+        raise DataError(f"{where}: the image holds values that are not finite; clean the data")
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise DataError(f"{where}: values in [{pixels.min():.3g}, {pixels.max():.3g}]; give uint8, or floating point in [0, 1]")
+    return (pixels * 255).round().to(torch.uint8)

@@ -1,0 +1,65 @@
+"""CIFAR-10: `--data` with torchvision's folder or an .npz file, or a download."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reprogram.errors import DataError
+from reprogram.tasks.base import Split, Task, TaskSource, from_arrays, split_off
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Cifar10(TaskSource):
+    """Small photographs, 32×32 RGB, ten classes (Krizhevsky, 2009). A tenth of the training images is split off for validation."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            data: folder with torchvision's `cifar-10-batches-py`, or an .npz file of x_train, y_train, x_test, y_test (n h w c).
+            seed: of the validation split.
+        """
+
+        data: str = ""
+        seed: int = 0
+
+    def load(self, *, download: bool = False) -> Task:
+        """Read the images."""
+        if not self.config.data and not download:
+            raise DataError("cifar10: no images here; give --data DIR (torchvision's files) or FILE.npz, or --download")
+        path = Path(self.config.data) if self.config.data else Path.home() / ".cache" / "reprogram"
+        train, test = _from_npz(path) if path.suffix == ".npz" else _from_torchvision(path, download)
+        train, validation = split_off(train, 0.1, self.config.seed)
+        return Task(name="cifar10", train=train, validation=validation, test=test, class_names=CLASSES)
+
+
+def _from_npz(path: Path) -> tuple[Split, Split]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give --data DIR or FILE.npz") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: can't be read ({error}); it must hold the arrays {', '.join(ARRAYS)}") from None
+    for images, labels in ((x_train, y_train), (x_test, y_test)):
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):
+            raise DataError(f"{path}: images must be n x h x w x c, uint8, with a label each")
+    return from_arrays(x_train, y_train.reshape(-1)), from_arrays(x_test, y_test.reshape(-1))
+
+
+def _from_torchvision(folder: Path, download: bool) -> tuple[Split, Split]:
+    from torchvision.datasets import CIFAR10
+
+    try:
+        train, test = (CIFAR10(folder, train=part, download=download) for part in (True, False))
+    except Exception as error:  # torchvision raises whatever its transport and its files raise.
+        raise DataError(
+            f"cifar10: {folder} doesn't hold torchvision's intact cifar-10-batches-py ({str(error)[:80]}); "
+            "give --data the folder above it, or --download"
+        ) from error
+    return from_arrays(train.data, np.array(train.targets)), from_arrays(test.data, np.array(test.targets))

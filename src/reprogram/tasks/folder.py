@@ -1,0 +1,109 @@
+"""A folder of images, one subfolder a class: `folder:PATH`, split already (train, validation, test) or to be split."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reprogram import images
+from reprogram.errors import ConfigError, DataError
+from reprogram.tasks.base import SPLITS, Split, Task, TaskSource, split_off
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing"),
+}
+
+
+class Folder(TaskSource):
+    """Your own images.
+
+    PATH/train/CLASS/*.png, PATH/test/CLASS/*.png and, if there is one, PATH/validation/CLASS/*.png; or PATH/CLASS/*.png alone,
+    which is split 70/10/20. A validation split that isn't there is split off the training images, an eighth of each class.
+    Classes are the sorted names of the subfolders of all splits. Files are read by the policy of `reprogram.images`.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            path: of the folder.
+            size: height and width in pixels; images are resized to cover it and cut to the centre. 0: all must be equal in size.
+            mode: "rgb", "grey", or "auto": grey if every image is grey.
+            seed: of the splits.
+        """
+
+        path: str
+        size: int = 0
+        mode: str = "auto"
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if self.mode not in ("auto", "rgb", "grey"):
+                raise ConfigError(f"folder: mode={self.mode!r}; auto, rgb or grey is expected")
+            if not 0 <= self.size <= 4096:
+                raise ConfigError(f"folder: size={self.size}; 0 (as they are) to 4096 pixels is expected")
+
+    @classmethod
+    def example(cls) -> Config:
+        """A folder that tests write first."""
+        return cls.Config(path="example", size=8)
+
+    def load(self, *, download: bool = False) -> Task:
+        """Read every image."""
+        root = Path(self.config.path)
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
+        parts = {split: found for split in SPLITS if (found := _first_folder(root, SPLIT_NAMES[split]))}
+        if "train" in parts and "test" not in parts:
+            raise DataError(f"{root}: holds a train folder but no test folder; add one, or put the classes in {root} itself")
+        folders = parts if "train" in parts else {"all": root}
+        names = sorted({p.name for folder in folders.values() for p in _class_folders(folder)})
+        if len(names) < 2:
+            raise DataError(f"{root}: {len(names)} class folder(s); one subfolder a class is expected, two or more")
+        files = {split: _files(folder, names) for split, folder in folders.items()}
+        decoded = self._read([path for found in files.values() for path, _ in found], root)
+        splits, start = {}, 0
+        for split, found in files.items():
+            if not found:
+                raise DataError(f"{folders[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
+            labels = torch.tensor([label for _, label in found])
+            splits[split] = Split(images=decoded[start : start + len(found)], labels=labels)
+            start += len(found)
+        if "all" in splits:
+            splits["train"], splits["test"] = split_off(splits.pop("all"), 0.2, self.config.seed)
+        if "validation" not in splits:
+            splits["train"], splits["validation"] = split_off(splits["train"], 0.125, self.config.seed)
+        return Task(name=f"folder:{root.name}", class_names=tuple(names), **splits)
+
+    def _read(self, paths: list[Path], root: Path) -> Tensor:
+        if not paths:
+            raise DataError(f"{root}: no images; known endings are {', '.join(images.SUFFIXES)}")
+        size = self.config.size
+        pictures = []
+        for path in paths:
+            picture = images.read(path)
+            pictures.append(images.fit(picture, size, size) if size else picture)
+            if pictures[-1].size != pictures[0].size:
+                raise DataError(
+                    f"{path}: {picture.width}x{picture.height} pixels, {paths[0]} has {pictures[0].width}x{pictures[0].height}; "
+                    "make them equal, or give folder:PATH?size=N"
+                )
+        grey = self.config.mode == "grey" or (self.config.mode == "auto" and all(p.mode == "L" for p in pictures))
+        return torch.stack([images.to_tensor(picture, 1 if grey else 3) for picture in pictures])
+
+
+def _first_folder(root: Path, names: Iterable[str]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _files(folder: Path, names: list[str]) -> list[tuple[Path, int]]:
+    return [(path, label) for label, name in enumerate(names) for path in images.list_images(folder / name)]

