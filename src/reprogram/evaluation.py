@@ -79,7 +79,9 @@ def batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Ten
 
 
 @torch.no_grad()
-def predict(model: nn.Module | Callable[[Tensor], Tensor], split: Split, *, batch_size: int = 64) -> Float[Tensor, "n k"]:
+def predict(
+    model: nn.Module | Callable[[Tensor], Tensor], split: Split, *, batch_size: int = 64
+) -> Float[Tensor, "n k"]:
     """Task scores of every image of a split, on the CPU.
 
     Args:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -131,8 +131,8 @@ def fit(
         batch_size: images a step.
         validations: how often the validation split is looked at; the best program of these is kept.
         seed: of the order of the images.
-        checkpoint: a file that the run's state is kept in, and taken up from if it is there. With it, SIGINT and SIGTERM save
-            the state before they end the run.
+        checkpoint: a file that the run's state is kept in, and taken up from if it is there. With it, SIGINT and
+            SIGTERM save the state before they end the run.
         observe: called after every step.
 
     Returns:
@@ -146,7 +146,7 @@ def fit(
     budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
     if isinstance(learner, str):
         variant, config = configure("learners", learner)
-        learner = variant(config)
+        learner = cast(Learner, variant(config))
     return _Run(model, task, learner, budget, batch_size, validations, seed, checkpoint, observe).run()
 
 
@@ -311,7 +311,8 @@ class _Run:
 def _check(model: Reprogrammed, task: Task, learner: Learner, batch_size: int, validations: int) -> None:
     if model.task.classes != task.class_names or model.task.shape != task.image_shape:
         raise ConfigError(
-            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; build it for this task"
+            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
+            "build it for this task"
         )
     have = model.host.info.access
     if RANK.index(have) < RANK.index(learner.access):

@@ -1,7 +1,7 @@
 """`Framed`: a batch of images that are equal outside a window.
 
-This is the one value that flows from the canvas through the program to the host. What the whole batch shares is held once,
-so that a host that can (see `reprogram.engine`) computes it once.
+This is the one value that flows from the canvas through the program to the host. What the whole batch shares is held
+once, so that a host that can (see `reprogram.engine`) computes it once.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,8 @@ class Geometry:
     def __post_init__(self) -> None:
         if not self.window.within(self.height, self.width):
             raise ConfigError(
-                f"a window of {self.window.height}x{self.window.width} pixels at ({self.window.top}, {self.window.left}) "
+                f"a window of {self.window.height}x{self.window.width} pixels "
+                f"at ({self.window.top}, {self.window.left}) "
                 f"doesn't fit a canvas of {self.height}x{self.width}; use a larger host or the canvas 'resize'"
             )
 

@@ -1,8 +1,8 @@
 """Ordinary image files as arrays, by one documented policy, and back.
 
-Policy, in this order (docs/how-it-works.md has the table): the first frame of an animation; EXIF rotation is applied; 16-bit grey is
-scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become RGB as Pillow does it; grey
-stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded.
+Policy, in this order (docs/how-it-works.md has the table): the first frame of an animation; EXIF rotation is applied;
+16-bit grey is scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become
+RGB as Pillow does it; grey stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded.
 """
 
 import io
@@ -38,7 +38,7 @@ def read(path: str | Path) -> Image.Image:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and of palettes it handles well.
+            warnings.simplefilter("ignore", UserWarning)  # Odd EXIF data, palettes it handles well.
             with Image.open(file) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(
@@ -75,19 +75,21 @@ def _to_8bit(image: Image.Image) -> Image.Image:
 
 
 def to_tensor(image: Image.Image, channels: int) -> Tensor:
-    """An image as channels × h × w, uint8; grey is repeated, colour becomes grey (ITU-R BT.601) where one channel is wanted."""
+    """An image as channels × h × w, uint8; grey is repeated, for one channel colour becomes grey (ITU-R BT.601)."""
     pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
 
 
 def fit(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Resize to cover height × width (bilinear, antialiased) and cut the centre; an image of that size stays as it is."""
+    """Resize to cover height × width (bilinear, antialiased) and cut the centre; at that size it stays as it is."""
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
 
 
-def photograph(path: str | Path, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3) -> Tensor:
+def photograph(
+    path: str | Path, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3
+) -> Tensor:
     """A photograph as a host expects it: shorter side resized to size/crop, then the centre.
 
     Returns:
@@ -116,4 +118,5 @@ def to_png(pixels: Tensor) -> bytes:
 
 def list_images(folder: Path) -> list[Path]:
     """The image files below a folder, by their endings, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in files if p.is_file())

@@ -49,7 +49,8 @@ class Provenance:
 class Reprogrammed(nn.Module):
     """LabelMap(Host(Program(Canvas(x)))): a classifier for the task, made of a frozen host and a learned program.
 
-    An ordinary `nn.Module`: only the parameters of program and label map require grad, the host stays in evaluation mode.
+    An ordinary `nn.Module`: only the parameters of program and label map require grad, the host stays in evaluation
+    mode.
 
     Args:
         canvas: places task images in the host's input.
@@ -214,7 +215,9 @@ def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
     return source.load(download=download)
 
 
-def load(path: str | Path, *, host: Host | str | None = None, download: bool = False, any_host: bool = False) -> Reprogrammed:
+def load(
+    path: str | Path, *, host: Host | str | None = None, download: bool = False, any_host: bool = False
+) -> Reprogrammed:
     """Load a program file and the host it was learned for.
 
     Args:

@@ -1,8 +1,9 @@
 """The one file a program is shared as: read like a letter from a stranger.
 
-A `.safetensors` file with the tensors of program and label map alone and a JSON header in its metadata (docs/file-format.md).
-There is one way to write a given program, byte for byte, and the reader refuses every other: what it parsed must encode to the
-very bytes it read, and the header's digest is the SHA-256 of those bytes with the digest itself zeroed.
+A `.safetensors` file with the tensors of program and label map alone and a JSON header in its metadata
+(docs/file-format.md). There is one way to write a given program, byte for byte, and the reader refuses every other:
+what it parsed must encode to the very bytes it read, and the header's digest is the SHA-256 of those bytes with the
+digest itself zeroed.
 """
 
 import hashlib
@@ -109,7 +110,9 @@ def save(model: Reprogrammed, path: Path) -> Path:
     """
     if not model.provenance.created_by:
         model.provenance.created_by = f"reprogram {__version__}"
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in model.learned_state().items()}
+    tensors = {
+        name: value.float() if value.is_floating_point() else value for name, value in model.learned_state().items()
+    }
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise ProgramFileError(f"{name} holds values that are not finite; the program can't be saved")
@@ -194,8 +197,8 @@ def load(path: Path, *, host: Host | str | None, download: bool, any_host: bool)
     info = host.info
     if (info.shape, info.num_classes) != ((header.host.channels, *header.host.size), header.host.num_classes):
         raise HostMismatchError(
-            f"{path}: learned for a host of {header.host.channels}x{header.host.size[0]}x{header.host.size[1]} pixels and "
-            f"{header.host.num_classes} classes, {info.id} has {'x'.join(map(str, info.shape))} and {info.num_classes}; "
+            f"{path}: learned for a host of {'x'.join(map(str, (header.host.channels, *header.host.size)))} pixels and "
+            f"{header.host.num_classes} classes, {info.id} has {'x'.join(map(str, info.shape))}, {info.num_classes}; "
             f"give --host {header.host.id}"
         )
     if host.fingerprint != header.host.fingerprint:
@@ -228,7 +231,9 @@ def _read_bytes(path: Path) -> bytes:
                 raise ProgramFileError(f"{path}: not an ordinary file; give the program file itself")
             start = file.read(8)
             if len(start) < 8 or struct.unpack("<Q", start)[0] > MAX_HEADER:
-                raise ProgramFileError(f"{path}: not a program file: its first bytes announce no header of at most 1 MiB")
+                raise ProgramFileError(
+                    f"{path}: not a program file: its first bytes announce no header of at most 1 MiB"
+                )
             return start + file.read(MAX_FILE)
     except OSError as error:
         raise ProgramFileError(f"{path}: can't be read ({error.strerror})") from None
@@ -256,7 +261,9 @@ def _decode(raw: bytes, path: Path) -> tuple[Header, dict[str, Tensor]]:
     if header_json.get("format") != FORMAT:
         refuse("not a program file: its header names another format")
     if version != VERSION:
-        raise ProgramFileError(f"{path}: format version {str(version)[:20]}, this release reads {VERSION}; update reprogram")
+        raise ProgramFileError(
+            f"{path}: format version {str(version)[:20]}, this release reads {VERSION}; update reprogram"
+        )
     try:
         header = Header.model_validate_json(metadata["reprogram"])
     except ValidationError as error:
@@ -326,8 +333,14 @@ def _build(header: Header, tensors: dict[str, Tensor], path: Path) -> tuple[Any,
 
     host, task = header.host, header.task
     sides = (host.channels, *host.size, *task.shape)
-    if min(*sides, host.num_classes) < 1 or host.channels * host.size[0] * host.size[1] > MAX_CANVAS or max(sides) > MAX_CANVAS:
-        refuse(f"a canvas of {host.channels}x{host.size[0]}x{host.size[1]} pixels; at most {MAX_CANVAS:,} values are read")
+    if (
+        min(*sides, host.num_classes) < 1
+        or host.channels * host.size[0] * host.size[1] > MAX_CANVAS
+        or max(sides) > MAX_CANVAS
+    ):
+        refuse(
+            f"a canvas of {host.channels}x{host.size[0]}x{host.size[1]} pixels; at most {MAX_CANVAS:,} values are read"
+        )
     if host.num_classes > MAX_LABELS or task.shape[0] * task.shape[1] * task.shape[2] > MAX_CANVAS:
         refuse("too many host labels or task pixels")
     if sorted(header.components) != sorted(FAMILIES):
@@ -353,7 +366,7 @@ def _build(header: Header, tensors: dict[str, Tensor], path: Path) -> tuple[Any,
     for name, value in expected.items():
         if value.shape != tensors[name].shape or value.dtype != tensors[name].dtype:
             refuse(f"tensor {name!r} is {list(tensors[name].shape)}, expected {list(value.shape)}")
-    for part, prefix in ((program, "program."), (label_map, "label_map.")):
-        part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for built, prefix in ((program, "program."), (label_map, "label_map.")):
+        built.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     label_map.validate()
     return canvas, program, label_map

@@ -1,14 +1,15 @@
 """Names of components and what they stand for: the file's name is the variant's name.
 
-`programs/frame.py` *is* the program `frame`. A component is written as a *spec*, a string that names it and its options:
+`programs/frame.py` *is* the program `frame`. A component is written as a *spec*, a string that names it and its
+options:
 
     frame                            the name alone
     frame(init=0.1)                  options as Python literals
     timm:resnet50.a1_in1k            what follows the colon is the value of the first field of `Config`
     timm:resnet50?pretrained=0       options as in an address
 
-Specs are data. They are parsed with `ast.literal_eval`, looked up among the listed names, and only then is the module of
-that name imported. This module imports neither torch nor any component until `find` is called.
+Specs are data. They are parsed with `ast.literal_eval`, looked up among the listed names, and only then is the module
+of that name imported. This module imports neither torch nor any component until `find` is called.
 """
 
 import ast
@@ -139,7 +140,9 @@ def parse(text: str) -> Spec:
     elif rest.startswith("(") and rest.endswith(")"):
         options = _split_options(rest[1:-1], text)
     elif rest:
-        raise ConfigError(f"{text!r}: can't read {rest!r}; write name, name:argument, name(key=value) or name?key=value")
+        raise ConfigError(
+            f"{text!r}: can't read {rest!r}; write name, name:argument, name(key=value) or name?key=value"
+        )
     return Spec(name=name, argument=argument, options=options)
 
 
@@ -193,15 +196,17 @@ def find(family: str, name: str) -> type[Any]:
     name = name.replace("_", "-")
     files, points = _files(family), _entry_points(family)
     if name not in files and name not in points:
-        raise ConfigError(f"no {family[:-1].replace('canvase', 'canvas')} named {name!r}; {nearest(name, [*files, *points])}")
+        raise ConfigError(
+            f"no {family[:-1].replace('canvase', 'canvas')} named {name!r}; {nearest(name, [*files, *points])}"
+        )
     base = getattr(importlib.import_module(f"{package(family)}.base"), FAMILIES[family])
     if name not in files:
-        found = points[name].load()
-        if not (isinstance(found, type) and issubclass(found, base)):
+        loaded: object = points[name].load()
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {package(family)} is no {base.__name__}")
-        return found
+        return loaded
     module = importlib.import_module(f"{package(family)}.{name.replace('-', '_')}")
-    found = [
+    found: list[type[Any]] = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__

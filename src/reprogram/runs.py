@@ -1,7 +1,8 @@
 """A run: from a configuration to a folder with the program, the result and the report.
 
-The folder holds `config.toml` (as resolved), `checkpoint.safetensors` (while it goes on), `program.safetensors`, `result.json`,
-`examples.json` and `report.html`. The same configuration on an interrupted folder goes on where it stopped.
+The folder holds `config.toml` (as resolved), `checkpoint.safetensors` (while it goes on), `program.safetensors`,
+`result.json`, `examples.json` and `report.html`. The same configuration on an interrupted folder goes on where it
+stopped.
 """
 
 import json
@@ -113,7 +114,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file") from None
+        raise ConfigError(
+            f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: no valid TOML ({error})") from None
     values = table.get("fit", table)
@@ -215,8 +218,7 @@ def _prepare(folder: Path, config: RunConfig) -> bool:
     if not (folder / "checkpoint.safetensors").exists():
         return False
     values = read_toml(folder / "config.toml")
-    known = {f.name for f in fields(RunConfig)}
-    before = RunConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}).identity()
+    before = RunConfig(**{f.name: values[f.name] for f in fields(RunConfig) if f.name in values}).identity()
     for key, value in config.identity().items():
         if before.get(key) != value:
             raise ConfigError(

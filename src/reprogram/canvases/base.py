@@ -61,7 +61,7 @@ class Canvas(Component, nn.Module):
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise DataError(
-                f"images of shape {tuple(images.shape)}; a batch of {' x '.join(map(str, self.image_shape))} is expected"
+                f"images of shape {tuple(images.shape)}; b x {' x '.join(map(str, self.image_shape))} is expected"
             )
         window = self.arrange(match_channels(to_unit(images, self.frame.dtype), self.host_shape[0]))
         return Framed(frame=self.frame, window=window, box=self.geometry.window)
@@ -80,7 +80,9 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
     if not torch.isfinite(images).all():
         raise DataError("images hold values that are not finite; clean the data")
     if images.numel() and (images.min() < 0 or images.max() > 1):
-        raise DataError(f"images range over [{images.min():.3g}, {images.max():.3g}]; scale them to [0, 1] or give uint8")
+        raise DataError(
+            f"images range over [{images.min():.3g}, {images.max():.3g}]; scale them to [0, 1] or give uint8"
+        )
     return images.to(dtype)
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file a verb. Results go to stdout, everything else to stderr; exit codes are those of the errors."""
+"""The command line: one file a verb. Results on stdout, all else on stderr; the errors carry the exit codes."""
 
 import sys
 import traceback
@@ -24,8 +24,8 @@ EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 
 app = App(
     name="reprogram",
-    help="Learn one input program that makes a frozen classifier do another task. Options may also be given as REPROGRAM_* "
-    "environment variables.",
+    help="Learn one input program that makes a frozen classifier do another task. "
+    "Options may also be given as REPROGRAM_* environment variables.",
     version=__version__,
     config=Env("REPROGRAM_", command=False),
     help_format="plaintext",
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable or mismatched,
-        6 verification failed, 130 and 143 interrupted.
+        The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable
+        or mismatched, 6 verification failed, 130 and 143 interrupted.
     """
     try:
         code = app(list(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)

@@ -60,9 +60,10 @@ def table(rows: list[tuple[object, ...]]) -> None:
 def start_torch(threads: int | None) -> None:
     """Set up this process for computing; called before torch is imported. The library itself never does this.
 
-    Two things matter on a CPU. Threads that wait in a spinning loop collapse when another process wants their core, so they sleep
-    instead (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`). And activations of tens of megabytes are allocated and freed in every step:
-    glibc by default returns each to the system and pays for all its pages anew; it is told to keep them.
+    Two things matter on a CPU. Threads that wait in a spinning loop collapse when another process wants their core,
+    so they sleep instead (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`). And activations of tens of megabytes are allocated
+    and freed in every step: glibc by default returns each to the system and pays for all its pages anew; it is told
+    to keep them.
     """
     if threads is not None and not 1 <= threads <= 1024:
         raise ConfigError(f"--threads {threads}; a number from 1 to 1024 is expected")

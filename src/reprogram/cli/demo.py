@@ -8,7 +8,9 @@ from reprogram.cli.fit import resolve, show
 TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
 
 
-def demo_command(*, minutes: float = 7.75, out: Path = Path("runs/demo"), seed: int = 0, common: Common | None = None) -> int:
+def demo_command(
+    *, minutes: float = 7.75, out: Path = Path("runs/demo"), seed: int = 0, common: Common | None = None
+) -> int:
     """Make EfficientNet-Lite0, trained on ImageNet, count squares and then read digits.
 
     An interrupted demo goes on where it stopped; a finished one is run anew.

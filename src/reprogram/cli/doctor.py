@@ -46,7 +46,9 @@ def doctor_command(*, json: Annotated[bool, Parameter(negative=())] = False) -> 
         },
         "default_host": default_host,
         "extras": {
-            extra: "here" if importlib.util.find_spec(package) else f"missing: pip install 'reprogram[{extra}]' for {what}"
+            extra: "here"
+            if importlib.util.find_spec(package)
+            else f"missing: pip install 'reprogram[{extra}]' for {what}"
             for extra, (package, what) in EXTRAS.items()
         },
     }

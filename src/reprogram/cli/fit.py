@@ -31,8 +31,8 @@ def fit_command(
 ) -> int:
     """Learn a program, measure it on the test split and write program, result and report into a run folder.
 
-    Flags win over REPROGRAM_* environment variables, these over --config, that over the defaults. The same command on an
-    interrupted run goes on where it stopped.
+    Flags win over REPROGRAM_* environment variables, these over --config, that over the defaults. The same command on
+    an interrupted run goes on where it stopped.
 
     Args:
         host: the frozen classifier, e.g. timm:resnet50.a1_in1k (default: efficientnet-lite0).

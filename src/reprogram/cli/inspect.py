@@ -59,7 +59,9 @@ def inspect_command(program: Path, *, json: Annotated[bool, Parameter(negative=(
     ]
     for task_label, host_labels in list(zip(header.task.classes, assignment, strict=True))[:50]:
         shown = ", ".join(names(label) for label in host_labels[:5])
-        rows.append((f"label {task_label!r}", shown + (f" and {len(host_labels) - 5} more" if len(host_labels) > 5 else "")))
+        rows.append(
+            (f"label {task_label!r}", shown + (f" and {len(host_labels) - 5} more" if len(host_labels) > 5 else ""))
+        )
     table(rows)
     return 0
 

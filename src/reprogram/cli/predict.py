@@ -58,7 +58,9 @@ def predict_command(
             answers.append({"image": str(path), **answer})
             if not common.json:
                 host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer["host"])
-                print(printable(f"{path}: {answer['label']} {answer['probability']:.3f}  (host: {host_says})"), flush=True)
+                print(
+                    printable(f"{path}: {answer['label']} {answer['probability']:.3f}  (host: {host_says})"), flush=True
+                )
     if common.json:
         emit(answers)
     return DataError.exit_code if failures else 0
@@ -98,7 +100,9 @@ def _answer(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
             {
                 "label": model.task.classes[best],
                 "probability": float(row[best]),
-                "host": [{"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)],
+                "host": [
+                    {"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)
+                ],
             }
         )
     return answers

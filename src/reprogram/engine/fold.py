@@ -67,7 +67,7 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
             and len(source.users) == 1
             and uses[source.target] == uses[node.target] == 1
         ):
-            found[source.target] = node.target
+            found[str(source.target)] = str(node.target)
     return found
 
 

@@ -82,9 +82,9 @@ class Meter:
 class Host(nn.Module):
     """A frozen classifier.
 
-    It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't require grad and
-    `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a frozen view of it that shares
-    its weights.
+    It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
+    require grad and `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a
+    frozen view of it that shares its weights.
 
     Args:
         net: the classifier, on normalised pixels.
@@ -156,7 +156,8 @@ class Host(nn.Module):
         try:
             scores = host.net((blank - host.mean.to(blank)) / host.std.to(blank))
         except Exception as error:
-            raise ConfigError(f"host {name}: a call with a blank {channels}x{height}x{width} image failed: {error}") from error
+            shape = f"{channels}x{height}x{width}"
+            raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {error}") from error
         scores = _scores(scores, name)
         host.info = dataclasses.replace(
             info,
@@ -297,7 +298,7 @@ class _Call(nn.Module):
 
 
 def _frozen_view(net: nn.Module) -> nn.Module:
-    """A copy of the module's structure over the very same weights, frozen and in evaluation mode; the module isn't touched."""
+    """A copy of the module's structure over the same weights, frozen, in evaluation mode; the module isn't touched."""
     if isinstance(net, _Call):
         return net
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
@@ -314,7 +315,7 @@ def _frozen_view(net: nn.Module) -> nn.Module:
 def _check_finite(net: nn.Module, name: str) -> None:
     for key, tensor in net.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise HostUnavailableError(f"host {name}: weight {key!r} holds values that are not finite; get the weights anew")
+            raise HostUnavailableError(f"host {name}: weight {key!r} isn't finite everywhere; get the weights anew")
 
 
 def _scores(output: Any, name: str) -> Tensor:

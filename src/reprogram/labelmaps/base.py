@@ -11,8 +11,8 @@ from reprogram.registry import Component
 class LabelMap(Component, nn.Module):
     """From host labels to task labels; h_g in the paper (section 3.1).
 
-    An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map with parameters that
-    require grad is learned together with the program.
+    An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map
+    with parameters that require grad is learned together with the program.
 
     Args:
         config: the variant's `Config`.
@@ -50,8 +50,8 @@ class LabelMap(Component, nn.Module):
         """
         if needed > self.num_host_labels:
             raise ConfigError(
-                f"label map {self.name()}: {needed} host labels are needed for {self.num_task_labels} task labels, the host has "
-                f"{self.num_host_labels}; use a host with more classes or fewer labels a class"
+                f"label map {self.name()}: {needed} host labels are needed for {self.num_task_labels} task labels, "
+                f"the host has {self.num_host_labels}; use a host with more classes or fewer labels a class"
             )
 
     def forward(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
@@ -67,7 +67,9 @@ class LabelMap(Component, nn.Module):
             ConfigError: another number of host labels.
         """
         if scores.ndim != 2 or scores.shape[1] != self.num_host_labels:
-            raise ConfigError(f"scores of shape {tuple(scores.shape)} for a label map of {self.num_host_labels} host labels")
+            raise ConfigError(
+                f"scores of shape {tuple(scores.shape)} for a label map of {self.num_host_labels} host labels"
+            )
         mapped = self.run(scores)
         assert mapped.shape == (scores.shape[0], self.num_task_labels), "a label map gives one score a task label"
         return mapped
@@ -92,8 +94,10 @@ class GroupMap(LabelMap):
     def validate(self) -> None:
         """Host labels lie in range, and none speaks twice."""
         labels = self.groups.flatten()
-        if labels.min() < 0 or labels.max() >= self.num_host_labels or labels.unique().numel() != labels.numel():
-            raise ConfigError(f"label map {self.name()}: host labels repeat or lie outside 0..{self.num_host_labels - 1}")
+        if labels.min() < 0 or labels.max() >= self.num_host_labels or torch.unique(labels).numel() != labels.numel():
+            raise ConfigError(
+                f"label map {self.name()}: host labels repeat or lie outside 0..{self.num_host_labels - 1}"
+            )
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """The score of the one host label of each row."""

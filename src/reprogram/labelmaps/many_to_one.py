@@ -15,8 +15,8 @@ from reprogram.labelmaps.base import GroupMap
 class ManyToOne(GroupMap):
     """m host labels a task label, drawn at random without overlap (Tsai et al., 2020).
 
-    `mean` and `max` act on the scores. `log-sum-exp` is the logarithm of the mean of their exponentials: the softmax of the task
-    scores then is the host's own probability of "one of these labels", among all labels that the map uses.
+    `mean` and `max` act on the scores. `log-sum-exp` is the logarithm of the mean of their exponentials: the softmax
+    of the task scores then is the host's own probability of "one of these labels", among all labels that the map uses.
     """
 
     @dataclass(frozen=True, kw_only=True)

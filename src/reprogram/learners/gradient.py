@@ -23,7 +23,8 @@ class Gradient(Learner):
 
         Attributes:
             learning_rate: Adam's step size at the start.
-            schedule: `cosine` falls to 0 over the budget, `step` multiplies by `decay` every `decay_epochs` epochs, `constant` stays.
+            schedule: `cosine` falls to 0 over the budget, `step` multiplies by `decay` every `decay_epochs` epochs,
+                `constant` stays.
             decay: factor of the step schedule (the paper's 0.96).
             decay_epochs: epochs between its steps (the paper's 2).
             penalty: λ of the penalty λ‖W‖², the sum of the squares of all learned numbers.

@@ -13,8 +13,8 @@ from reprogram.registry import Component
 class Program(Component, nn.Module):
     """The learned input; P in the paper (section 3.1). One for every image of the task.
 
-    An author writes `run` (and `initialize`, where parameters don't start at zero). The call itself is final: it checks shapes,
-    clips to valid pixels and, where asked, rounds to 8 bits.
+    An author writes `run` (and `initialize`, where parameters don't start at zero). The call itself is final: it
+    checks shapes, clips to valid pixels and, where asked, rounds to 8 bits.
 
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
@@ -61,7 +61,9 @@ class Program(Component, nn.Module):
             ConfigError: the batch has another geometry than the program.
         """
         if framed.geometry != self.geometry:
-            raise ConfigError(f"a canvas of {framed.geometry} for a program of {self.geometry}; build the program for it")
+            raise ConfigError(
+                f"a canvas of {framed.geometry} for a program of {self.geometry}; build the program for it"
+            )
         drawn = self.run(framed)
         assert drawn.geometry == self.geometry, "a program keeps shapes and place"
         if self.confined:
@@ -86,4 +88,6 @@ def check_box(top: int, left: int, height: int, width: int) -> None:
         ConfigError: says so.
     """
     if min(top, left) < 0 or min(height, width) < 1:
-        raise ConfigError(f"a box of {height}x{width} pixels at ({top}, {left}); sizes are at least 1, places at least 0")
+        raise ConfigError(
+            f"a box of {height}x{width} pixels at ({top}, {left}); sizes are at least 1, places at least 0"
+        )

@@ -13,8 +13,9 @@ from reprogram.programs.base import Program
 class Frame(Program):
     """P = tanh(W ⊙ M), X_adv = X̃ + P (paper, equations 1 and 2).
 
-    W has the host's input shape and M is 0 where the task image sits, so the task image isn't touched. The paper's images lie in
-    [-1, 1], ours in [0, 1]: a pixel of the frame is background + P / 2, on the mid-grey background (1 + tanh W) / 2.
+    W has the host's input shape and M is 0 where the task image sits, so the task image isn't touched. The paper's
+    images lie in [-1, 1], ours in [0, 1]: a pixel of the frame is background + P / 2, on the mid-grey background (1 +
+    tanh W) / 2.
     """
 
     confined = True
@@ -36,7 +37,9 @@ class Frame(Program):
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)
         if not geometry.mask().any():
-            raise ConfigError("frame: the task image covers the whole canvas, nothing is left to learn; use the program 'full'")
+            raise ConfigError(
+                "frame: the task image covers the whole canvas, nothing is left to learn; use the program 'full'"
+            )
         self.weight = nn.Parameter(torch.zeros(1, *geometry.shape))
         self.register_buffer("mask", geometry.mask(), persistent=False)
         self.mask: torch.Tensor
@@ -44,7 +47,9 @@ class Frame(Program):
     def initialize(self, generator: torch.Generator) -> None:
         """W ~ N(0, init²), and 0 inside the window, where it has no effect."""
         with torch.no_grad():
-            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * self.config.init * self.geometry.mask())
+            self.weight.copy_(
+                torch.randn(self.weight.shape, generator=generator) * self.config.init * self.geometry.mask()
+            )
 
     def run(self, framed: Framed) -> Framed:
         """Add P to the frame."""

@@ -13,8 +13,8 @@ from reprogram.programs.base import Program
 class Full(Program):
     """P = tanh(W) everywhere, X_adv = clip(X̃ + P): the "watermark" of visual prompting (Bahng et al., 2022).
 
-    As in `frame`, P of the paper's [-1, 1] units is halved for [0, 1] pixels. With the canvas `resize` the task image fills the
-    canvas and the program is added to all of it.
+    As in `frame`, P of the paper's [-1, 1] units is halved for [0, 1] pixels. With the canvas `resize` the task image
+    fills the canvas and the program is added to all of it.
     """
 
     @dataclass(frozen=True, kw_only=True)

@@ -49,8 +49,8 @@ class Patch(Program):
         self.box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
         if not self.box.within(geometry.height, geometry.width):
             raise ConfigError(
-                f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) reach out of the canvas of "
-                f"{geometry.height}x{geometry.width}; move it or make it smaller"
+                f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) "
+                f"reach out of the canvas of {geometry.height}x{geometry.width}; move it or make it smaller"
             )
         self.overlap = self.box.intersection(geometry.window)
         self.confined = self.overlap is None

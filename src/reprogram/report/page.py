@@ -42,7 +42,9 @@ def write_report(folder: Path) -> Path:
             result_json=json.dumps(result, indent=2, ensure_ascii=False),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder}: its result can't be shown ({type(error).__name__}: {error}); run it again") from error
+        raise DataError(
+            f"{folder}: its result can't be shown ({type(error).__name__}: {error}); run it again"
+        ) from error
     return write_atomic(folder / "report.html", page.encode())
 
 
@@ -97,7 +99,9 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
         for i, row in enumerate(confusion):
             for j, n in enumerate(row):
                 if n:
-                    axes.text(j, i, n, ha="center", va="center", fontsize=7, color="white" if shares[i][j] > 0.5 else "black")
+                    axes.text(
+                        j, i, n, ha="center", va="center", fontsize=7, color="white" if shares[i][j] > 0.5 else "black"
+                    )
     return _svg(figure)
 
 
@@ -110,7 +114,9 @@ def _bars(result: dict[str, Any]) -> str:
         accuracy = value["accuracy"]
         low, high = value.get("interval", (accuracy, accuracy))
         axes.barh(place, accuracy, color=BLUE if name == "this program" else GREY)
-        axes.errorbar(accuracy, place, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3)
+        axes.errorbar(
+            accuracy, place, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3
+        )
     axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
     axes.set(xlabel="test accuracy", xlim=(0, 1))
     return _svg(figure)

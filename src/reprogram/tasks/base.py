@@ -74,15 +74,15 @@ class Task:
                 raise DataError(f"task {self.name}: {name} images must be n x c x h x w, uint8, one label each")
             if tuple(split.images.shape[1:]) != self.image_shape:
                 raise DataError(
-                    f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, training images {self.image_shape}; "
-                    "make them equal"
+                    f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, "
+                    f"training images {self.image_shape}; make them equal"
                 )
             if split.labels.min() < 0 or split.labels.max() >= len(self.class_names):
                 raise DataError(
                     f"task {self.name}: {name} labels range over {int(split.labels.min())}..{int(split.labels.max())}, "
                     f"there are {len(self.class_names)} classes"
                 )
-        if self.train.labels.unique().numel() < 2:
+        if len(torch.unique(self.train.labels)) < 2:
             raise DataError(f"task {self.name}: the train split holds one class only; a task needs two or more")
 
     @property
@@ -211,7 +211,8 @@ def read_dataset(dataset: "torch.utils.data.Dataset[Any]", where: str) -> Split:
         pixels = _to_uint8(image, f"{where} item {index}")
         if images and pixels.shape != images[0].shape:
             raise DataError(
-                f"{where} item {index} is {tuple(pixels.shape)}, item 0 is {tuple(images[0].shape)}; make all images equal in size"
+                f"{where} item {index} is {tuple(pixels.shape)}, item 0 is {tuple(images[0].shape)}; "
+                "make all images equal in size"
             )
         images.append(pixels)
         labels.append(int(label))
@@ -235,5 +236,7 @@ def _to_uint8(image: Any, where: str) -> Tensor:
     if not torch.isfinite(pixels).all():
         raise DataError(f"{where}: the image holds values that are not finite; clean the data")
     if pixels.min() < 0 or pixels.max() > 1:
-        raise DataError(f"{where}: values in [{pixels.min():.3g}, {pixels.max():.3g}]; give uint8, or floating point in [0, 1]")
+        raise DataError(
+            f"{where}: values in [{pixels.min():.3g}, {pixels.max():.3g}]; give uint8, or floating point in [0, 1]"
+        )
     return (pixels * 255).round().to(torch.uint8)

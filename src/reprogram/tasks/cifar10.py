@@ -14,14 +14,18 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class Cifar10(TaskSource):
-    """Small photographs, 32×32 RGB, ten classes (Krizhevsky, 2009). A tenth of the training images is split off for validation."""
+    """Small photographs, 32×32 RGB, ten classes (Krizhevsky, 2009).
+
+    A tenth of the training images is split off for validation.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Options.
 
         Attributes:
-            data: folder with torchvision's `cifar-10-batches-py`, or an .npz file of x_train, y_train, x_test, y_test (n h w c).
+            data: folder with torchvision's `cifar-10-batches-py`, or an .npz file of x_train, y_train, x_test, y_test
+                (n h w c).
             seed: of the validation split.
         """
 

