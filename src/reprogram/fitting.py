@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from reprogram.tasks.base import Task
 
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 SAVE_EVERY_S = 30.0
+LossKind = Literal["task", "host"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ def fit(
     task: Task,
     *,
     learner: Learner | str = "gradient",
+    loss: LossKind = "task",
     epochs: float | None = None,
     seconds: float | None = None,
     batch_size: int = 32,
@@ -126,6 +128,7 @@ def fit(
         model: its program and label map are learned in place, its host isn't touched.
         task: train and validation splits are used.
         learner: or the spec of one.
+        loss: see `loss_of`.
         epochs: budget in passes over the training images; 5 where no budget is given.
         seconds: budget in seconds.
         batch_size: images a step.
@@ -147,7 +150,7 @@ def fit(
     if isinstance(learner, str):
         variant, config = configure("learners", learner)
         learner = cast(Learner, variant(config))
-    return _Run(model, task, learner, budget, batch_size, validations, seed, checkpoint, observe).run()
+    return _Run(model, task, learner, loss, budget, batch_size, validations, seed, checkpoint, observe).run()
 
 
 class _Run:
@@ -158,6 +161,7 @@ class _Run:
         model: Reprogrammed,
         task: Task,
         learner: Learner,
+        loss: LossKind,
         budget: Budget,
         batch_size: int,
         validations: int,
@@ -166,7 +170,7 @@ class _Run:
         observe: Callable[[Report], None] | None,
     ) -> None:
         _check(model, task, learner, batch_size, validations)
-        self.model, self.learner, self.budget = model, learner, budget
+        self.model, self.learner, self.loss, self.budget = model, learner, loss, budget
         self.seed, self.validations, self.observe = seed, validations, observe
         self.batch_size = min(batch_size, len(task.train))
         self.checkpoint = Path(checkpoint) if checkpoint is not None else None
@@ -225,7 +229,7 @@ class _Run:
         batch = self.train.take(chosen)
         try:
             loss = self.learner.step(
-                lambda: F.cross_entropy(self.model(batch.images), batch.labels),
+                lambda: loss_of(self.model, batch.images, batch.labels, self.loss),
                 Progress(fraction=self._fraction(), epoch=epoch),
             )
         except DataError as error:
@@ -324,6 +328,28 @@ def _check(model: Reprogrammed, task: Task, learner: Learner, batch_size: int, v
         raise ConfigError("batch_size and validations are at least 1")
     if not model.learned_parameters():
         raise ConfigError("neither program nor label map has anything to learn")
+
+
+def loss_of(model: Reprogrammed, images: Tensor, labels: Tensor, kind: LossKind) -> Tensor:
+    """The loss of a batch, in nats.
+
+    Args:
+        model: what is learned.
+        images: b × c × h × w.
+        labels: b.
+        kind: "host" is the paper's −log P(h_g(y) | X_adv) (equation 3): the softmax runs over all the host's labels,
+            so the host itself must come to say "tench". "task" is the cross-entropy of the task scores: the softmax runs over
+            the task's labels, the other host labels may say what they like.
+
+    Returns:
+        A scalar.
+    """
+    host_scores = model.host_scores(images)
+    scores = model.label_map(host_scores)
+    if kind == "task":
+        return F.cross_entropy(scores, labels)
+    wanted: Tensor = scores.gather(1, labels[:, None])[:, 0]
+    return (host_scores.logsumexp(dim=1) - wanted).mean()
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

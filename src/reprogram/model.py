@@ -125,7 +125,12 @@ class Reprogrammed(nn.Module):
         Returns:
             b × k task scores (logits).
         """
-        scores: Tensor = self.label_map(self.host(self.program(self.canvas(images))))
+        scores: Tensor = self.label_map(self.host_scores(images))
+        return scores
+
+    def host_scores(self, images: Tensor) -> Float[Tensor, "b K"]:
+        """What the host itself answers to the reprogrammed images: b × K scores."""
+        scores: Tensor = self.host(self.program(self.canvas(images)))
         return scores
 
     def learned_parameters(self) -> list[nn.Parameter]:

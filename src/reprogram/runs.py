@@ -23,7 +23,7 @@ from reprogram._version import __version__
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import ConfigError, DataError
 from reprogram.evaluation import Evaluation, predict, score
-from reprogram.fitting import Fit, Report, fit
+from reprogram.fitting import Fit, LossKind, Report, fit
 from reprogram.model import Reprogrammed, load_host, load_task
 from reprogram.registry import format_spec
 from reprogram.report.examples import answers
@@ -45,6 +45,7 @@ class RunConfig:
         program: what is learned.
         label_map: from host labels to task labels.
         learner: what improves the program.
+        loss: "task" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
         epochs: budget in passes over the training images.
         seconds: budget in seconds of learning.
@@ -63,6 +64,7 @@ class RunConfig:
     program: str = "frame"
     label_map: str = "first"
     learner: str = "gradient"
+    loss: LossKind = "task"
     seed: int = 0
     epochs: float | None = None
     seconds: float | None = None
@@ -195,6 +197,7 @@ def _fit(
         model,
         task,
         learner=config.learner,
+        loss=config.loss,
         epochs=config.epochs,
         seconds=config.seconds,
         batch_size=config.batch_size,
@@ -295,6 +298,7 @@ def _result(
         "program": format_spec(model.program),
         "label_map": format_spec(model.label_map),
         "learner": config.learner,
+        "loss": config.loss,
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
         "seed": config.seed,
         "command": command or shlex.join(["reprogram", *sys.argv[1:]]),

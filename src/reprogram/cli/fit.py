@@ -1,7 +1,7 @@
 """`reprogram fit`: learn a program, measure it, report it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -17,6 +17,7 @@ def fit_command(
     label_map: str | None = None,
     canvas: str | None = None,
     learner: str | None = None,
+    loss: Literal["task", "host"] | None = None,
     epochs: float | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
@@ -41,6 +42,7 @@ def fit_command(
         label_map: from host labels to task labels (default: first).
         canvas: where the task image goes (default: centre).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
+        loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
         epochs: budget in passes over the training images (default: 5, if --seconds isn't given either).
         seconds: budget in seconds of learning.
         batch_size: images a step (default: 32).
@@ -61,6 +63,7 @@ def fit_command(
         "label_map": label_map,
         "canvas": canvas,
         "learner": learner,
+        "loss": loss,
         "epochs": epochs,
         "seconds": seconds,
         "batch_size": batch_size,

@@ -11,6 +11,8 @@ import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import fx, nn
 
+from reprogram.engine.clip import keep_output
+
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 NORMALISATIONS = (nn.BatchNorm2d, BatchNormAct2d)
 
@@ -46,6 +48,9 @@ def prepare(net: nn.Module) -> nn.Module:
             _replace(traced, name, _faster(layer, traced.get_submodule(norm) if norm else None))
     for norm in norms.values():
         _replace(traced, norm, _after(traced.get_submodule(norm)))
+    for name, layer in list(traced.named_modules()):
+        if (kept := keep_output(layer)) is not layer:
+            _replace(traced, name, kept)
     return traced.eval()
 
 

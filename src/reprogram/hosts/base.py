@@ -19,6 +19,8 @@ from reprogram.registry import Component
 Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
 
+MAX_SIZE = 4096
+MAX_COUNT = 1_000_000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -284,6 +286,19 @@ class HostSource(Component):
     def catalogue(cls, pattern: str) -> list[str]:
         """What this source can build whose name matches a shell-style pattern; by default nothing is listed."""
         return []
+
+
+def check_sizes(*, size: int = 0, **counts: int) -> None:
+    """Refuse an input size or a number of classes or channels that no host has.
+
+    Raises:
+        ConfigError: says which.
+    """
+    if not 0 <= size <= MAX_SIZE:
+        raise ConfigError(f"size={size}; 0 for the model's own, or at most {MAX_SIZE} pixels")
+    for name, value in counts.items():
+        if not 0 <= value <= MAX_COUNT:
+            raise ConfigError(f"{name}={value}; at most {MAX_COUNT}, not negative")
 
 
 class _Call(nn.Module):

@@ -8,7 +8,7 @@ import torch
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 from reprogram.registry import configure, parse
 
 
@@ -40,6 +40,11 @@ class Checkpoint(HostSource):
         interpolation: str = ""
         crop: float = 0.0
         licence: str = "unknown"
+
+        def __post_init__(self) -> None:
+            check_sizes(size=self.size, num_classes=self.num_classes)
+            if not 0 <= self.crop <= 1:
+                raise ConfigError(f"checkpoint: crop={self.crop}; a part in (0, 1], or 0 for the architecture's own")
 
     @classmethod
     def example(cls) -> Config:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from reprogram.errors import ConfigError
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 from reprogram.hosts.timm import host_id, seeded
 
 
@@ -31,6 +31,7 @@ class Linear(HostSource):
         def __post_init__(self) -> None:
             if min(self.size, self.num_classes, self.channels) < 1:
                 raise ConfigError("linear: size, num_classes and channels are at least 1")
+            check_sizes(size=self.size, num_classes=self.num_classes, channels=self.channels)
 
     def build(self, *, download: bool = False) -> Host:
         """Draw the weights."""

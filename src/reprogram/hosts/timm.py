@@ -12,7 +12,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 
 
 class Timm(HostSource):
@@ -39,6 +39,9 @@ class Timm(HostSource):
         num_classes: int = 0
         in_chans: int = 3
         kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
+
+        def __post_init__(self) -> None:
+            check_sizes(size=self.size, num_classes=self.num_classes, in_chans=self.in_chans)
 
     @classmethod
     def example(cls) -> Config:

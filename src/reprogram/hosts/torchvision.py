@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 from reprogram.hosts.timm import host_id, one_line, seeded
 
 
@@ -35,6 +35,9 @@ class Torchvision(HostSource):
         size: int = 0
         num_classes: int = 0
         kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
+
+        def __post_init__(self) -> None:
+            check_sizes(size=self.size, num_classes=self.num_classes)
 
     @classmethod
     def example(cls) -> Config:
