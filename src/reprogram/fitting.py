@@ -337,9 +337,9 @@ def loss_of(model: Reprogrammed, images: Tensor, labels: Tensor, kind: LossKind)
         model: what is learned.
         images: b × c × h × w.
         labels: b.
-        kind: "host" is the paper's −log P(h_g(y) | X_adv) (equation 3): the softmax runs over all the host's labels,
-            so the host itself must come to say "tench". "task" is the cross-entropy of the task scores: the softmax runs over
-            the task's labels, the other host labels may say what they like.
+        kind: "host" is the paper's −log P(h_g(y) | X_adv) (equation 3): the softmax runs over all the host's
+            labels, so the host itself must come to say "tench". "task" is the cross-entropy of the task scores: the
+            softmax runs over the task's labels, the other host labels may say what they like.
 
     Returns:
         A scalar.

@@ -23,7 +23,7 @@ from reprogram._version import __version__
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import ConfigError, DataError
 from reprogram.evaluation import Evaluation, predict, score
-from reprogram.fitting import Fit, LossKind, Report, fit
+from reprogram.fitting import Budget, Fit, LossKind, Report, fit
 from reprogram.model import Reprogrammed, load_host, load_task
 from reprogram.registry import format_spec
 from reprogram.report.examples import answers
@@ -80,6 +80,10 @@ class RunConfig:
         for name in self.baselines:
             if name not in BASELINES:
                 raise ConfigError(f"no baseline {name!r}; known: {', '.join(BASELINES)}")
+        if self.epochs is not None or self.seconds is not None:
+            Budget(epochs=self.epochs, seconds=self.seconds)
+        if self.batch_size < 1 or self.validations < 1:
+            raise ConfigError("batch_size and validations are at least 1")
         if not 0 <= self.seed < 2**40:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
 
@@ -212,12 +216,9 @@ def _prepare(folder: Path, config: RunConfig) -> bool:
     """Check the run folder; whether it holds an interrupted run of this configuration."""
     if (folder / "result.json").exists():
         raise ConfigError(f"{folder}: holds a finished run; choose another --out, or remove the folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: can't be made ({error.strerror}); choose another --out") from error
-    if not os.access(folder, os.W_OK):
-        raise DataError(f"{folder}: may not be written; choose another --out")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise DataError(f"{folder}: can't be made in {there}, which may not be written; choose another --out")
     if not (folder / "checkpoint.safetensors").exists():
         return False
     values = read_toml(folder / "config.toml")

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         or mismatched, 6 verification failed, 130 and 143 interrupted.
     """
     try:
-        code = app(list(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        code = app([*(sys.argv[1:] if arguments is None else arguments)], exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:

@@ -38,7 +38,10 @@ def prepare(net: nn.Module) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            before = torch.get_rng_state()
             traced = fx.GraphModule(net, HostTracer().trace(net))
+            if not torch.equal(before, torch.get_rng_state()):
+                return net  # It draws random numbers, which a trace would freeze.
     except Exception:  # torch.fx raises whatever the traced code raises; such a host runs as it is.
         return net
     norms = _foldable(traced)
@@ -59,6 +62,7 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
     layers = dict(traced.named_modules())
     calls = [node for node in traced.graph.nodes if node.op == "call_module"]
     uses = collections.Counter(node.target for node in calls)
+    read = {str(node.target).rpartition(".")[0] for node in traced.graph.nodes if node.op == "get_attr"}
     found = {}
     for node in calls:
         norm = layers[node.target]
@@ -71,6 +75,7 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
             and type(layers[source.target]) in CONVOLUTIONS
             and len(source.users) == 1
             and uses[source.target] == uses[node.target] == 1
+            and not read & {source.target, node.target}  # The host reads their tensors elsewhere too.
         ):
             found[str(source.target)] = str(node.target)
     return found

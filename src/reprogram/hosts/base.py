@@ -156,7 +156,7 @@ class Host(nn.Module):
         dtype, device = host._dtype_and_device()
         blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
         try:
-            scores = host.net((blank - host.mean.to(blank)) / host.std.to(blank))
+            scores = host.net(host._normalised(blank))
         except Exception as error:
             shape = f"{channels}x{height}x{width}"
             raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {error}") from error

@@ -1,6 +1,7 @@
 """Any classifier of timm: `timm:resnet50.a1_in1k`, or untrained with `?pretrained=0&seed=1`."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -161,6 +162,7 @@ class Timm(HostSource):
             )
         try:
             if repository:
+                logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # One line says it all, below.
                 return Path(hf_hub_download(repository, filename))
             cached_file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(str(url), str(cached_file))
