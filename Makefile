@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY)
-	$(BIN)/python -m pip install --quiet '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,docs]'
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:

@@ -47,7 +47,7 @@ class ExportParityError(ReprogramError):
 
 
 def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
-    """Return " (did you mean 'x'?)" for the closest of `names`, or all of them when none is close."""
+    """Advice for a name that isn't there: the closest of `names`, or some of them where none is close."""
     import difflib
 
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

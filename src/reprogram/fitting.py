@@ -128,7 +128,8 @@ def fit(
         model: its program and label map are learned in place, its host isn't touched.
         task: train and validation splits are used.
         learner: or the spec of one.
-        loss: see `loss_of`.
+        loss: "task" is the cross-entropy of the task scores; "host" is the paper's (equation 3), whose softmax
+            runs over all the host's labels. `reprogram.fitting.loss_of` says more.
         epochs: budget in passes over the training images; 5 where no budget is given.
         seconds: budget in seconds.
         batch_size: images a step.
@@ -180,6 +181,7 @@ class _Run:
         self.last_step = round(budget.epochs * self.steps_per_epoch) if budget.epochs is not None else None
         if self.last_step == 0:
             raise BudgetError(f"epochs={budget.epochs} is less than half a step; give more")
+        self.made_from = {"host": model.host.fingerprint, "task": model.task.fingerprint} if checkpoint else {}
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
@@ -294,12 +296,18 @@ class _Run:
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         tensors |= {f"learner/{k}": v.cpu() for k, v in self.learner.state().items()}
         meter = dataclasses.asdict(self.model.host.meter)
-        save_state(self.checkpoint, tensors, {"state": dataclasses.asdict(self.state), "meter": meter})
+        record = {"state": dataclasses.asdict(self.state), "meter": meter, "made_from": self.made_from}
+        save_state(self.checkpoint, tensors, record)
 
     def _restore(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         tensors, record = load_state(self.checkpoint)
+        for part, fingerprint in self.made_from.items():
+            if record["made_from"].get(part) != fingerprint:
+                raise ConfigError(
+                    f"{self.checkpoint}: was made from another {part}; give the same one to go on, or start elsewhere"
+                )
         groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}}
         for key, value in tensors.items():
             group, _, name = key.partition("/")

@@ -8,11 +8,12 @@ digest itself zeroed.
 
 import hashlib
 import json
+import math
 import os
 import stat
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,12 +23,12 @@ from torch import Tensor
 
 from reprogram._version import __version__
 from reprogram.checkpoint import write_atomic
-from reprogram.errors import HostMismatchError, ProgramFileError, ReprogramError
+from reprogram.errors import HostMismatchError, HostUnavailableError, ProgramFileError, ReprogramError
 from reprogram.hosts.base import Host
 from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Provenance, Reprogrammed, TaskRecord, compose, load_host
 from reprogram.programs.base import Program
-from reprogram.registry import build_config, find, names
+from reprogram.registry import build_config, find, names, parse
 
 FORMAT = "reprogram-program"
 VERSION = 1
@@ -36,7 +37,7 @@ MAX_HEADER = 2**20
 MAX_TENSORS = 64
 MAX_CANVAS = 2**24
 MAX_LABELS = 10**6
-DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 FAMILIES = {"canvas": "canvases", "program": "programs", "label_map": "label-maps"}
 ZERO_DIGEST = "0" * 64
 
@@ -192,8 +193,10 @@ def load(path: Path, *, host: Host | str | None, download: bool, any_host: bool)
     """See `reprogram.load`."""
     file = read(path)
     header = file.header
-    if not isinstance(host, Host):
-        host = load_host(host or header.host.id, download=download)
+    if host is None:
+        host = _named_host(path, header.host.id, download)
+    elif isinstance(host, str):
+        host = load_host(host, download=download)
     info = host.info
     if (info.shape, info.num_classes) != ((header.host.channels, *header.host.size), header.host.num_classes):
         raise HostMismatchError(
@@ -213,6 +216,20 @@ def load(path: Path, *, host: Host | str | None, download: bool, any_host: bool)
     model = Reprogrammed(canvas=canvas, program=program, host=host, label_map=label_map, task=task)
     model.provenance = Provenance(created_by=header.created_by, metrics=dict(header.metrics))
     return model.match_host()
+
+
+def _named_host(path: Path, spec: str, download: bool) -> Host:
+    """The host that a file names: a listed one with plain options; a stranger doesn't choose which files are opened."""
+    try:
+        parsed = parse(spec)
+        if parsed.name == "checkpoint" or "kwargs" in parsed.options:
+            raise HostUnavailableError("it was built from a file or with special arguments")
+        return load_host(spec, download=download)
+    except ReprogramError as error:
+        kind = type(error) if isinstance(error, HostUnavailableError) else HostUnavailableError
+        raise kind(
+            f"{path}: its host {spec} can't be built from its name: {error}; give the host with --host"
+        ) from None
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -262,7 +279,7 @@ def _decode(raw: bytes, path: Path) -> tuple[Header, dict[str, Tensor]]:
         refuse("not a program file: its header names another format")
     if version != VERSION:
         raise ProgramFileError(
-            f"{path}: format version {str(version)[:20]}, this release reads {VERSION}; update reprogram"
+            f"{path}: format version {str(version)[:20]!r}, this release reads {VERSION}; update reprogram"
         )
     try:
         header = Header.model_validate_json(metadata["reprogram"])
@@ -297,7 +314,11 @@ def _parse(text: str) -> dict[str, Any]:
     def finite(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no number")
 
-    parsed = json.loads(text, object_pairs_hook=unique, parse_constant=finite)
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else finite(digits[:20])
+
+    parsed = json.loads(text, object_pairs_hook=unique, parse_constant=finite, parse_float=number)
     if not isinstance(parsed, dict):
         raise ValueError("not an object")
     return parsed
@@ -316,8 +337,10 @@ def _tensor(entry: Any, body: bytes) -> Tensor | None:
         count *= size
         if count * dtype.itemsize > len(body):
             return None
-    if not 0 <= start <= end <= len(body) or end - start != count * dtype.itemsize or not count:
+    if not 0 <= start <= end <= len(body) or end - start != count * dtype.itemsize:
         return None
+    if not count:
+        return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(bytearray(body[start:end]), dtype=dtype).view(shape)
 
 
@@ -351,6 +374,8 @@ def _build(header: Header, tensors: dict[str, Tensor], path: Path) -> tuple[Any,
         if component.name not in names(family):
             refuse(f"no {part.replace('_', ' ')} named {component.name[:80]!r} is installed")
         variant = find(family, component.name)
+        if sorted(component.config) != sorted(f.name for f in fields(variant.Config)):
+            refuse(f"the options of its {part.replace('_', ' ')} aren't those of {component.name}")
         chosen[family] = (variant, build_config(variant, component.config, strict=True))
     canvas, program, label_map = compose(
         chosen,
@@ -364,7 +389,8 @@ def _build(header: Header, tensors: dict[str, Tensor], path: Path) -> tuple[Any,
     if sorted(expected) != sorted(tensors):
         refuse(f"its tensors are {sorted(tensors)[:4]}, expected {sorted(expected)}")
     for name, value in expected.items():
-        if value.shape != tensors[name].shape or value.dtype != tensors[name].dtype:
+        dtype = torch.float32 if value.is_floating_point() else value.dtype
+        if value.shape != tensors[name].shape or dtype != tensors[name].dtype:
             refuse(f"tensor {name!r} is {list(tensors[name].shape)}, expected {list(value.shape)}")
     for built, prefix in ((program, "program."), (label_map, "label_map.")):
         built.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

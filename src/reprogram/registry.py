@@ -16,6 +16,7 @@ import ast
 import dataclasses
 import functools
 import importlib
+import inspect
 import pkgutil
 import re
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class Component:
     """What every variant of every family has: a `Config` and an example of it.
 
     Attributes:
-        Config: a frozen, keyword-only dataclass. Its first field takes the value after a spec's colon.
+        Config: a frozen, keyword-only dataclass. Its own first field takes the value after a spec's colon.
         config: the configuration this component was built with.
     """
 
@@ -202,8 +203,12 @@ def find(family: str, name: str) -> type[Any]:
     base = getattr(importlib.import_module(f"{package(family)}.base"), FAMILIES[family])
     if name not in files:
         loaded: object = points[name].load()
-        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {package(family)} is no {base.__name__}")
+        if loaded.name() != name:
+            raise ConfigError(
+                f"entry point {name!r} of {package(family)} must bear its module's name, {loaded.name()!r}"
+            )
         return loaded
     module = importlib.import_module(f"{package(family)}.{name.replace('-', '_')}")
     found: list[type[Any]] = [
@@ -226,12 +231,12 @@ def configure(family: str, text: str) -> tuple[type[Any], Any]:
     variant = find(family, spec.name)
     options = dict(spec.options)
     if spec.argument is not None:
-        fields = dataclasses.fields(variant.Config)
-        if not fields:
+        own = list(inspect.get_annotations(variant.Config))
+        if not own:
             raise ConfigError(f"{text!r}: {spec.name} takes nothing after a colon")
-        if fields[0].name in options:
-            raise ConfigError(f"{text!r}: {fields[0].name!r} is given twice, after the colon and as an option")
-        options[fields[0].name] = spec.argument
+        if own[0] in options:
+            raise ConfigError(f"{text!r}: {own[0]!r} is given twice, after the colon and as an option")
+        options[own[0]] = spec.argument
     return variant, build_config(variant, options)
 
 

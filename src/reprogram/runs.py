@@ -24,6 +24,7 @@ from reprogram.checkpoint import write_atomic
 from reprogram.errors import ConfigError, DataError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.fitting import Budget, Fit, LossKind, Report, fit
+from reprogram.hosts.base import EngineName
 from reprogram.model import Reprogrammed, load_host, load_task
 from reprogram.registry import format_spec
 from reprogram.report.examples import answers
@@ -55,6 +56,7 @@ class RunConfig:
         data: folder of the task's files, for tasks that take one.
         download: whether weights and data may be fetched.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
+        engine: "shared" computes what the batch shares once, "dense" every image whole; the numbers are the same.
         out: the run folder; empty: runs/TASK-HOST-PROGRAM-SEED.
     """
 
@@ -74,6 +76,7 @@ class RunConfig:
     data: str = ""
     download: bool = False
     device: str = "auto"
+    engine: EngineName = "shared"
     out: str = ""
 
     def __post_init__(self) -> None:
@@ -97,7 +100,7 @@ class RunConfig:
 
     def identity(self) -> dict[str, Any]:
         """What decides the result: everything but places and permissions."""
-        skip = {"out", "download", "device", "data", "baselines"}
+        skip = {"out", "download", "device", "engine", "baselines"}
         return {key: value for key, value in asdict(self).items() if key not in skip}
 
 
@@ -160,6 +163,7 @@ def execute(
         say(f"going on with the interrupted run in {folder}")
     say(f"loading host {config.host}")
     host = load_host(config.host, download=config.download).to(resolve_device(config.device))
+    host.engine = config.engine
     say(f"loading task {config.task}")
     task = load_task(config.task, data=config.data, download=config.download)
     model = Reprogrammed.build(
@@ -311,6 +315,7 @@ def _result(
         "selected_step": fitted.best_step,
         "host_calls": host.meter.calls,
         "host_images": host.meter.images,
+        "engine": host.engine,
         "device": str(host.mean.device),
         "threads": _threads(),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},

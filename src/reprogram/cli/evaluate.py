@@ -7,7 +7,8 @@ from reprogram.cli.console import Common, Display, emit, printable, start_torch
 
 
 def evaluate_command(
-    program: Path,
+    program_file: Path,
+    /,
     *,
     task: str,
     split: Literal["train", "validation", "test"] = "test",
@@ -20,7 +21,7 @@ def evaluate_command(
     """Measure a program's accuracy on a task.
 
     Args:
-        program: program file.
+        program_file: written by fit.
         task: spec of the task, e.g. mnist or folder:PATH.
         split: which images.
         host: the host, where it isn't the one that the file names.
@@ -37,12 +38,12 @@ def evaluate_command(
     from reprogram.model import load_task
 
     display = Display(common.quiet)
-    model = open_program(program, host, download, any_host, common.device, display)
+    model = open_program(program_file, host, download, any_host, common.device, display)
     loaded = load_task(task, data=data, download=download)
     if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
         raise ConfigError(
-            f"{program}: learned for {model.task.name} ({len(model.task.classes)} classes, images {model.task.shape}), "
-            f"{task} has {loaded.num_classes} classes, images {loaded.image_shape}; give the task it was learned for"
+            f"{program_file}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape} pixels), "
+            f"{task} has {loaded.num_classes} classes, {loaded.image_shape} pixels; give the task it was learned for"
         )
     if loaded.fingerprint != model.task.fingerprint:
         display.say(f"note: {task} holds other images than the program was learned and selected with")
@@ -50,7 +51,7 @@ def evaluate_command(
     if common.json:
         emit(
             {
-                "program": str(program),
+                "program": str(program_file),
                 "host": model.host.info.id,
                 "task": loaded.name,
                 "split": split,

@@ -26,6 +26,7 @@ def fit_command(
     seed: int | None = None,
     data: str | None = None,
     download: bool | None = None,
+    engine: Literal["shared", "dense"] | None = None,
     out: str | None = None,
     config: Path | None = None,
     common: Common | None = None,
@@ -51,6 +52,7 @@ def fit_command(
         seed: of start values and order of images (default: 0).
         data: folder of the task's files, for tasks that take one.
         download: allow fetching weights and data (default: no).
+        engine: compute what the batch shares once, or every image whole (default: shared).
         out: run folder (default: runs/TASK-HOST-PROGRAM-SEED).
         config: TOML file with a table [fit] of these options.
         common: options of every verb.
@@ -72,6 +74,7 @@ def fit_command(
         "seed": seed,
         "data": data,
         "download": download,
+        "engine": engine,
         "out": out,
         "device": common.device,
     }

@@ -8,17 +8,17 @@ from cyclopts import Parameter
 from reprogram.cli.console import emit, table
 
 
-def inspect_command(program: Path, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Check a program file and show what it holds; its host isn't loaded.
 
     Args:
-        program: program file.
+        program_file: written by fit.
         json: print it as JSON.
     """
     from reprogram.programfile import read
     from reprogram.registry import format_spec
 
-    file = read(program)
+    file = read(program_file)
     header = file.header
     canvas, drawn, label_map = file.parts
     assignment = label_map.assignment()
@@ -34,7 +34,7 @@ def inspect_command(program: Path, *, json: Annotated[bool, Parameter(negative=(
         return 0
     names = _host_labels(header.host.num_classes)
     rows: list[tuple[object, ...]] = [
-        ("file", f"{program}, {file.num_bytes} bytes, format {header.version}, digest {header.digest[:16]}"),
+        ("file", f"{program_file}, {file.num_bytes} bytes, format {header.version}, digest {header.digest[:16]}"),
         (
             "task",
             f"{header.task.name}, {len(header.task.classes)} classes, images {'x'.join(map(str, header.task.shape))}",

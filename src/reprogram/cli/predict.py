@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, printable, start_torch
 from reprogram.errors import DataError
@@ -15,9 +17,9 @@ TOP = 3
 
 
 def predict_command(
-    program: Path,
+    program_file: Path,
     /,
-    *images: str,
+    *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
     host: str | None = None,
     any_host: bool = False,
     download: bool = False,
@@ -28,7 +30,7 @@ def predict_command(
     Images that can't be read are named on stderr; the others are answered all the same, and the exit code is 3.
 
     Args:
-        program: program file.
+        program_file: written by fit.
         images: image files and folders; - reads a list of paths from stdin, one a line.
         host: the host, where it isn't the one that the file names.
         any_host: go on, with a warning, on another host than the program was learned for.
@@ -40,7 +42,7 @@ def predict_command(
     from reprogram import images as files
 
     paths = _paths(images)
-    model = open_program(program, host, download, any_host, common.device, Display(common.quiet))
+    model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
     channels, height, width = model.task.shape
     answers, failures = [], 0
     for start in range(0, len(paths), BATCH):

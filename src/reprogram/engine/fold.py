@@ -25,7 +25,7 @@ class HostTracer(fx.Tracer):
         return type(m) in (*CONVOLUTIONS, *NORMALISATIONS) or super().is_leaf_module(m, module_qualified_name)
 
 
-def prepare(net: nn.Module) -> nn.Module:
+def fold(net: nn.Module) -> nn.Module:
     """Return a module that computes the same scores faster, or `net` itself where that isn't possible.
 
     Args:
@@ -36,7 +36,7 @@ def prepare(net: nn.Module) -> nn.Module:
     if not any(type(m) in CONVOLUTIONS for m in net.modules()):
         return net
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             before = torch.get_rng_state()
             traced = fx.GraphModule(net, HostTracer().trace(net))

@@ -11,13 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reprogram.engine import prepare
+from reprogram.engine import Prepared
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.framed import Framed
 from reprogram.registry import Component
 
 Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
+
+EngineName = Literal["shared", "dense"]
 
 MAX_SIZE = 4096
 MAX_COUNT = 1_000_000
@@ -92,6 +94,10 @@ class Host(nn.Module):
         net: the classifier, on normalised pixels.
         info: its record.
         untrained: builds the same architecture with random weights from a seed, for the baseline.
+
+    Attributes:
+        engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"
+            every image whole; the scores are the same up to rounding.
     """
 
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Host] | None" = None) -> None:
@@ -100,11 +106,12 @@ class Host(nn.Module):
         self.info = info
         self.meter = Meter()
         self.untrained = untrained
+        self.engine: EngineName = "shared"
         self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[object, nn.Module]] = []
+        self._prepared: list[tuple[object, Prepared]] = []
         _check_finite(self.net, info.id)
         self.train(False)
 
@@ -199,12 +206,13 @@ class Host(nn.Module):
         Raises:
             ConfigError: another size or number of channels, or scores that aren't b × K.
         """
-        images = self._normalised(pixels)
-        scores = _scores(self.executor(images), self.info.id)
-        if scores.shape != (images.shape[0], self.info.num_classes):
+        if isinstance(pixels, Framed) and self.engine == "dense":
+            pixels = pixels.dense()
+        scores = _scores(self.prepared(self._normalised(pixels)), self.info.id)
+        if scores.shape != (len(pixels), self.info.num_classes):
             raise ConfigError(
-                f"host {self.info.id}: scores of shape {tuple(scores.shape)}, expected "
-                f"{images.shape[0]} x {self.info.num_classes}"
+                f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
+                f"expected {len(pixels)} x {self.info.num_classes}"
             )
         return scores
 
@@ -228,29 +236,33 @@ class Host(nn.Module):
         seen: list[Tensor] = []
         hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
-            self.net(self._normalised(pixels))
+            self.net(self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels))
         finally:
             hook.remove()
         features = seen[-1]
         return (features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)), f"input of {name}"
 
-    def _normalised(self, pixels: "Tensor | Framed") -> Tensor:
-        """Check, count and normalise a batch: all calls come through here."""
-        images = pixels.dense() if isinstance(pixels, Framed) else pixels
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.info.shape:
+    def _normalised(self, pixels: Any) -> Any:
+        """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
+        whole = pixels.frame if isinstance(pixels, Framed) else pixels
+        if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
             expected = " x ".join(map(str, self.info.shape))
-            raise ConfigError(f"host {self.info.id}: images of shape {tuple(images.shape)}, expected b x {expected}")
+            raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
         self.meter.calls += 1
-        self.meter.images += images.shape[0]
+        self.meter.images += len(pixels)
         dtype, _ = self._dtype_and_device()
-        return (images.to(dtype) - self.mean.to(dtype)) / self.std.to(dtype)
+        mean, std = self.mean.to(dtype), self.std.to(dtype)
+        if isinstance(pixels, Framed):
+            frame, window = (pixels.frame.to(dtype) - mean) / std, (pixels.window.to(dtype) - mean) / std
+            return Framed(frame=frame, window=window, box=pixels.box)
+        return (pixels.to(dtype) - mean) / std
 
     @property
-    def executor(self) -> nn.Module:
-        """What runs: `net`, or an equal and faster form of it, made anew when weights change."""
+    def prepared(self) -> Prepared:
+        """What runs: an equal and faster form of `net`, made anew when weights change."""
         key = tuple((p.data_ptr(), p._version, p.dtype) for p in (*self.net.parameters(), *self.net.buffers()))
         if not self._prepared or self._prepared[0][0] != key:
-            self._prepared[:] = [(key, prepare(self.net))]
+            self._prepared[:] = [(key, Prepared(self.net))]
         return self._prepared[0][1]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
@@ -299,6 +311,19 @@ def check_sizes(*, size: int = 0, **counts: int) -> None:
     for name, value in counts.items():
         if not 0 <= value <= MAX_COUNT:
             raise ConfigError(f"{name}={value}; at most {MAX_COUNT}, not negative")
+
+
+def check_kwargs(kwargs: dict[str, Any]) -> None:
+    """Refuse arguments of an architecture that choose weights or files: specs are data, and may be a stranger's.
+
+    Raises:
+        ConfigError: names the argument.
+    """
+    for name in kwargs:
+        if any(part in name for part in ("pretrained", "checkpoint", "weights", "cache", "path", "file", "url", "hf_")):
+            raise ConfigError(
+                f"kwargs: {name!r} isn't taken; weights come from the model's tag or from checkpoint:FILE"
+            )
 
 
 class _Call(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
 
 
 class Timm(HostSource):
@@ -42,6 +42,7 @@ class Timm(HostSource):
         kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
 
         def __post_init__(self) -> None:
+            check_kwargs(self.kwargs)
             check_sizes(size=self.size, num_classes=self.num_classes, in_chans=self.in_chans)
 
     @classmethod

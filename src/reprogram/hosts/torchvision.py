@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
 from reprogram.hosts.timm import host_id, one_line, seeded
 
 
@@ -37,6 +37,7 @@ class Torchvision(HostSource):
         kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
 
         def __post_init__(self) -> None:
+            check_kwargs(self.kwargs)
             check_sizes(size=self.size, num_classes=self.num_classes)
 
     @classmethod

@@ -1,0 +1,161 @@
+"""Writes docs/reference/*.md from the code before Sphinx reads its sources.
+
+One page per family from the registry, and one with every name of `reprogram.__all__`. A variant that was dropped in,
+or that an installed package brings, appears by itself.
+"""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import reprogram
+from reprogram import registry
+
+INTROS = {
+    "hosts": "Where frozen classifiers come from. {doc}`../how-it-works` says what a host does with pixels.",
+    "tasks": "Where labelled images come from, in the splits train, validation and test.",
+    "canvases": "How a task image is placed in the host's input. Nothing is learned here.",
+    "programs": "What is learned.",
+    "label-maps": "How host scores become task scores.",
+    "learners": "What improves the program.",
+}
+EXAMPLES = {
+    "hosts": "timm:resnet50.a1_in1k",
+    "tasks": "squares(train=1000)",
+    "canvases": "shuffled(seed=1)",
+    "programs": "frame(init=0.1)",
+    "label-maps": "many-to-one(labels_per_class=5)",
+    "learners": "gradient(learning_rate=0.1)",
+}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "reference"))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def write(folder: Path) -> None:
+    """Write every page; pages whose text is unchanged aren't touched, pages of yore are removed."""
+    pages = {f"{family}.md": family_page(family) for family in registry.FAMILIES} | {"api.md": api_page()}
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.md"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def family_page(family: str) -> str:
+    """A family: a table of its variants, then each with its options."""
+    variants = {name: registry.find(family, name) for name in registry.names(family)}
+    lines = [f"# {family.replace('-', ' ').capitalize()}", "", INTROS.get(family, ""), ""]
+    if family in EXAMPLES:
+        lines += [f"A spec, for example: `{EXAMPLES[family]}`", ""]
+    lines += ["| name | what it is |", "|---|---|"]
+    lines += [f"| [`{name}`](#{family}-{name}) | {cell(registry.summary(family, name))} |" for name in variants]
+    for name, variant in variants.items():
+        lines += ["", f"({family}-{name})=", f"## {name}", "", markdown(inspect.getdoc(variant) or ""), ""]
+        lines += options(variant.Config)
+    return "\n".join(lines) + "\n"
+
+
+def options(config: type[Any]) -> list[str]:
+    """The table of a `Config`'s fields."""
+    fields = dataclasses.fields(config)
+    if not fields:
+        return ["No options."]
+    meanings = attributes(config)
+    lines = ["| option | type | default | meaning |", "|---|---|---|---|"]
+    for field in fields:
+        lines.append(
+            f"| `{field.name}` | {code(type_name(field.type))} | {default(field)} "
+            f"| {cell(meanings.get(field.name, ''))} |"
+        )
+    return lines
+
+
+def default(field: "dataclasses.Field[Any]") -> str:
+    """A field's default as Python would write it."""
+    if field.default is not dataclasses.MISSING:
+        return code(repr(field.default))
+    if field.default_factory is not dataclasses.MISSING:
+        return code(repr(field.default_factory()))
+    return "required"
+
+
+def type_name(hint: Any) -> str:
+    """A type as the source writes it."""
+    plain = isinstance(hint, type) and not hasattr(hint, "__args__")
+    return hint.__name__ if plain else str(hint).replace("typing.", "")
+
+
+def attributes(config: type[Any]) -> dict[str, str]:
+    """The `Attributes:` sections of a `Config` and of what it derives from, by the fields' names."""
+    found: dict[str, str] = {}
+    for base in reversed(config.__mro__):
+        text = inspect.cleandoc(base.__doc__ or "")
+        section = re.search(r"^Attributes:\n((?:[ ]{4}.*\n?|\n)*)", text, re.MULTILINE)
+        if not section:
+            continue
+        name = ""
+        for line in inspect.cleandoc(section[1]).splitlines():
+            start = re.match(r"(\w+):\s*(.*)", line)
+            if start:
+                name = start[1]
+                found[name] = start[2]
+            elif name:
+                found[name] += " " + line.strip()
+    return found
+
+
+def code(text: str) -> str:
+    """Code for a cell of a Markdown table."""
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return escaped(text).replace("|", "\\|")
+
+
+def markdown(text: str) -> str:
+    """A docstring as Markdown; what follows `Args:` and its like isn't for readers of this page."""
+    return escaped(re.split(r"^(?:Args|Attributes|Raises|Returns):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip())
+
+
+def escaped(text: str) -> str:
+    """Escape what Markdown would take for markup, outside of `code`."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([*<\[\]])", r"\\\1", part) for part in parts)
+
+
+def api_page() -> str:
+    """Every public name, by the module that defines it."""
+    homes: dict[str, list[str]] = {}
+    for name in reprogram.__all__:
+        if not name.startswith("_"):
+            homes.setdefault(getattr(reprogram, name).__module__, []).append(name)
+    lines = ["# Python API", "", "Every name here is imported from `reprogram` itself.", ""]
+    order = ("reprogram.model", "reprogram.fitting", "reprogram.evaluation")
+    for home in sorted(homes, key=lambda home: (order.index(home) if home in order else len(order), home)):
+        module = inspect.getmodule(getattr(reprogram, homes[home][0]))
+        lines += [
+            f"## {home.removeprefix('reprogram.')}",
+            "",
+            markdown((inspect.getdoc(module) or "").split("\n\n")[0]),
+        ]
+        lines += ["", "```{eval-rst}"]
+        for name in homes[home]:
+            if isinstance(getattr(reprogram, name), type):
+                lines += [f".. autoclass:: reprogram.{name}", "   :members:", "   :show-inheritance:", ""]
+            else:
+                lines += [f".. autofunction:: reprogram.{name}", ""]
+        lines += ["```", ""]
+    return "\n".join(lines)
