@@ -42,7 +42,7 @@ def evaluate_command(
     loaded = load_task(task, data=data, download=download)
     if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
         raise ConfigError(
-            f"{program_file}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape} pixels), "
+            f"{program_file}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape}), "
             f"{task} has {loaded.num_classes} classes, {loaded.image_shape} pixels; give the task it was learned for"
         )
     if loaded.fingerprint != model.task.fingerprint:

@@ -1,0 +1,66 @@
+"""Shape contracts are checked while the tests run (and only then), and what many tests build is built once."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    ["reprogram.framed", "reprogram.canvases", "reprogram.programs", "reprogram.labelmaps"], "beartype.beartype"
+)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real weights and data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (real hosts and data), which isn't beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def squares():
+    """A small counting task."""
+    import reprogram
+
+    return reprogram.load_task("squares(train=160, validation=40, test=60)")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Scikit-learn's digits."""
+    import reprogram
+
+    return reprogram.load_task("digits")
+
+
+@pytest.fixture
+def resnet():
+    """A tiny untrained ResNet of 32 labels on 48 x 48 pixels."""
+    import reprogram
+
+    return reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=32, size=48)")
+
+
+@pytest.fixture(scope="session")
+def lite0():
+    """The default host with its ImageNet weights."""
+    import reprogram
+
+    return reprogram.load_host("efficientnet-lite0")
+
+
+@pytest.fixture
+def one_line():
+    """Checks that an error's message is one line and holds every given text."""
+
+    def check(error, *texts):
+        message = str(error.value if hasattr(error, "value") else error)
+        assert message and "\n" not in message
+        for text in texts:
+            assert text in message
+        return message
+
+    return check

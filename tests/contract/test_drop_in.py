@@ -1,0 +1,187 @@
+"""Invariant 9: a new variant of any family is one new file and nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import reprogram
+
+FILES = {
+    "programs/stripe.py": '''"""A learned row of pixels along the upper edge."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from reprogram.programs.base import Program
+
+
+class Stripe(Program):
+    """Pixels 0.5 + tanh(W) / 2 in the first rows."""
+
+    confined = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Program.Config):
+        """Options."""
+
+        rows: int = 2
+
+    def __init__(self, config, *, geometry):
+        super().__init__(config, geometry=geometry)
+        self.weight = nn.Parameter(torch.zeros(1, geometry.channels, config.rows, geometry.width))
+
+    def run(self, framed):
+        frame = framed.frame.clone()
+        frame[..., : self.config.rows, :] = 0.5 + torch.tanh(self.weight) / 2
+        return replace(framed, frame=frame)
+''',
+    "labelmaps/affine.py": '''"""A learned affine map of all host scores."""
+
+import torch
+from torch import nn
+
+from reprogram.labelmaps.base import LabelMap
+
+
+class Affine(LabelMap):
+    """Scores times a matrix that is learned too."""
+
+    def __init__(self, config, *, num_host_labels, num_task_labels):
+        super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
+        self.matrix = nn.Parameter(torch.eye(num_host_labels)[:, :num_task_labels].clone())
+
+    def run(self, scores):
+        return scores @ self.matrix
+
+    def assignment(self):
+        return self.matrix.detach().T.argsort(dim=1, descending=True).tolist()
+''',
+    "canvases/lower_corner.py": '''"""The task image in the lower right corner."""
+
+from reprogram.canvases.base import Canvas
+from reprogram.framed import Box
+
+
+class LowerCorner(Canvas):
+    """Lower right."""
+
+    def window_box(self):
+        (_, h, w), (_, height, width) = self.image_shape, self.host_shape
+        return Box(top=height - h, left=width - w, height=h, width=w)
+''',
+    "tasks/bright.py": '''"""Is the image bright?"""
+
+import torch
+
+from reprogram.tasks.base import Split, Task, TaskSource
+
+
+class Bright(TaskSource):
+    """Dark and bright images."""
+
+    def load(self, *, download=False):
+        labels = torch.arange(40) % 2
+        images = (labels.view(-1, 1, 1, 1) * 150 + torch.arange(40).view(-1, 1, 1, 1)).expand(-1, 3, 6, 6)
+        split = Split(images=images.to(torch.uint8).contiguous(), labels=labels)
+        return Task(name="bright", train=split, validation=split, test=split, class_names=("dark", "bright"))
+''',
+    "learners/plain_sgd.py": '''"""Plain gradient descent."""
+
+import torch
+
+from reprogram.learners.base import Learner
+
+
+class PlainSgd(Learner):
+    """No memory."""
+
+    def start(self, parameters):
+        self.parameters = parameters
+
+    def step(self, objective, progress):
+        loss = objective()
+        with torch.no_grad():
+            for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+                parameter -= 0.5 * gradient
+        return float(loss.detach())
+
+    def state(self):
+        return {}
+
+    def load_state(self, state):
+        assert not state
+''',
+    "hosts/mean_colour.py": '''"""Scores that are means of the image's quarters."""
+
+from torch import nn
+
+from reprogram.hosts.base import Host, HostInfo, HostSource
+
+
+class MeanColour(HostSource):
+    """Twelve scores."""
+
+    def build(self, *, download=False):
+        net = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        info = HostInfo(id="mean-colour", num_classes=12, size=(16, 16), mean=(0.5,) * 3, std=(0.05,) * 3)
+        return Host(net, info)
+''',
+}
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+import reprogram
+from reprogram.cli import main
+from reprogram.registry import format_spec, names
+
+assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
+for family, name in [("programs", "stripe"), ("label-maps", "affine"), ("canvases", "lower-corner"),
+                     ("tasks", "bright"), ("learners", "plain-sgd"), ("hosts", "mean-colour")]:
+    assert name in names(family), (family, name)
+    assert main(["list", family]) == 0
+
+task = reprogram.load_task("bright")
+model = reprogram.Reprogrammed.build(
+    "mean-colour", task, canvas="lower-corner", program="stripe(rows=3)", label_map="affine", seed=1)
+before = reprogram.evaluate(model, task.train).loss
+fitted = reprogram.fit(model, task, learner="plain-sgd", epochs=4, batch_size=8, checkpoint=sys.argv[2] + "/state")
+assert reprogram.evaluate(model, task.train).loss < before
+model.save(sys.argv[2] + "/a.safetensors")
+again = reprogram.load(sys.argv[2] + "/a.safetensors")
+assert format_spec(again.program) == "stripe(rows=3)"
+assert torch.equal(again(task.test.images), model(task.test.images))
+again.save(sys.argv[2] + "/b.safetensors")
+assert Path(sys.argv[2], "a.safetensors").read_bytes() == Path(sys.argv[2], "b.safetensors").read_bytes()
+assert main(["inspect", sys.argv[2] + "/a.safetensors"]) == 0
+assert main(["fit", "--host", "mean-colour", "--task", "bright", "--program", "stripe", "--label-map", "affine",
+             "--canvas", "lower-corner", "--learner", "plain-sgd", "--epochs", "1", "--quiet",
+             "--out", sys.argv[2] + "/run"]) == 0
+print("all six work")
+"""
+
+
+def test_one_file_a_variant_is_enough(tmp_path):
+    source = Path(reprogram.__file__).parent
+    copy = tmp_path / "src" / "reprogram"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in FILES.items():
+        assert not (copy / name).exists()
+        (copy / name).write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(copy.parent), str(tmp_path)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "all six work" in result.stdout
+    for text in ("A learned row of pixels along the upper edge.", "Is the image bright?", "Plain gradient descent."):
+        assert text in result.stdout

@@ -1,0 +1,239 @@
+"""Every variant of every family, as the registry lists them: configuration, specs, refusals, and that it works."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import reprogram
+from helpers import ConvNet, seeded
+from reprogram import registry
+from reprogram.learners.base import Progress
+from reprogram.registry import FAMILIES, configure, find, format_spec, names, summary
+
+VARIANTS = [(family, name) for family in FAMILIES for name in names(family)]
+variants = pytest.mark.parametrize("family,name", VARIANTS)
+
+
+def test_the_foundation_is_listed():
+    wanted = {
+        "hosts": {"checkpoint", "efficientnet-lite0", "linear", "timm", "torchvision"},
+        "tasks": {"cifar10", "digits", "folder", "mnist", "squares"},
+        "canvases": {"centre", "resize", "shuffled"},
+        "programs": {"frame", "full", "patch"},
+        "label-maps": {"first", "many-to-one", "random"},
+        "learners": {"gradient"},
+    }
+    for family, some in wanted.items():
+        assert some <= set(names(family))
+        assert names(family) == sorted(names(family))
+
+
+@variants
+def test_has_a_summary_and_a_frozen_keyword_only_config(family, name):
+    assert summary(family, name).strip().endswith(".")
+    variant = find(family, name)
+    assert variant.name() == name
+    assert dataclasses.is_dataclass(variant.Config)
+    assert variant.Config.__dataclass_params__.frozen
+    assert all(f.kw_only for f in dataclasses.fields(variant.Config))
+    assert (variant.__doc__ or "").strip()
+    assert isinstance(variant.example(), variant.Config)
+
+
+@variants
+def test_spec_round_trips(family, name):
+    variant = find(family, name)
+
+    text = format_spec(SimpleNamespace(config=variant.example(), name=variant.name))
+    again, config = configure(family, text)
+    assert again is variant and config == variant.example()
+    assert format_spec(SimpleNamespace(config=config, name=variant.name)) == text
+
+
+@variants
+def test_unknown_option_is_refused_with_the_nearest(family, name, one_line):
+    variant = find(family, name)
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure(family, f"{name}(xyzzy=1)")
+    one_line(error, "xyzzy", name)
+    for field in dataclasses.fields(variant.Config):
+        with pytest.raises(reprogram.ConfigError) as error:
+            configure(family, f"{name}({field.name}x=1)")
+        one_line(error, f"did you mean {field.name!r}")
+
+
+@variants
+def test_misspelt_name_is_refused_with_the_nearest(family, name, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure(family, name + "x")
+    one_line(error, name + "x", f"did you mean {name!r}")
+
+
+@variants
+def test_values_of_the_wrong_type_are_refused(family, name, one_line):
+    fields = dataclasses.fields(find(family, name).Config)
+    required = {f.name: "'x'" for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+    for field in fields:
+        options = {**required, field.name: "[None, {1: 2}]"}
+        with pytest.raises(reprogram.ConfigError) as error:
+            configure(family, f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})")
+        one_line(error, field.name)
+
+
+def host():
+    """A host on which every program makes a difference: contrast is magnified."""
+    net = seeded(lambda: ConvNet(num_classes=32, width=16))
+    return reprogram.Host.wrap(net, size=48, mean=(0.5,) * 3, std=(0.05,) * 3, name="contract")
+
+
+def spec_of(family, name):
+    variant = find(family, name)
+    return format_spec(SimpleNamespace(config=variant.example(), name=variant.name))
+
+
+@pytest.mark.parametrize("label_map", names("label-maps"))
+@pytest.mark.parametrize("program", names("programs"))
+@pytest.mark.parametrize("canvas", names("canvases"))
+def test_every_combination_learns_saves_and_loads(canvas, program, label_map, squares, tmp_path):
+    parts = {
+        "canvas": spec_of("canvases", canvas),
+        "program": spec_of("programs", program),
+        "label_map": spec_of("label-maps", label_map),
+    }
+    if (canvas, program) == ("resize", "frame"):
+        with pytest.raises(reprogram.ConfigError, match="covers the whole canvas"):
+            reprogram.Reprogrammed.build(host(), squares, **parts)
+        return
+    model = reprogram.Reprogrammed.build(host(), squares, **parts, seed=3)
+    start = model.learned_state()
+    before = reprogram.evaluate(model, squares.train).loss
+    fitted = reprogram.fit(
+        model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.1)"
+    )
+    assert fitted.images_seen == 480
+    assert reprogram.evaluate(model, squares.train).loss < before
+    assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())
+
+    path = model.save(tmp_path / "a.safetensors")
+    again = reprogram.load(path, host=host())
+    assert again.save(tmp_path / "b.safetensors").read_bytes() == path.read_bytes()
+    images = squares.test.images[:9]
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+    assert [format_spec(p) for p in (again.canvas, again.program, again.label_map)] == [
+        format_spec(p) for p in (model.canvas, model.program, model.label_map)
+    ]
+
+
+@pytest.mark.parametrize("program", names("programs"))
+def test_programs_give_valid_pixels_and_touch_no_other_image(program, squares):
+    model = reprogram.Reprogrammed.build(host(), squares, program=spec_of("programs", program), seed=3)
+    canvas = model.canvas(squares.test.images[:6])
+    before = canvas.frame.clone(), canvas.window.clone()
+    pixels = model.program(canvas).dense()
+    assert pixels.shape == (6, 3, 48, 48)
+    assert pixels.min() >= 0 and pixels.max() <= 1
+    assert torch.equal(canvas.frame, before[0]) and torch.equal(canvas.window, before[1])
+    alone = model.program(model.canvas(squares.test.images[2:3])).dense()
+    assert torch.equal(alone[0], pixels[2])
+
+
+@pytest.mark.parametrize("label_map", names("label-maps"))
+def test_label_maps_give_a_score_and_an_assignment_a_label(label_map):
+    _, config = configure("label-maps", spec_of("label-maps", label_map))
+    built = find("label-maps", label_map)(config, num_host_labels=32, num_task_labels=5)
+    assert built(torch.randn(3, 32)).shape == (3, 5)
+    assert len(built.assignment()) == 5
+    assert all(0 <= label < 32 for row in built.assignment() for label in row)
+    built.validate()
+
+
+@pytest.fixture
+def example_files(tmp_path, monkeypatch):
+    """What the examples of `checkpoint`, `folder` and `cifar10` read, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    net = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=16, size=48)").net
+    save_file(net.state_dict(), "example.safetensors")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "example" / label).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                tmp_path / "example" / label / f"{i}.png"
+            )
+    arrays = {
+        f"x_{part}": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for part, n in (("train", 60), ("test", 30))
+    }
+    np.savez(tmp_path / "cifar.npz", **arrays, y_train=np.arange(60) % 10, y_test=np.arange(30) % 10)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", names("hosts"))
+def test_hosts_build_and_their_id_builds_them_again(name, example_files):
+    variant = find("hosts", name)
+    built = variant(variant.example()).build()
+    info = built.info
+    pixels = torch.rand(2, *info.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = built(pixels)
+    assert scores.shape == (2, info.num_classes)
+    assert torch.isfinite(scores).all() and not torch.equal(scores[0], scores[1])
+    assert info.licence and built.training is False
+    assert not any(p.requires_grad for p in built.parameters())
+    again = reprogram.load_host(info.id)
+    assert again.fingerprint == built.fingerprint and again.info == info
+    if built.untrained is not None:
+        other = built.untrained(5)
+        assert other.info.shape == info.shape and other.info.num_classes == info.num_classes
+        assert other.fingerprint != built.fingerprint
+        assert built.untrained(5).fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("name", names("tasks"))
+def test_tasks_load_the_same_each_time(name, example_files):
+    spec = spec_of("tasks", name)
+    data = "cifar.npz" if name == "cifar10" else ""
+    task, again = reprogram.load_task(spec, data=data), reprogram.load_task(spec, data=data)
+    assert task.fingerprint == again.fingerprint
+    assert task.num_classes == len(task.class_names) >= 2
+    for part in ("train", "validation", "test"):
+        split = getattr(task, part)
+        assert len(split) and split.images.dtype == torch.uint8 and split.images.shape[1:] == task.image_shape
+        assert split.labels.min() >= 0 and split.labels.max() < task.num_classes
+
+
+@pytest.mark.parametrize("name", names("learners"))
+def test_learners_minimise_and_resume(name):
+    """A quadratic: the loss falls; stopped and gone on is the same as never stopped."""
+    target = torch.linspace(-1, 1, 12)
+
+    def start():
+        parameter = torch.nn.Parameter(torch.zeros(12))
+        learner = find("learners", name)(find("learners", name).example())
+        learner.start([parameter])
+        return parameter, learner
+
+    def steps(parameter, learner, first, last):
+        return [
+            learner.step(lambda: (parameter - target).square().sum(), Progress(fraction=i / 40, epoch=i // 10))
+            for i in range(first, last)
+        ]
+
+    parameter, learner = start()
+    losses = steps(parameter, learner, 0, 20)
+    assert losses[-1] < losses[0]
+    other, fresh = start()
+    other.data.copy_(parameter.data)
+    fresh.load_state({key: value.clone() for key, value in learner.state().items()})
+    assert steps(parameter, learner, 20, 40) == steps(other, fresh, 20, 40)
+    assert torch.equal(parameter, other)
+
+
+def test_listing_imports_nothing(monkeypatch):
+    monkeypatch.setattr(registry.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    assert all(names(family) and summary(family, names(family)[0]) for family in FAMILIES)

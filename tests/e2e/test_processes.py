@@ -1,0 +1,119 @@
+"""What only a process of its own shows: signals, pipes, exit codes, and another folder to work in."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors import safe_open
+
+FIT = ("fit", "--host", "linear:40", "--task", "squares(train=2000, validation=50, test=50)", "--epochs", "40")
+FIT += ("--baselines", "none", "--quiet", "--threads", "1", "--validations", "20")
+
+
+def start(*arguments, **kwargs):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "reprogram", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **kwargs,
+    )
+
+
+def finish(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    code, _, err = finish(start(*FIT, "--out", folder))
+    assert (code, err) == (0, "")
+    return (folder / "program.safetensors").read_bytes(), json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, number, code):
+    folder = tmp_path / "run"
+    process = start(*FIT, "--out", folder)
+    end = time.monotonic() + 100
+    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.002)
+    process.send_signal(number)
+    got, out, err = finish(process)
+    assert got == code, err
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
+    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.safetensors", "config.toml"]
+    with safe_open(folder / "checkpoint.safetensors", framework="np") as file:
+        step = json.loads(file.metadata()["record"])["state"]["step"]
+    assert 0 < step < 40 * 63
+
+    got, _, err = finish(start(*FIT, "--out", folder))
+    assert (got, err) == (0, "")
+    program, whole = uninterrupted
+    assert (folder / "program.safetensors").read_bytes() == program
+    result = json.loads((folder / "result.json").read_text())
+    for key in ("test", "validation", "images_seen", "selected_step", "baselines"):
+        assert result[key] == whole[key]
+    assert result["host_images"] >= whole["host_images"]
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path):
+    """SIGKILL can't be caught: what was saved last is whole."""
+    folder = tmp_path / "run"
+    process = start(*FIT, "--out", folder)
+    end = time.monotonic() + 100
+    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.002)
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+    got, _, err = finish(start(*FIT, "--out", folder))
+    assert (got, err) == (0, "")
+    assert (folder / "program.safetensors").read_bytes() == uninterrupted[0]
+
+
+def test_a_signal_before_the_first_step_ends_at_once(tmp_path):
+    process = start(*FIT, "--out", tmp_path / "run")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code in (130, -signal.SIGINT) and out == ""
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_closed_pipe_is_no_traceback():
+    process = start("list", "hosts", "*")
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    assert "Traceback" not in err and process.returncode in (141, -signal.SIGPIPE)
+
+
+@pytest.mark.parametrize(
+    "arguments,code",
+    [(["--version"], 0), (["nonsense"], 2), (["inspect", "missing.safetensors"], 4), (["report", "."], 3)],
+)
+def test_exit_codes_reach_the_shell(tmp_path, arguments, code):
+    got, out, err = finish(start(*arguments, cwd=tmp_path))
+    assert got == code
+    assert (out + err).count("\n") == 1 and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_script_is_installed():
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="reprogram")
+    from reprogram.cli import main
+
+    assert script.load() is main

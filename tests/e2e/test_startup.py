@@ -1,0 +1,56 @@
+"""Invariant 8: importing is cheap and doesn't load torch; help is quick."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "numpy", "timm", "torchvision", "sklearn", "PIL", "matplotlib", "pydantic", "rich", "cyclopts")
+
+
+def run(*arguments):
+    begun = time.perf_counter()
+    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    return time.perf_counter() - begun, result.stdout
+
+
+def least(*arguments, limit, base=0.0, tries=12):
+    """The least of some runs, for other processes only ever add; stops when it's low enough."""
+    best = float("inf")
+    for _ in range(tries):
+        best = min(best, run(*arguments)[0] - base)
+        if best <= limit:
+            break
+    return best
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, json, reprogram; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    assert json.loads(run("-c", code)[1]) == []
+
+
+def test_names_and_dir_work_without_torch():
+    code = "assert 'fit' in dir(reprogram); reprogram.ConfigError; assert 'torch' not in sys.modules"
+    run("-c", "import sys, reprogram; " + code)
+
+
+def test_listing_does_not_load_torch():
+    code = "import sys; from reprogram.cli import main; main(['list', 'programs']); assert 'torch' not in sys.modules"
+    assert "frame" in run("-c", code)[1]
+
+
+def test_import_takes_150_ms():
+    bare = min(run("-c", "pass")[0] for _ in range(5))
+    assert least("-c", "import reprogram", limit=0.150, base=bare) <= 0.150
+
+
+def test_help_takes_400_ms():
+    assert least("-m", "reprogram", "--help", limit=0.400) <= 0.400
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"]])
+def test_help_does_not_load_torch(arguments):
+    code = f"import sys; from reprogram.cli import main; main({arguments!r}); assert 'torch' not in sys.modules"
+    assert run("-c", code)[1].strip()

@@ -1,0 +1,127 @@
+"""What several test files build: tiny tasks, nets and models, and an exact picture of a module's state."""
+
+import numpy as np
+import torch
+from torch import nn
+
+import reprogram
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
+def random_task(shape=(3, 8, 8), num_classes=4, n=(40, 12, 16), seed=0, separable=True):
+    """Images whose brightness tells the class (where they are separable), in three splits."""
+    generator = np.random.default_rng(seed)
+    splits = []
+    for size in n:
+        labels = np.arange(size) % num_classes
+        noise = generator.integers(0, 256, (size, *shape))
+        level = labels.reshape(-1, 1, 1, 1) * (255 / (num_classes - 1))
+        images = (0.3 * noise + 0.7 * level) if separable else noise
+        splits.append(
+            reprogram.Split(images=torch.from_numpy(images.astype(np.uint8)), labels=torch.from_numpy(labels).long())
+        )
+    names = tuple(f"class {i}" for i in range(num_classes))
+    return reprogram.Task(name="random", train=splits[0], validation=splits[1], test=splits[2], class_names=names)
+
+
+class ConvNet(nn.Module):
+    """Two convolutions with BatchNorm, pooling, dropout and a linear layer."""
+
+    def __init__(self, num_classes=6, channels=3, width=8):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+        )
+        self.head = nn.Linear(4 * width, num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def seeded(build, seed=0):
+    """Build with random weights from a seed; the process's random state is restored."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def randomize_batchnorm(net, seed=0):
+    """Give every BatchNorm statistics and parameters that are anything but the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                if module.running_mean is not None:
+                    module.running_mean.normal_(0, 0.3, generator=generator)
+                    module.running_var.uniform_(0.5, 2.0, generator=generator)
+                if module.affine:
+                    module.weight.uniform_(0.5, 1.5, generator=generator)
+                    module.bias.normal_(0, 0.3, generator=generator)
+    return net
+
+
+def tiny_model(task=None, *, program="frame", label_map="first", canvas="centre", size=16, seed=0, **kwargs):
+    """A model on a tiny conv net that needs no package."""
+    task = task or random_task()
+    host = reprogram.Host.wrap(seeded(lambda: ConvNet(num_classes=24)), size=size, name="tiny", **kwargs)
+    return reprogram.Reprogrammed.build(host, task, canvas=canvas, program=program, label_map=label_map, seed=seed)
+
+
+def snapshot(module):
+    """Everything that `fit` might disturb in a module: values, identities, grads, flags, hooks."""
+    return {
+        "parameters": {
+            name: (id(p), p.data_ptr(), p.requires_grad, p._version, p.detach().clone())
+            for name, p in module.named_parameters()
+        },
+        "grads": {
+            name: None if p.grad is None else (id(p.grad), p.grad.clone()) for name, p in module.named_parameters()
+        },
+        "buffers": {name: (id(b), b.data_ptr(), b._version, b.clone()) for name, b in module.named_buffers()},
+        "training": {name: m.training for name, m in module.named_modules()},
+        "hooks": {
+            (name, kind): list(getattr(m, kind).items())
+            for name, m in module.named_modules()
+            for kind in HOOKS
+            if hasattr(m, kind)
+        },
+        "attributes": {name: sorted(vars(m)) for name, m in module.named_modules()},
+        "forward": {name: vars(m).get("forward") for name, m in module.named_modules()},
+    }
+
+
+def assert_same(before, after):
+    """Two snapshots agree bit for bit."""
+    assert before.keys() == after.keys()
+    for part in before:
+        assert before[part].keys() == after[part].keys(), part
+        for key, value in before[part].items():
+            assert _equal(value, after[part][key]), (part, key)
+
+
+def _equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    return a == b

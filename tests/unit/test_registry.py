@@ -1,0 +1,117 @@
+"""Specs are data: what is parsed, what is refused, and that nothing unlisted is ever imported."""
+
+import sys
+
+import pytest
+
+import reprogram
+from reprogram.registry import Spec, configure, find, names, parse
+
+GOOD = {
+    "frame": Spec(name="frame"),
+    " frame ": Spec(name="frame"),
+    "many_to_one": Spec(name="many-to-one"),
+    "frame()": Spec(name="frame"),
+    "frame(init=0.1)": Spec(name="frame", options={"init": 0.1}),
+    "frame(init=-1, round_8bit=True,)": Spec(name="frame", options={"init": -1, "round_8bit": True}),
+    "timm:resnet50.a1_in1k": Spec(name="timm", argument="resnet50.a1_in1k"),
+    "timm:resnet50?pretrained=0": Spec(name="timm", argument="resnet50", options={"pretrained": 0}),
+    "timm:r(seed=3)": Spec(name="timm", argument="r", options={"seed": 3}),
+    "folder:a/b (1)/c": Spec(name="folder", argument="a/b (1)/c"),
+    "folder:C:\\images": Spec(name="folder", argument="C:\\images"),
+    "folder:a?b": Spec(name="folder", argument="a?b"),
+    "checkpoint:x?mean=0.5,0.25,1&licence=MIT": Spec(
+        name="checkpoint", argument="x", options={"mean": (0.5, 0.25, 1), "licence": "MIT"}
+    ),
+    "checkpoint:x?architecture=timm:m(kwargs={'a':'b'})": Spec(
+        name="checkpoint", argument="x", options={"architecture": "timm:m(kwargs={'a':'b'})"}
+    ),
+    "a?b=c%20d%26e": Spec(name="a", options={"b": "c d&e"}),
+}
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_specs(text):
+    assert parse(text) == GOOD[text]
+
+
+BAD = [
+    "",
+    " ",
+    "(",
+    "1frame",
+    "../frame",
+    "frame)",
+    "frame(",
+    "frame(0.1)",
+    "frame(init)",
+    "frame(init=)",
+    "frame(init=x)",
+    "frame(init=1, init=2)",
+    "frame(**{'init': 1})",
+    "frame(*[1])",
+    "frame(init=__import__('os').system('true'))",
+    "frame(init=(lambda: 1)())",
+    "frame(init=1)(init=2)",
+    "frame(init=1);import os",
+    "frame?init",
+    "frame?init=1&init=2",
+    "frame?in it=1",
+    "frame\n(init=1)",
+    "frame\x1b[31m",
+    "frame\0",
+    "frame(init=" + "(" * 2000 + ")",
+    "frame(init=" + "-" * 3000 + "1)",
+    "frame(init=" + "[" * 1500 + "]" * 1500 + ")",
+    "x" * 5000,
+    "frame.run",
+    "frame@evil",
+    "é",
+]
+
+
+@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
+def test_no_specs(text, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure("programs", text)
+    assert one_line(error).isprintable()
+
+
+@pytest.mark.parametrize("name", ["base", "--init--", "os", "os.path", "_imagenet", "pathlib", "reprogram"])
+def test_only_listed_names_are_imported(name, one_line):
+    before = set(sys.modules)
+    with pytest.raises(reprogram.ConfigError) as error:
+        find("hosts", name)
+    one_line(error)
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize("family", ["host", "Programs", "", "programs.frame"])
+def test_unknown_families_are_refused(family, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        names(family)
+    one_line(error)
+
+
+def test_what_follows_the_colon_is_refused_where_it_makes_no_sense(one_line):
+    for text in ("first:3", "digits:x", "resize:1"):
+        family = {"f": "label-maps", "d": "tasks", "r": "canvases"}[text[0]]
+        with pytest.raises(reprogram.ConfigError) as error:
+            configure(family, text)
+        one_line(error)
+
+
+def test_given_twice_is_refused(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure("hosts", "timm:resnet18(model='resnet34')")
+    one_line(error, "twice")
+
+
+def test_public_names_are_those_of_the_modules():
+    for name in reprogram.__all__:
+        value = getattr(reprogram, name)
+        if name != "__version__":
+            assert value.__name__ == name and value.__module__.startswith("reprogram.")
+            assert value.__doc__.strip()
+    with pytest.raises(AttributeError):
+        reprogram.nonsense  # noqa: B018

@@ -1,0 +1,171 @@
+"""Execution on `Framed` equals dense execution of the original host: float64, scores and gradients."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from reprogram import Box, Framed, Host, load_host
+
+HOSTS = [
+    "timm:resnet18?pretrained=0&size=97",
+    "timm:resnetv2_50x1_bit?pretrained=0&size=65",
+    "timm:tf_efficientnet_lite0?pretrained=0&size=97",
+    "timm:tf_efficientnet_b0?pretrained=0&size=64",
+    "timm:convnext_atto?pretrained=0&size=64",
+    "timm:test_vit?pretrained=0",
+    "torchvision:mobilenet_v2?pretrained=0&size=97",
+    "torchvision:squeezenet1_1?pretrained=0&size=97",
+    "torchvision:densenet121?pretrained=0&size=65",
+    "torchvision:shufflenet_v2_x0_5?pretrained=0&size=65",
+    "torchvision:googlenet?pretrained=0&size=97&num_classes=10",
+    "linear:32",
+]
+
+
+def boxes(size: int) -> list[Box]:
+    """One pixel, a digit in the middle, against an edge, in a corner, everything."""
+    return [
+        Box(top=size // 3, left=size // 2, height=1, width=1),
+        Box(top=size // 2 - 7, left=size // 2 - 9, height=14, width=18),
+        Box(top=0, left=5, height=7, width=9),
+        Box(top=size - 9, left=size - 11, height=9, width=11),
+        Box(top=0, left=0, height=size, width=size),
+    ]
+
+
+def largest_error(host: Host, framed: Framed) -> float:
+    """Relative error of scores and of the gradients of frame and window, against the untouched module run dense."""
+    inputs = framed.frame, framed.window
+    scores = host(framed)
+    images = framed.frame.repeat(len(framed), 1, 1, 1)
+    images[..., framed.box.rows, framed.box.columns] = framed.window
+    expected = host.net((images - host.mean) / host.std)
+    cotangent = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad((scores * cotangent).sum(), inputs, allow_unused=True, materialize_grads=True)
+    wanted = torch.autograd.grad((expected * cotangent).sum(), inputs, allow_unused=True, materialize_grads=True)
+    pairs = [(scores.detach(), expected.detach()), *zip(found, wanted, strict=True)]
+    return max(float((a - b).norm() / b.norm().clamp_min(1e-200)) for a, b in pairs)
+
+
+def random_framed(channels: int, size: int, box: Box, batch: int, seed: int = 0) -> Framed:
+    """Random pixels that want gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    frame = torch.rand(1, channels, size, size, dtype=torch.float64, generator=generator).requires_grad_()
+    window = torch.rand(batch, channels, box.height, box.width, dtype=torch.float64, generator=generator)
+    return Framed(frame=frame, window=window.requires_grad_(), box=box)
+
+
+@pytest.mark.parametrize("spec", HOSTS)
+def test_real_architectures_agree_with_dense_execution(spec: str) -> None:
+    host = load_host(spec).double()
+    generator = torch.Generator().manual_seed(0)
+    for layer in host.net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.copy_(torch.randn(layer.num_features, generator=generator) / 10)
+            layer.running_var.copy_(0.5 + torch.rand(layer.num_features, generator=generator))
+    size = host.info.size[0]
+    for place, box in enumerate(boxes(size)):
+        framed = random_framed(3, size, box, batch=1 if place == 0 else 3)
+        assert largest_error(host, framed) < 1e-10, box
+
+
+class RandomNet(nn.Module):
+    """Two branches of random layers that are added or concatenated, then a last convolution and a global mean."""
+
+    def __init__(self, left: list[nn.Module], right: list[nn.Module], join: str) -> None:
+        super().__init__()
+        self.left, self.right = nn.Sequential(*left), nn.Sequential(*right)
+        self.join = join
+        self.last = nn.Conv2d(8 if join == "cat" else 4, 5, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        a, b = self.left(images), self.right(images)
+        height, width = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
+        a, b = a[..., :height, :width], b[..., :height, :width]
+        joined = torch.cat([a, b], 1) if self.join == "cat" else a + b
+        return self.last(joined).mean((2, 3))
+
+
+@st.composite
+def layers(draw: st.DrawFn, channels: int) -> list[nn.Module]:
+    """One to three layers from `channels` to 4."""
+    found: list[nn.Module] = []
+    for _ in range(draw(st.integers(1, 3))):
+        kernel = draw(st.integers(1, 5))
+        stride, padding = draw(st.integers(1, 3)), draw(st.integers(0, kernel // 2))
+        kind = draw(st.sampled_from(["convolution", "convolution", "max", "average"]))
+        if kind == "convolution" or channels != 4:
+            groups = draw(st.sampled_from([1, 2, 4])) if channels == 4 else 1
+            dilation = draw(st.integers(1, 2))
+            found += [
+                nn.Conv2d(channels, 4, kernel, stride, padding, dilation, groups),
+                nn.BatchNorm2d(4),
+                draw(st.sampled_from([nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.SiLU(), nn.Hardswish()])),
+            ]
+            channels = 4
+        elif kind == "max":
+            found.append(nn.MaxPool2d(kernel, stride, padding, ceil_mode=draw(st.booleans())))
+        else:
+            ceil, count = draw(st.booleans()), draw(st.booleans())
+            found.append(nn.AvgPool2d(kernel, stride, padding, ceil_mode=ceil, count_include_pad=count))
+    return found
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_random_graphs_agree_with_dense_execution(data: st.DataObject) -> None:
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    join = data.draw(st.sampled_from(["add", "cat"]))
+    net = RandomNet(data.draw(layers(2)), data.draw(layers(2)), join).double().eval()
+    size = data.draw(st.integers(24, 40))
+    height, width = data.draw(st.integers(1, size)), data.draw(st.integers(1, size))
+    box = Box(
+        top=data.draw(st.integers(0, size - height)),
+        left=data.draw(st.integers(0, size - width)),
+        height=height,
+        width=width,
+    )
+    try:
+        net(torch.rand(1, 2, size, size, dtype=torch.float64))
+    except RuntimeError:
+        return  # The draw shrank the map to nothing.
+    host = Host.wrap(net, size=size, channels=2)
+    assert largest_error(host, random_framed(2, size, box, batch=data.draw(st.integers(1, 3)))) < 1e-10
+
+
+class BatchStatistics(nn.Module):
+    """Normalises by the statistics of the batch at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(input=self.norm(self.convolution(images))).mean(dim=(2, 3))
+
+
+def test_statistics_of_the_batch_are_those_of_the_whole_batch() -> None:
+    torch.manual_seed(0)
+    host = Host.wrap(BatchStatistics().double(), size=24)
+    box = Box(top=8, left=8, height=6, width=6)
+    assert largest_error(host, random_framed(3, 24, box, batch=4)) < 1e-10
+
+
+def test_a_window_that_strides_step_over() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1, stride=4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 36, 5)
+    ).double()
+    host = Host.wrap(net, size=24)
+    assert largest_error(host, random_framed(3, 24, Box(top=9, left=9, height=2, width=2), batch=2)) < 1e-10
+
+
+def test_the_dense_engine_is_one_attribute_away() -> None:
+    host = load_host("timm:test_resnet?pretrained=0&size=48")
+    framed = random_framed(3, 48, Box(top=16, left=16, height=8, width=8), batch=2)
+    framed = Framed(frame=framed.frame.float(), window=framed.window.float(), box=framed.box)
+    shared = host(framed)
+    host.engine = "dense"
+    torch.testing.assert_close(host(framed), shared, rtol=1e-4, atol=1e-5)
