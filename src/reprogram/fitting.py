@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from reprogram.evaluation import Evaluation, evaluate
 from reprogram.hosts.base import Access
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
-from reprogram.registry import configure
+from reprogram.registry import configure, format_spec
 from reprogram.tasks.base import Task
 
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
@@ -170,7 +170,7 @@ class _Run:
         checkpoint: str | Path | None,
         observe: Callable[[Report], None] | None,
     ) -> None:
-        _check(model, task, learner, batch_size, validations)
+        _check(model, task, learner, loss, batch_size, validations)
         self.model, self.learner, self.loss, self.budget = model, learner, loss, budget
         self.seed, self.validations, self.observe = seed, validations, observe
         self.batch_size = min(batch_size, len(task.train))
@@ -181,7 +181,7 @@ class _Run:
         self.last_step = round(budget.epochs * self.steps_per_epoch) if budget.epochs is not None else None
         if self.last_step == 0:
             raise BudgetError(f"epochs={budget.epochs} is less than half a step; give more")
-        self.made_from = {"host": model.host.fingerprint, "task": model.task.fingerprint} if checkpoint else {}
+        self.made_from = self._made_from() if self.checkpoint is not None else {}
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
@@ -193,7 +193,7 @@ class _Run:
         state = self.state
         saved = time.monotonic()
         with _held_signals(self.checkpoint is not None) as pending:
-            while self._fraction() < 1:
+            while self._fraction() < 1 and not pending:
                 begun = time.monotonic()
                 self._step()
                 state.train_seconds += time.monotonic() - begun
@@ -202,14 +202,11 @@ class _Run:
                     self._validate()
                     self._save()
                     saved = time.monotonic()
-                elif pending or time.monotonic() - saved > SAVE_EVERY_S:
+                elif time.monotonic() - saved > SAVE_EVERY_S:
                     self._save()
                     saved = time.monotonic()
                 self._tell()
-                if pending:
-                    break
-            if not pending and not self.best:
-                self._validate()
+            if pending:
                 self._save()
         if pending:
             raise KeyboardInterrupt if pending[0] == signal.SIGINT else SystemExit(128 + pending[0])
@@ -299,6 +296,21 @@ class _Run:
         record = {"state": dataclasses.asdict(self.state), "meter": meter, "made_from": self.made_from}
         save_state(self.checkpoint, tensors, record)
 
+    def _made_from(self) -> dict[str, Any]:
+        """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
+        model = self.model
+        return {
+            "host": model.host.fingerprint,
+            "task": model.task.fingerprint,
+            "canvas": format_spec(model.canvas),
+            "program": format_spec(model.program),
+            "label map": format_spec(model.label_map),
+            "learner": format_spec(self.learner),
+            "loss": self.loss,
+            "seed": self.seed,
+            "batch size": self.batch_size,
+        }
+
     def _restore(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
@@ -306,7 +318,7 @@ class _Run:
         for part, fingerprint in self.made_from.items():
             if record["made_from"].get(part) != fingerprint:
                 raise ConfigError(
-                    f"{self.checkpoint}: was made from another {part}; give the same one to go on, or start elsewhere"
+                    f"{self.checkpoint}: belongs to a run with another {part}; give the same to go on, or start elsewhere"
                 )
         groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}}
         for key, value in tensors.items():
@@ -320,12 +332,14 @@ class _Run:
         meter.calls, meter.images = meter.calls + record["meter"]["calls"], meter.images + record["meter"]["images"]
 
 
-def _check(model: Reprogrammed, task: Task, learner: Learner, batch_size: int, validations: int) -> None:
+def _check(model: Reprogrammed, task: Task, learner: Learner, loss: str, batch_size: int, validations: int) -> None:
     if model.task.classes != task.class_names or model.task.shape != task.image_shape:
         raise ConfigError(
             f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
             "build it for this task"
         )
+    if loss not in get_args(LossKind):
+        raise ConfigError(f"no loss {loss!r}; known: {', '.join(get_args(LossKind))}")
     have = model.host.info.access
     if RANK.index(have) < RANK.index(learner.access):
         raise ConfigError(

@@ -90,7 +90,12 @@ def _split_options(text: str, spec: str) -> dict[str, Any]:
         call = ast.parse(f"f({text})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ConfigError(f"{spec!r}: can't read the options; write name(key=value, key=value)") from None
-    if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+    if (
+        not isinstance(call, ast.Call)
+        or not isinstance(call.func, ast.Name)
+        or call.args
+        or any(k.arg is None for k in call.keywords)
+    ):
         raise ConfigError(f"{spec!r}: options need names; write name(key=value)")
     options = {}
     for keyword in call.keywords:
