@@ -1,11 +1,9 @@
 """The one training loop: deterministic order, selection on the validation split, resumable."""
 
-import contextlib
 import dataclasses
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -18,6 +16,7 @@ from reprogram.checkpoint import load_state, save_state
 from reprogram.errors import BudgetError, ConfigError, DataError
 from reprogram.evaluation import Evaluation, evaluate
 from reprogram.hosts.base import Access
+from reprogram.interrupts import held_signals
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure, format_spec
@@ -192,7 +191,7 @@ class _Run:
         self._restore()
         state = self.state
         saved = time.monotonic()
-        with _held_signals(self.checkpoint is not None) as pending:
+        with held_signals(self.checkpoint is not None) as pending:
             while self._fraction() < 1 and not pending:
                 begun = time.monotonic()
                 self._step()
@@ -318,7 +317,7 @@ class _Run:
         for part, fingerprint in self.made_from.items():
             if record["made_from"].get(part) != fingerprint:
                 raise ConfigError(
-                    f"{self.checkpoint}: belongs to a run with another {part}; give the same to go on, or start elsewhere"
+                    f"{self.checkpoint}: is of a run with another {part}; give the same to go on, or start elsewhere"
                 )
         groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}}
         for key, value in tensors.items():
@@ -378,25 +377,3 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     """The order of n images in an epoch: a permutation, a function of (seed, epoch) alone."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(n, generator=generator)
-
-
-@contextlib.contextmanager
-def _held_signals(active: bool) -> Iterator[list[int]]:
-    """Hold SIGINT and SIGTERM back until the step is done; a second one of the same kind acts at once."""
-    pending: list[int] = []
-    if not active or threading.current_thread() is not threading.main_thread():
-        yield pending
-        return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def hold(number: int, _: Any) -> None:
-        pending.append(number)
-        signal.signal(number, before[number] or signal.SIG_DFL)
-
-    for number in before:
-        signal.signal(number, hold)
-    try:
-        yield pending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

@@ -374,8 +374,9 @@ def _build(header: Header, tensors: dict[str, Tensor], path: Path) -> tuple[Any,
         if component.name not in names(family):
             refuse(f"no {part.replace('_', ' ')} named {component.name[:80]!r} is installed")
         variant = find(family, component.name)
-        if sorted(component.config) != sorted(f.name for f in fields(variant.Config)):
-            refuse(f"the options of its {part.replace('_', ' ')} aren't those of {component.name}")
+        wrong = sorted(set(component.config) ^ {f.name for f in fields(variant.Config)})
+        if wrong:
+            refuse(f"{component.name}: option {wrong[0][:80]!r} is unknown or missing")
         chosen[family] = (variant, build_config(variant, component.config, strict=True))
     canvas, program, label_map = compose(
         chosen,
