@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import reprogram
 from helpers import ConvNet, random_task, randomize_batchnorm, seeded
-from reprogram.engine import prepare
+from reprogram.engine.fold import fold as prepare
 
 NETS = {
     "convnet": (lambda: ConvNet(num_classes=12), 24),

@@ -226,7 +226,11 @@ def _to_uint8(image: Any, where: str) -> Tensor:
         pixels = image if image.ndim == 3 else image[None]
     else:
         array = np.asarray(image)
+        if array.dtype.kind not in "buif" or array.ndim not in (2, 3):
+            raise DataError(f"{where}: not an image but {type(image).__name__}; give a PIL image, an array or a tensor")
         pixels = torch.from_numpy(np.array(array if array.ndim == 3 else array[..., None])).permute(2, 0, 1)
+    if pixels.ndim != 3 or not pixels.numel():
+        raise DataError(f"{where}: an image of shape {tuple(image.shape)}; h x w, or with channels, is expected")
     if pixels.dtype == torch.bool:
         pixels = pixels.to(torch.uint8) * 255
     if pixels.dtype == torch.uint8:

@@ -44,11 +44,11 @@ class Cifar10(TaskSource):
 
 def _from_npz(path: Path) -> tuple[Split, Split]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give --data DIR or FILE.npz") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: can't be read ({error}); it must hold the arrays {', '.join(ARRAYS)}") from None
     for images, labels in ((x_train, y_train), (x_test, y_test)):
         if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(labels):

@@ -1,0 +1,210 @@
+"""Image files: every mode's documented policy, value for value."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import reprogram
+from reprogram import images
+
+
+def saved(tmp_path, image, name="x.png", **kwargs):
+    image.save(tmp_path / name, **kwargs)
+    return tmp_path / name
+
+
+def pixels(image):
+    return np.asarray(image)
+
+
+RGB = np.array(
+    [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]], dtype=np.uint8
+)
+GREY = np.array([[0, 1, 127], [128, 200, 255]], dtype=np.uint8)
+
+
+def test_rgb_and_grey_come_as_they_are(tmp_path):
+    image = images.read(saved(tmp_path, Image.fromarray(RGB)))
+    assert image.mode == "RGB" and np.array_equal(pixels(image), RGB)
+    image = images.read(saved(tmp_path, Image.fromarray(GREY)))
+    assert image.mode == "L" and np.array_equal(pixels(image), GREY)
+    for name in ("x.bmp", "x.tif", "x.webp", "x.ppm"):
+        kwargs = {"lossless": True} if name == "x.webp" else {}
+        assert np.array_equal(pixels(images.read(saved(tmp_path, Image.fromarray(RGB), name, **kwargs))), RGB)
+
+
+def test_palette(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), mode=None).convert("P")
+    image.putpalette([255, 0, 0, 1, 2, 3, 9, 8, 7] + [0] * 759)
+    image.putdata([0, 1, 2, 1])
+    got = images.read(saved(tmp_path, image))
+    assert got.mode == "RGB"
+    assert pixels(got).tolist() == [[[255, 0, 0], [1, 2, 3]], [[9, 8, 7], [1, 2, 3]]]
+
+
+def test_one_bit(tmp_path):
+    got = images.read(saved(tmp_path, Image.fromarray(GREY > 127)))
+    assert got.mode == "L" and pixels(got).tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+def over_white(colour, alpha):
+    return colour * (alpha / 255) + 255 * (1 - alpha / 255)
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    alpha = np.array([[0, 128, 255], [64, 192, 1]], dtype=np.uint8)
+    rgba = np.dstack([RGB, alpha])
+    got = images.read(saved(tmp_path, Image.fromarray(rgba)))
+    assert got.mode == "RGB"
+    np.testing.assert_allclose(pixels(got), over_white(RGB.astype(float), alpha[..., None]), atol=1)
+    assert pixels(got)[0, 0].tolist() == [255, 255, 255] and pixels(got)[0, 2].tolist() == RGB[0, 2].tolist()
+    got = images.read(saved(tmp_path, Image.fromarray(np.dstack([GREY, alpha]))))
+    assert got.mode == "L"
+    np.testing.assert_allclose(pixels(got), over_white(GREY.astype(float), alpha), atol=1)
+
+
+def test_transparent_palette_colour_is_white(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255] + [0] * 762)
+    image.putdata([0, 1])
+    got = images.read(saved(tmp_path, image, transparency=0))
+    assert pixels(got).tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+def test_16_bit_grey_is_scaled_exactly(tmp_path):
+    values = np.array([[0, 128, 129, 257, 32767], [32768, 65278, 65407, 65534, 65535]], dtype=np.uint16)
+    for name in ("x.png", "x.tif"):
+        got = images.read(saved(tmp_path, Image.fromarray(values), name))
+        assert got.mode == "L"
+        assert pixels(got).tolist() == np.rint(values * (255 / 65535)).astype(int).tolist()
+
+
+def test_cmyk_is_pillows_rgb(tmp_path):
+    image = Image.fromarray(RGB).convert("CMYK")
+    got = images.read(saved(tmp_path, image, "x.tif"))
+    assert got.mode == "RGB" and np.array_equal(pixels(got), pixels(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    got = pixels(images.read(saved(tmp_path, Image.fromarray(RGB), exif=exif)))
+    expected = {
+        1: RGB,
+        2: RGB[:, ::-1],
+        3: RGB[::-1, ::-1],
+        4: RGB[::-1],
+        5: RGB.transpose(1, 0, 2),
+        6: np.rot90(RGB, -1),
+        7: RGB[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(RGB, 1),
+    }[orientation]
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.png", "x.webp", "x.tif"])
+def test_first_frame_of_an_animation(tmp_path, name):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    kwargs = {"lossless": True} if name == "x.webp" else {}
+    got = images.read(saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **kwargs))
+    assert (pixels(got) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_without_a_fixed_range_are_refused(tmp_path, mode, one_line):
+    image = Image.fromarray(
+        np.array([[0.5, 1e9]], dtype=np.float32) if mode == "F" else np.array([[-5, 70000]], dtype=np.int32)
+    )
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(saved(tmp_path, image, "x.tif"))
+    one_line(error, "x.tif")
+
+
+def test_truncated_anywhere_is_refused(tmp_path, one_line):
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for name in ("x.png", "x.jpg", "x.gif", "x.bmp", "x.webp", "x.tif"):
+        raw = saved(tmp_path, Image.fromarray(noise), name).read_bytes()
+        for part in (0.0, 0.1, 0.3, 0.5, 0.7):
+            (tmp_path / name).write_bytes(raw[: int(len(raw) * part)])
+            with pytest.raises(reprogram.DataError) as error:
+                images.read(tmp_path / name)
+            one_line(error, name)
+
+
+def test_altered_files_never_end_in_another_error(tmp_path):
+    """Random damage: either an image or a DataError."""
+    rng = np.random.default_rng(1)
+    noise = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    outcomes = set()
+    for name in ("x.png", "x.jpg", "x.gif", "x.tif", "x.webp", "x.bmp"):
+        raw = saved(tmp_path, noise, name).read_bytes()
+        for _ in range(40):
+            damaged = bytearray(raw)
+            for position in rng.integers(0, len(raw), 3):
+                damaged[position] = rng.integers(256)
+            (tmp_path / name).write_bytes(damaged)
+            try:
+                outcomes.add(images.read(tmp_path / name).mode)
+            except reprogram.DataError as error:
+                outcomes.add("refused")
+                assert "\n" not in str(error)
+    assert "refused" in outcomes and "RGB" in outcomes
+
+
+def test_missing_and_odd_paths_are_refused(tmp_path, one_line):
+    (tmp_path / "text.png").write_text("hello")
+    for path in (tmp_path / "missing.png", tmp_path, tmp_path / "text.png", tmp_path / "text.png" / "x"):
+        with pytest.raises(reprogram.DataError) as error:
+            images.read(path)
+        one_line(error, path.name)
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch, one_line):
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(saved(tmp_path, Image.new("L", (10, 10))))
+    one_line(error, "10x10")
+    monkeypatch.undo()
+    raw = saved(tmp_path, Image.new("RGB", (8, 8))).read_bytes()
+    header = b"IHDR" + struct.pack(">II", 65536, 65536) + raw[24:29]
+    (tmp_path / "bomb.png").write_bytes(raw[:12] + header + struct.pack(">I", zlib.crc32(header)) + raw[33:])
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(tmp_path / "bomb.png")
+    one_line(error, "pixels")
+
+
+def test_tensors_and_png_round_trip(tmp_path):
+    image = Image.fromarray(RGB)
+    tensor = images.to_tensor(image, 3)
+    assert tensor.dtype == torch.uint8 and np.array_equal(tensor.numpy(), RGB.transpose(2, 0, 1))
+    luma = np.rint(RGB @ np.array([0.299, 0.587, 0.114]))
+    assert np.abs(images.to_tensor(image, 1)[0].numpy() - luma).max() <= 1
+    (tmp_path / "x.png").write_bytes(images.to_png(tensor / 255))
+    assert np.array_equal(pixels(images.read(tmp_path / "x.png")), RGB)
+    (tmp_path / "y.png").write_bytes(images.to_png(torch.from_numpy(GREY)[None] / 255))
+    assert np.array_equal(pixels(images.read(tmp_path / "y.png")), GREY)
+
+
+def test_fit_covers_and_cuts_the_centre():
+    wide = Image.fromarray(np.repeat(np.repeat([[0, 100, 200, 255]], 4, 0), 2, 1).astype(np.uint8))
+    got = images.fit(wide, 4, 4)
+    assert got.size == (4, 4) and pixels(got)[0].tolist() == [100, 100, 200, 200]
+    assert images.fit(wide, 4, 8) is wide
+
+
+def test_photograph_is_torchvisions_eval_transform(tmp_path):
+    from torchvision.transforms import v2
+
+    rng = np.random.default_rng(0)
+    for width, height in ((300, 260), (260, 401), (257, 256)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).resize((width, height))
+        path = saved(tmp_path, image)
+        expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224), v2.PILToTensor()])(image)
+        got = images.photograph(path, size=(224, 224), crop=0.875, interpolation="bilinear")
+        assert got.shape == (1, 3, 224, 224)
+        np.testing.assert_allclose(got[0].numpy() * 255, expected.numpy(), atol=1e-3)
