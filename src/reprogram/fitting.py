@@ -115,7 +115,7 @@ def fit(
     loss: LossKind = "task",
     epochs: float | None = None,
     seconds: float | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
     validations: int = 10,
     seed: int = 0,
     checkpoint: str | Path | None = None,

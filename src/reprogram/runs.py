@@ -70,7 +70,7 @@ class RunConfig:
     seed: int = 0
     epochs: float | None = None
     seconds: float | None = None
-    batch_size: int = 32
+    batch_size: int = 16
     validations: int = 10
     baselines: tuple[str, ...] = ("map-alone", "linear-probe")
     data: str = ""

@@ -5,6 +5,7 @@ from pathlib import Path
 from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.cli.fit import resolve, show
 
+SETTINGS = {"loss": "host", "validations": 8}
 TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
 
 
@@ -28,7 +29,9 @@ def demo_command(
     display = Display(common.quiet)
     device = {"device": common.device} if common.device else {}
     configs = [
-        resolve({"task": task, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None)
+        resolve(
+            {**SETTINGS, "task": task, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None
+        )
         for name, task in TASKS.items()
     ]
     if all((config.folder / "result.json").exists() for config in configs):

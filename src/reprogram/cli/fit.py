@@ -46,7 +46,7 @@ def fit_command(
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
         epochs: budget in passes over the training images (default: 5, if --seconds isn't given either).
         seconds: budget in seconds of learning.
-        batch_size: images a step (default: 32).
+        batch_size: images a step (default: 16).
         validations: how often the validation split is looked at (default: 10).
         baselines: of map-alone, linear-probe, untrained; "none" for none (default: map-alone linear-probe).
         seed: of start values and order of images (default: 0).
