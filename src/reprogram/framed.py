@@ -41,6 +41,10 @@ class Box:
             and self.left + self.width <= width
         )
 
+    def relative_to(self, origin: "Box") -> "Box":
+        """The same rectangle, counted from the corner of another."""
+        return Box(top=self.top - origin.top, left=self.left - origin.left, height=self.height, width=self.width)
+
     def intersection(self, other: "Box") -> "Box | None":
         """The rectangle that both cover, or None."""
         top, left = max(self.top, other.top), max(self.left, other.left)

@@ -20,6 +20,7 @@ from reprogram.errors import DataError
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -39,13 +40,13 @@ def read(path: str | Path) -> Image.Image:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Odd EXIF data, palettes it handles well.
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(
                         f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
                     )
                 image.load()
-                return _to_8bit(ImageOps.exif_transpose(image))
+                return to_8bit(ImageOps.exif_transpose(image))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise DataError(f"{path}: no such file; give the path of an image") from None
     except Image.DecompressionBombError:
@@ -58,17 +59,22 @@ def read(path: str | Path) -> Image.Image:
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
 
 
-def _to_8bit(image: Image.Image) -> Image.Image:
-    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    if transparent:
-        coloured = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
-        return flat.convert("L") if image.mode in ("1", "L", "LA", "La") else flat
+def to_8bit(image: Image.Image) -> Image.Image:
+    """An image of any mode as 8-bit grey ("L") or RGB, by the policy.
+
+    Raises:
+        ValueError: its values have no fixed range.
+    """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("its values need more than 16 bits")
         return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if transparent:
+        coloured = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+        return flat.convert("L") if image.mode in ("1", "L", "LA", "La") else flat
     if image.mode == "F":
         raise ValueError("its pixels are floating point, which has no fixed range")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
@@ -76,6 +82,8 @@ def _to_8bit(image: Image.Image) -> Image.Image:
 
 def to_tensor(image: Image.Image, channels: int) -> Tensor:
     """An image as channels × h × w, uint8; grey is repeated, for one channel colour becomes grey (ITU-R BT.601)."""
+    if channels not in (1, 3):
+        raise DataError(f"the task's images have {channels} channels; image files are read with 1 or 3")
     pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
 
@@ -118,5 +126,5 @@ def to_png(pixels: Tensor) -> bytes:
 
 def list_images(folder: Path) -> list[Path]:
     """The image files below a folder, by their endings, sorted."""
-    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in files if p.is_file())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))

@@ -39,6 +39,7 @@ FAMILIES = {
 """Family name (as `reprogram list` takes it) to the class that its variants derive from."""
 
 MAX_SPEC_LENGTH = 4096
+MAX_SEED = 2**40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +265,9 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
     for key in options:
         if key not in known:
             raise ConfigError(f"{variant.name()}: no option {key!r}; {nearest(key, known)}")
+    seed = options.get("seed", 0)
+    if "seed" in known and not (isinstance(seed, int) and 0 <= seed < MAX_SEED):
+        raise ConfigError(f"{variant.name()}: seed={str(seed)[:30]}; a whole number from 0 to 2^40 is expected")
     try:
         if strict:
             import json
@@ -272,6 +276,8 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
         return _adapter(variant.Config).validate_python(options)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":  # Raised by the Config itself, in full words.
+            raise ConfigError(str(first["ctx"]["error"])) from None
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{variant.name()}: {where + ': ' if where else ''}{first['msg']}") from None
 

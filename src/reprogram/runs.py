@@ -26,12 +26,13 @@ from reprogram.evaluation import Evaluation, predict, score
 from reprogram.fitting import Budget, Fit, LossKind, Report, fit
 from reprogram.hosts.base import EngineName
 from reprogram.model import Reprogrammed, load_host, load_task
-from reprogram.registry import format_spec
+from reprogram.registry import MAX_SEED, format_spec
 from reprogram.report.examples import answers
 from reprogram.tasks.base import Task
 
 RESULT_SCHEMA = 1
 FILES = ("config.toml", "checkpoint.safetensors", "program.safetensors", "examples.json", "result.json", "report.html")
+MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 BASELINES = ("map-alone", "linear-probe", "untrained")
 
 
@@ -87,7 +88,7 @@ class RunConfig:
             Budget(epochs=self.epochs, seconds=self.seconds)
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
-        if not 0 <= self.seed < 2**40:
+        if not 0 <= self.seed < MAX_SEED:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
 
     @property
@@ -106,7 +107,7 @@ class RunConfig:
 
 def to_toml(config: RunConfig) -> str:
     """The configuration as a TOML file that `reprogram fit --config` takes."""
-    lines = ["# The resolved configuration of this run; reprogram fit --config FILE runs it again.", "[fit]"]
+    lines = [MARK, "[fit]"]
     for key, value in asdict(config).items():
         if value is not None:
             text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
@@ -223,9 +224,15 @@ def _prepare(folder: Path, config: RunConfig) -> bool:
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise DataError(f"{folder}: can't be made in {there}, which may not be written; choose another --out")
-    if not (folder / "checkpoint.safetensors").exists():
+    own = folder / "config.toml"
+    if not own.exists():
+        foreign = [name for name in FILES if (folder / name).exists()]
+        if foreign:
+            raise ConfigError(f"{folder}: holds a {foreign[0]} of something else; choose another --out")
         return False
-    values = read_toml(folder / "config.toml")
+    if not own.read_bytes().startswith(MARK.encode()):
+        raise ConfigError(f"{own}: isn't the configuration of a run, and would be overwritten; choose another --out")
+    values = read_toml(own)
     before = RunConfig(**{f.name: values[f.name] for f in fields(RunConfig) if f.name in values}).identity()
     for key, value in config.identity().items():
         if before.get(key) != value:
@@ -233,7 +240,7 @@ def _prepare(folder: Path, config: RunConfig) -> bool:
                 f"{folder}: holds an interrupted run with {key}={before.get(key)!r}, not {value!r}; "
                 "give the same configuration to go on, or another --out"
             )
-    return True
+    return (folder / "checkpoint.safetensors").exists()
 
 
 def remove_finished(folder: Path) -> bool:

@@ -138,14 +138,15 @@ def test_tied_weights_stay_tied_and_untouched():
 
 
 def test_host_follows_later_changes_of_the_modules_weights(net):
-    """The host shares the module's weights, so a prepared form of them must not go stale."""
+    """The host shares the module's parameters, so a prepared form of them must not go stale."""
     net.eval()
     host = reprogram.Host.wrap(net, size=16)
     images = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         host(images)
         net.body[0].weight.mul_(2.0)
-        net.body[1].running_var.mul_(3.0)
+        net.body[4].bias.add_(0.5)
+        net.head.weight.neg_()
         assert torch.allclose(host(images), net(images), atol=1e-5)
 
 

@@ -9,6 +9,7 @@ from cyclopts.config import Env
 
 from reprogram._version import __version__
 from reprogram.errors import ReprogramError
+from reprogram.text import printable
 
 VERBS = {
     "demo": "Count squares, then read digits, with a frozen ImageNet network: the main job in ten minutes.",
@@ -74,6 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    from reprogram.cli.console import printable
-
     print(f"reprogram: {printable(text)}", file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reprogram.errors import ConfigError
+from reprogram.text import printable
 
 if TYPE_CHECKING:
     from reprogram.fitting import Report
@@ -37,11 +38,6 @@ class Common:
     threads: int | None = None
     json: Annotated[bool, Parameter(negative=())] = False
     quiet: Annotated[bool, Parameter(negative=())] = False
-
-
-def printable(text: object) -> str:
-    """Text without control characters: what strangers named can't steer the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def emit(value: Any) -> None:

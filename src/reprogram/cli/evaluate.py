@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from reprogram.cli.console import Common, Display, emit, printable, start_torch
+from reprogram.cli.console import Common, Display, emit, start_torch
+from reprogram.text import printable
 
 
 def evaluate_command(

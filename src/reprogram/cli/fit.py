@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, printable, start_torch
+from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.errors import ConfigError, nearest
+from reprogram.text import printable
 
 
 def fit_command(
@@ -110,12 +111,16 @@ def resolve(flags: dict[str, Any], config: Path | None) -> Any:
         if key not in known:
             raise ConfigError(f"{config}: no option {key!r}; {nearest(key, known)}")
     values |= flags
+    if isinstance(values.get("baselines"), str):
+        values["baselines"] = [values["baselines"]]
     if list(values.get("baselines", ())) == ["none"]:
         values["baselines"] = ()
     try:
         resolved: RunConfig = TypeAdapter(RunConfig).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":  # Raised by RunConfig itself, in full words.
+            raise ConfigError(str(first["ctx"]["error"])) from None
         raise ConfigError(f"{'.'.join(map(str, first['loc'])) or 'configuration'}: {first['msg']}") from None
     return resolved
 

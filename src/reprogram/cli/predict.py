@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, printable, start_torch
+from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.errors import DataError
+from reprogram.text import printable
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
@@ -57,7 +58,7 @@ def predict_command(
         if not good:
             continue
         for path, answer in zip(good, _answer(model, tensors), strict=True):
-            answers.append({"image": str(path), **answer})
+            answers.append({"image": str(path).encode(errors="replace").decode(), **answer})
             if not common.json:
                 host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer["host"])
                 print(

@@ -6,9 +6,9 @@ once, the window for each image; `rules.py` says how, one function an operation.
 
 from torch import Tensor, fx, nn
 
+from reprogram.engine.aliasing import has_one_input
 from reprogram.engine.execute import execute
 from reprogram.engine.fold import fold
-from reprogram.engine.sharing import dense
 from reprogram.framed import Framed
 
 
@@ -17,6 +17,7 @@ class Prepared:
 
     Attributes:
         module: computes the same as the module given; folded and traced where that is possible.
+        shares: whether `Framed` batches are shared.
 
     Args:
         net: a frozen module in evaluation mode; it isn't changed.
@@ -24,13 +25,14 @@ class Prepared:
 
     def __init__(self, net: nn.Module) -> None:
         self.module = fold(net)
+        self.shares = isinstance(self.module, fx.GraphModule) and has_one_input(self.module)
 
     def __call__(self, images: Tensor | Framed) -> Tensor:
         """Scores of normalised images; a `Framed` batch is shared as far as the module could be traced."""
         if isinstance(images, Framed):
-            if isinstance(self.module, fx.GraphModule):
+            if self.shares and isinstance(self.module, fx.GraphModule):
                 return execute(self.module, images)
-            images = dense(images)
+            images = images.dense()  # In the layout that the module itself expects.
         scores: Tensor = self.module(images)
         return scores
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
+from reprogram.engine.aliasing import in_place
 from reprogram.engine.rules import FUNCTIONS, MODULES
 from reprogram.engine.sharing import dense
 from reprogram.framed import Framed
@@ -35,6 +36,8 @@ def execute(traced: fx.GraphModule, value: Framed, became_dense: dict[str, str] 
             return output
         else:
             values[node] = _run(node, modules, args, kwargs, became_dense)
+            if args and isinstance(args[0], Framed) and in_place(node, modules):
+                _rebind(values, args[0], values[node])
         for used in last_use.get(node, ()):
             del values[used]
     raise AssertionError("a graph ends with its output")
@@ -61,6 +64,13 @@ def _run(node: fx.Node, modules: Any, args: Any, kwargs: Any, became_dense: dict
         became_dense[node.name] = type(call).__name__ if node.op == "call_module" else str(node.target)
     args, kwargs = map_aggregate((args, kwargs), _dense)
     return call(*args, **kwargs)
+
+
+def _rebind(values: dict[fx.Node, Any], written: Framed, result: Any) -> None:
+    """Let everything that was this map be the result: an operation wrote into it."""
+    for node, value in values.items():
+        if isinstance(value, Framed) and value.frame is written.frame:
+            values[node] = result
 
 
 def _holds_framed(arguments: Any) -> bool:

@@ -11,6 +11,7 @@ import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import fx, nn
 
+from reprogram.engine.aliasing import writes_into_part
 from reprogram.engine.clip import keep_output
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
@@ -44,6 +45,8 @@ def fold(net: nn.Module) -> nn.Module:
                 return net  # It draws random numbers, which a trace would freeze.
     except Exception:  # torch.fx raises whatever the traced code raises; such a host runs as it is.
         return net
+    if writes_into_part(traced) or not _plain(traced.graph):
+        return net
     norms = _foldable(traced)
     for name, layer in list(traced.named_modules()):
         if type(layer) in CONVOLUTIONS:
@@ -54,7 +57,21 @@ def fold(net: nn.Module) -> nn.Module:
     for name, layer in list(traced.named_modules()):
         if (kept := keep_output(layer)) is not layer:
             _replace(traced, name, kept)
+    traced.recompile()
     return traced.eval()
+
+
+def _plain(graph: fx.Graph) -> bool:
+    """Make a graph independent of memory layout; False where that can't be done.
+
+    Convolutions will give channels-last maps, of which `view` may fail where `reshape` copies.
+    """
+    for node in graph.nodes:
+        if node.op == "call_method" and node.target in ("as_strided", "stride", "is_contiguous", "data_ptr"):
+            return False
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+            node.target = "reshape"
+    return True
 
 
 def _foldable(traced: fx.GraphModule) -> dict[str, str]:

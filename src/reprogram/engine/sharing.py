@@ -142,10 +142,10 @@ class _Paste(torch.autograd.Function):
         if inside != region:
             result.fill_(fill)
         if inside is not None and seen != region:
-            place = relative(inside, region)
+            place = inside.relative_to(region)
             result[..., place.rows, place.columns] = shared[..., inside.rows, inside.columns]
         if seen is not None:
-            place, source = relative(seen, region), relative(seen, box)
+            place, source = seen.relative_to(region), seen.relative_to(box)
             result[..., place.rows, place.columns] = window[..., source.rows, source.columns]
         return result
 
@@ -158,7 +158,7 @@ class _Paste(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_window = gradient.new_zeros(ctx.window_shape) if seen != box else None
             if seen is not None:
-                place, source = relative(seen, region), relative(seen, box)
+                place, source = seen.relative_to(region), seen.relative_to(box)
                 part = gradient[..., place.rows, place.columns]
                 if to_window is None:
                     to_window = part
@@ -167,16 +167,11 @@ class _Paste(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_shared = gradient.new_zeros(ctx.map_shape)
             for strip in _around(inside, seen):
-                place = relative(strip, region)
+                place = strip.relative_to(region)
                 to_shared[..., strip.rows, strip.columns] = gradient[..., place.rows, place.columns].sum(
                     0, keepdim=True
                 )
         return to_shared, to_window, None, None, None
-
-
-def relative(box: Box, origin: Box) -> Box:
-    """The same box, counted from the corner of another."""
-    return Box(top=box.top - origin.top, left=box.left - origin.left, height=box.height, width=box.width)
 
 
 def _around(outer: Box | None, hole: Box | None) -> list[Box]:

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ Access = Literal["gradient", "scores", "top-k", "label"]
 EngineName = Literal["shared", "dense"]
 
 MAX_SIZE = 4096
-MAX_COUNT = 1_000_000
+MAX_COUNT = 100_000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -149,6 +150,9 @@ class Host(nn.Module):
             ConfigError: a call with a blank image fails or doesn't give one row of scores.
         """
         height, width = (size, size) if isinstance(size, int) else size
+        owner = getattr(classifier, "__self__", None)
+        if isinstance(owner, nn.Module) and classifier == owner.forward:
+            classifier = owner
         net = classifier if isinstance(classifier, nn.Module) else _Call(classifier)
         info = HostInfo(
             id=name,
@@ -185,6 +189,7 @@ class Host(nn.Module):
             return f"unverified:{self.info.id}:{digest.hexdigest()[:16]}"
         for name in sorted(state):
             tensor = state[name].detach().cpu().contiguous()
+            tensor = tensor.float() if tensor.is_floating_point() else tensor  # model.double() is the same host.
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
         return digest.hexdigest()
@@ -225,21 +230,21 @@ class Host(nn.Module):
         Returns:
             b × d features, and where they come from: the layer's name, or "scores" where no last layer is to be seen.
         """
-        heads = [
-            (name, layer)
-            for name, layer in self.net.named_modules()
-            if self.info.num_classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
-        ]
-        if not heads:
-            return self(pixels), "scores"
-        name, head = heads[-1]
-        seen: list[Tensor] = []
-        hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
+        seen: list[tuple[str, Tensor]] = []
+        hooks = []
+        for name, layer in self.net.named_modules():
+            sizes = getattr(layer, "out_features", None), getattr(layer, "out_channels", None)
+            if self.info.num_classes in sizes and not isinstance(layer, torch.jit.ScriptModule):
+                hooks.append(layer.register_forward_pre_hook(partial(_note, seen, name)))
         try:
-            self.net(self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels))
+            scores = _scores(self.net(images), self.info.id)
         finally:
-            hook.remove()
-        features = seen[-1]
+            for hook in hooks:
+                hook.remove()
+        if not seen:
+            return scores, "scores"
+        name, features = seen[-1]
         return (features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)), f"input of {name}"
 
     def _normalised(self, pixels: Any) -> Any:
@@ -326,6 +331,12 @@ def check_kwargs(kwargs: dict[str, Any]) -> None:
             )
 
 
+def _note(seen: list[tuple[str, Tensor]], name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Remember what a layer reads."""
+    if inputs and isinstance(inputs[0], Tensor):
+        seen.append((name, inputs[0]))
+
+
 class _Call(nn.Module):
     """A callable as a module."""
 
@@ -342,13 +353,16 @@ def _frozen_view(net: nn.Module) -> nn.Module:
     if isinstance(net, _Call):
         return net
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
-    memo |= {id(b): b for b in net.buffers()}
+    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
     try:
         view = copy.deepcopy(net, memo)
     except Exception as error:
         raise ConfigError(
             f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
         ) from error
+    for parameter in view.parameters():
+        if parameter.requires_grad:  # TorchScript copies its own way.
+            parameter.detach_().requires_grad_(False)
     return view.eval()
 
 
@@ -359,7 +373,7 @@ def _check_finite(net: nn.Module, name: str) -> None:
 
 
 def _scores(output: Any, name: str) -> Tensor:
-    output = getattr(output, "logits", output)
+    output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")

@@ -1,12 +1,14 @@
 """A linear classifier with random weights: the host that can't be reprogrammed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._building import host_id, seeded
 from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
-from reprogram.hosts.timm import host_id, seeded
+
+MAX_WEIGHTS = 2**26
 
 
 class Linear(HostSource):
@@ -32,6 +34,8 @@ class Linear(HostSource):
             if min(self.size, self.num_classes, self.channels) < 1:
                 raise ConfigError("linear: size, num_classes and channels are at least 1")
             check_sizes(size=self.size, num_classes=self.num_classes, channels=self.channels)
+            if self.channels * self.size**2 * self.num_classes > MAX_WEIGHTS:
+                raise ConfigError(f"linear: more than {MAX_WEIGHTS:,} weights; make size or num_classes smaller")
 
     def build(self, *, download: bool = False) -> Host:
         """Draw the weights."""
@@ -47,10 +51,8 @@ class Linear(HostSource):
             std=(0.5,) * config.channels,
             licence="random weights: none",
         )
-        return Host(
-            net,
-            info,
-            untrained=lambda seed: Linear(
-                Linear.Config(size=config.size, num_classes=config.num_classes, channels=config.channels, seed=seed)
-            ).build(),
-        )
+        return Host(net, info, untrained=self.untrained)
+
+    def untrained(self, seed: int) -> Host:
+        """The same with other random weights."""
+        return Linear(replace(self.config, seed=seed)).build()

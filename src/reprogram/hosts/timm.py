@@ -1,9 +1,6 @@
 """Any classifier of timm: `timm:resnet50.a1_in1k`, or untrained with `?pretrained=0&seed=1`."""
 
-import contextlib
 import logging
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ import torch
 from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
+from reprogram.hosts._building import host_id, one_line, seeded
 from reprogram.hosts._imagenet import class_names
 from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
 
@@ -173,32 +171,3 @@ class Timm(HostSource):
                 f"timm:{name}: the weights can't be downloaded ({one_line(error)}); check the network, or use "
                 f"checkpoint:FILE?architecture=timm:{name.partition('.')[0]}"
             ) from error
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random weights from `seed`; the process's own random state comes back unchanged."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def host_id(source: str, argument: str, config: Any, *, skip: str) -> str:
-    """The shortest spec of a host: `source:argument?key=value&...`, without defaults."""
-    from dataclasses import MISSING, fields
-    from urllib.parse import quote
-
-    options = []
-    for item in fields(config):
-        value = getattr(config, item.name)
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        if item.name == skip or value == default or (item.name == "seed" and getattr(config, "pretrained", False)):
-            continue
-        text = str(int(value)) if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
-        options.append(f"{item.name}={quote(text, safe=':,/()[]{}.=')}")
-    return f"{source}:{argument}" + (f"?{'&'.join(options)}" if options else "")
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line of at most 300 characters."""
-    return re.sub(r"\s+", " ", str(error) or type(error).__name__).strip()[:300]

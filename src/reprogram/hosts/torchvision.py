@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
+from reprogram.hosts._building import host_id, one_line, seeded
 from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
-from reprogram.hosts.timm import host_id, one_line, seeded
 
 
 class Torchvision(HostSource):

@@ -91,3 +91,13 @@ def check_box(top: int, left: int, height: int, width: int) -> None:
         raise ConfigError(
             f"a box of {height}x{width} pixels at ({top}, {left}); sizes are at least 1, places at least 0"
         )
+
+
+def check_init(init: float) -> None:
+    """Refuse a standard deviation of start values that makes no sense.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if not 0 <= init < 100:
+        raise ConfigError(f"init={init}; a standard deviation in [0, 100) is expected")

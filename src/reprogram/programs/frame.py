@@ -7,7 +7,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
-from reprogram.programs.base import Program
+from reprogram.programs.base import Program, check_init
 
 
 class Frame(Program):
@@ -31,8 +31,7 @@ class Frame(Program):
         init: float = 0.05
 
         def __post_init__(self) -> None:
-            if not 0 <= self.init < 100:
-                raise ConfigError(f"frame: init={self.init}; a standard deviation in [0, 100) is expected")
+            check_init(self.init)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
-from reprogram.programs.base import Program
+from reprogram.programs.base import Program, check_init
 
 
 class Full(Program):
@@ -28,8 +27,7 @@ class Full(Program):
         init: float = 0.05
 
         def __post_init__(self) -> None:
-            if not 0 <= self.init < 100:
-                raise ConfigError(f"full: init={self.init}; a standard deviation in [0, 100) is expected")
+            check_init(self.init)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)

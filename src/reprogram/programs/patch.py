@@ -7,7 +7,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.programs.base import Program, check_box
+from reprogram.programs.base import Program, check_box, check_init
 
 
 class Patch(Program):
@@ -36,8 +36,7 @@ class Patch(Program):
 
         def __post_init__(self) -> None:
             check_box(self.top, self.left, self.height, self.width)
-            if not 0 <= self.init < 100:
-                raise ConfigError(f"patch: init={self.init}; a standard deviation in [0, 100) is expected")
+            check_init(self.init)
 
     @classmethod
     def example(cls) -> Config:
@@ -69,11 +68,7 @@ class Patch(Program):
         if self.overlap is None:
             return Framed(frame=frame, window=framed.window, box=framed.box)
         window = framed.window.clone()
-        place = _relative(self.overlap, framed.box)
-        source = _relative(self.overlap, self.box)
+        place = self.overlap.relative_to(framed.box)
+        source = self.overlap.relative_to(self.box)
         window[..., place.rows, place.columns] = patch[..., source.rows, source.columns]
         return Framed(frame=frame, window=window, box=framed.box)
-
-
-def _relative(box: Box, origin: Box) -> Box:
-    return Box(top=box.top - origin.top, left=box.left - origin.left, height=box.height, width=box.width)

@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
+from reprogram.text import printable_all
 
 BASELINE_NAMES = {
     "chance": "chance",
@@ -50,7 +52,7 @@ def write_report(folder: Path) -> Path:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return printable_all(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path.parent}: no finished run, {path.name} is missing; give the folder of one") from None
     except (OSError, ValueError) as error:
@@ -65,7 +67,9 @@ def _figure(width: float, height: float) -> Any:
 
 def _svg(figure: Any) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A class name in a script that the font lacks.
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

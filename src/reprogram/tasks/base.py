@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import operator
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from reprogram.errors import DataError
+from reprogram.images import to_8bit
 from reprogram.registry import Component
 
 SPLITS = ("train", "validation", "test")
@@ -24,11 +27,14 @@ class Split:
 
     Attributes:
         images: n × c × h × w, uint8.
-        labels: n, class indices.
+        labels: n, class indices, int64.
     """
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", self.labels.to(torch.int64))
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -66,6 +72,9 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
             raise DataError(f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more")
+        for class_name in self.class_names:
+            if class_name.encode(errors="replace").decode() != class_name:
+                raise DataError(f"task {self.name}: class name {class_name!r} is no Unicode text; rename it")
         for name in SPLITS:
             split: Split = getattr(self, name)
             if not len(split):
@@ -207,7 +216,10 @@ def read_dataset(dataset: "torch.utils.data.Dataset[Any]", where: str) -> Split:
     images: list[Tensor] = []
     labels: list[int] = []
     for index in range(len(cast(Sized, dataset))):
-        image, label = dataset[index][:2]
+        item = dataset[index]
+        if not isinstance(item, tuple | list) or len(item) < 2:
+            raise DataError(f"{where} item {index} is no pair of image and label; give a dataset of (image, label)")
+        image, label = item[:2]
         pixels = _to_uint8(image, f"{where} item {index}")
         if images and pixels.shape != images[0].shape:
             raise DataError(
@@ -215,13 +227,27 @@ def read_dataset(dataset: "torch.utils.data.Dataset[Any]", where: str) -> Split:
                 "make all images equal in size"
             )
         images.append(pixels)
-        labels.append(int(label))
+        labels.append(_to_label(label, f"{where} item {index}"))
     if not images:
         raise DataError(f"{where}: the dataset is empty")
     return Split(images=torch.stack(images), labels=torch.tensor(labels))
 
 
+def _to_label(label: Any, where: str) -> int:
+    try:
+        return operator.index(label)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"{where}: the label {str(label)[:40]!r} is no class index; give whole numbers from 0"
+        ) from None
+
+
 def _to_uint8(image: Any, where: str) -> Tensor:
+    if isinstance(image, Image.Image):
+        try:
+            image = to_8bit(image)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}; convert it to 8 bits") from None
     if isinstance(image, Tensor):
         pixels = image if image.ndim == 3 else image[None]
     else:

@@ -61,15 +61,20 @@ class Folder(TaskSource):
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
         parts = {split: found for split in SPLITS if (found := _first_folder(root, SPLIT_NAMES[split]))}
-        if "train" in parts and "test" not in parts:
+        if parts and not {"train", "test"} <= set(parts):
             raise DataError(
-                f"{root}: holds a train folder but no test folder; add one, or put the classes in {root} itself"
+                f"{root}: holds a folder for {' and '.join(parts)} alone; both train and test are needed, "
+                f"or the classes in {root} itself"
             )
         folders = parts if "train" in parts else {"all": root}
-        names = sorted({p.name for folder in folders.values() for p in _class_folders(folder)})
+        listing = {split: _images_by_class(folder) for split, folder in folders.items()}
+        names = sorted({name for classes in listing.values() for name in classes})
         if len(names) < 2:
             raise DataError(f"{root}: {len(names)} class folder(s); one subfolder a class is expected, two or more")
-        files = {split: _files(folder, names) for split, folder in folders.items()}
+        files = {
+            split: [(path, label) for label, name in enumerate(names) for path in classes.get(name, ())]
+            for split, classes in listing.items()
+        }
         decoded = self._read([path for listed in files.values() for path, _ in listed], root)
         splits, start = {}, 0
         for split, listed in files.items():
@@ -103,12 +108,12 @@ class Folder(TaskSource):
 
 
 def _first_folder(root: Path, names: Iterable[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+    folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
+    return next((folders[name] for name in names if name in folders), None)
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _files(folder: Path, names: list[str]) -> list[tuple[Path, int]]:
-    return [(path, label) for label, name in enumerate(names) for path in images.list_images(folder / name)]
+def _images_by_class(folder: Path) -> dict[str, list[Path]]:
+    """The images below each subfolder; a subfolder without images is no class."""
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    listed = {p.name: images.list_images(p) for p in folders}
+    return {name: paths for name, paths in listed.items() if paths}

@@ -1,0 +1,76 @@
+"""Which operations write into their input, and where that forbids what the engine does."""
+
+import operator
+from typing import Any
+
+from torch import fx
+
+from reprogram.engine.clip import Clip
+
+IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow)
+VIEWS = frozenset(
+    [
+        "getitem",
+        "chunk",
+        "split",
+        "tensor_split",
+        "unbind",
+        "narrow",
+        "select",
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "movedim",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "expand_as",
+        "diagonal",
+        "unfold",
+        "view_as",
+        "t",
+        "swapaxes",
+        "getattr",
+        "detach",
+        "contiguous",
+    ]
+)
+
+
+def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
+    """Whether a node writes into its first argument."""
+    if node.op == "call_module":
+        layer = modules[str(node.target)]
+        return bool(getattr(layer, "inplace", isinstance(layer, Clip)))
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    if node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        return node.target in IN_PLACE or name.endswith("_") or bool(node.kwargs.get("inplace"))
+    return False
+
+
+def writes_into_part(traced: fx.GraphModule) -> bool:
+    """Whether an operation writes into a view (a slice, say), and so changes the map that it is a view of.
+
+    Where the engine works on copies, or in another memory layout, the map itself would stay as it was.
+    """
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        if node.op == "call_function" and node.target is operator.setitem:
+            return True
+        if in_place(node, modules) and node.args and isinstance(node.args[0], fx.Node):
+            source = node.args[0]
+            name = source.target if isinstance(source.target, str) else getattr(source.target, "__name__", "")
+            if source.op in ("call_method", "call_function") and name in VIEWS:
+                return True
+    return False
+
+
+def has_one_input(traced: fx.GraphModule) -> bool:
+    """Whether the graph takes its images as one ordinary argument."""
+    inputs = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    return not any(str(node.target).startswith("*") for node in inputs)

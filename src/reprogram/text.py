@@ -1,0 +1,19 @@
+"""Text from strangers: class names, paths, headers."""
+
+from typing import Any
+
+
+def printable(text: object) -> str:
+    """Text without control characters: what strangers named can't steer a terminal or break a page."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def printable_all(value: Any) -> Any:
+    """The same for every text in a JSON value."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_all(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_all(item) for key, item in value.items()}
+    return value
