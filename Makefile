@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs results clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -19,6 +19,9 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,docs]'
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+results: $(READY)
+	$(BIN)/python docs/_ext/results.py
 
 clean:
 	rm -rf .venv docs/_build docs/reference

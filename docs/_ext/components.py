@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import results
 from sphinx.application import Sphinx
 
 import reprogram
@@ -41,7 +42,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def write(folder: Path) -> None:
     """Write every page; pages whose text is unchanged aren't touched, pages of yore are removed."""
-    pages = {f"{family}.md": family_page(family) for family in registry.FAMILIES} | {"api.md": api_page()}
+    pages = {f"{family}.md": family_page(family) for family in registry.FAMILIES}
+    pages |= {"api.md": api_page(), "results.md": results.page()}
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):
         if old.name not in pages:
