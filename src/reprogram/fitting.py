@@ -147,10 +147,12 @@ def fit(
         DataError: a loss that isn't finite; the best program so far is kept in the model.
     """
     budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
-    if isinstance(learner, str):
-        variant, config = configure("learners", learner)
-        learner = cast(Learner, variant(config))
-    return _Run(model, task, learner, loss, budget, batch_size, validations, seed, checkpoint, observe).run()
+    with held_signals(checkpoint is not None) as pending:
+        if isinstance(learner, str):
+            variant, config = configure("learners", learner)
+            learner = cast(Learner, variant(config))
+        run = _Run(model, task, learner, loss, budget, batch_size, validations, seed, checkpoint, observe)
+        return run.run(pending)
 
 
 class _Run:
@@ -186,29 +188,31 @@ class _Run:
         self.validation: Evaluation | None = None
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def run(self) -> Fit:
+    def run(self, pending: list[int]) -> Fit:
+        """Learn until the budget is spent or a signal is pending."""
         self.learner.start(self.model.learned_parameters())
         self._restore()
         state = self.state
         saved = time.monotonic()
-        with held_signals(self.checkpoint is not None) as pending:
-            while self._fraction() < 1 and not pending:
-                begun = time.monotonic()
-                self._step()
-                state.train_seconds += time.monotonic() - begun
-                state.seconds += time.monotonic() - begun
-                if self._validation_due():
-                    self._validate()
-                    self._save()
-                    saved = time.monotonic()
-                elif time.monotonic() - saved > SAVE_EVERY_S:
-                    self._save()
-                    saved = time.monotonic()
-                self._tell()
-            if pending:
+        while self._fraction() < 1 and not pending:
+            begun = time.monotonic()
+            self._step()
+            state.train_seconds += time.monotonic() - begun
+            state.seconds += time.monotonic() - begun
+            if self._validation_due():
+                self._validate()
                 self._save()
+                saved = time.monotonic()
+            elif time.monotonic() - saved > SAVE_EVERY_S:
+                self._save()
+                saved = time.monotonic()
+            self._tell()
         if pending:
+            self._save()
             raise KeyboardInterrupt if pending[0] == signal.SIGINT else SystemExit(128 + pending[0])
+        if not self.best:
+            self._validate()
+            self._save()
         self.model.load_learned_state(self.best)
         return Fit(
             images_seen=state.images,
