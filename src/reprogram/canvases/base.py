@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.registry import Component, EmptyConfig
+from reprogram.registry import Component
 
 BACKGROUND = 0.5
 """Pixel value around the task image: the zero of the paper's [-1, 1] images, mid-grey in [0, 1] pixels."""
@@ -116,6 +116,3 @@ def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
             "use the canvas 'resize' or a host with a larger input"
         )
     return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
-
-
-__all__ = ["BACKGROUND", "Canvas", "EmptyConfig", "centred", "match_channels", "to_unit"]

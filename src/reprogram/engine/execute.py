@@ -11,13 +11,12 @@ from reprogram.engine.sharing import dense
 from reprogram.framed import Framed
 
 
-def execute(traced: fx.GraphModule, value: Framed, became_dense: dict[str, str] | None = None) -> Tensor:
+def execute(traced: fx.GraphModule, value: Framed) -> Tensor:
     """Compute a host's output for a batch that shares its frame.
 
     Args:
         traced: the host.
         value: its normalised input.
-        became_dense: filled with the operations that had no rule and ran dense, by name.
 
     Returns:
         What `traced(value.dense())` returns.
@@ -35,7 +34,7 @@ def execute(traced: fx.GraphModule, value: Framed, became_dense: dict[str, str] 
             output: Tensor = map_aggregate(args[0], _dense)
             return output
         else:
-            values[node] = _run(node, modules, args, kwargs, became_dense)
+            values[node] = _run(node, modules, args, kwargs)
             if args and isinstance(args[0], Framed) and in_place(node, modules):
                 _rebind(values, args[0], values[node])
         for used in last_use.get(node, ()):
@@ -43,7 +42,7 @@ def execute(traced: fx.GraphModule, value: Framed, became_dense: dict[str, str] 
     raise AssertionError("a graph ends with its output")
 
 
-def _run(node: fx.Node, modules: Any, args: Any, kwargs: Any, became_dense: dict[str, str] | None) -> Any:
+def _run(node: fx.Node, modules: Any, args: Any, kwargs: Any) -> Any:
     if node.op == "call_module":
         call = modules[node.target]
         rule = MODULES.get(type(call))
@@ -60,8 +59,6 @@ def _run(node: fx.Node, modules: Any, args: Any, kwargs: Any, became_dense: dict
         result = rule(call, *args, **kwargs)
         if result is not NotImplemented:
             return result
-    if became_dense is not None:
-        became_dense[node.name] = type(call).__name__ if node.op == "call_module" else str(node.target)
     args, kwargs = map_aggregate((args, kwargs), _dense)
     return call(*args, **kwargs)
 
