@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from reprogram.engine.clip import Clip
 
@@ -44,6 +44,8 @@ def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
     """Whether a node writes into its first argument."""
     if node.op == "call_module":
         layer = modules[str(node.target)]
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            return False  # Hosts are in evaluation mode.
         return bool(getattr(layer, "inplace", isinstance(layer, Clip)))
     if node.op == "call_method":
         return str(node.target).endswith("_") and not str(node.target).endswith("__")

@@ -1,26 +1,74 @@
-"""ReLU6 and Hardtanh that keep their output instead of a copy of their input."""
+"""ReLU, ReLU6 and Hardtanh: which operations they are, and cheaper forms of them that keep nothing but their output."""
 
+import operator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
+SUM_FUNCTIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+LARGE_BYTES = 12 * 2**20
+"""From this size on, an output clipped on both sides is kept for the backward pass as a mask: a quarter of the memory,
+but two more passes over it. A ReLU's mask costs one, and is always kept."""
 
 
-class _Clip(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, low: float, high: float) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What values are clipped to.
+
+    Attributes:
+        low: 0 for a ReLU.
+        high: 6 for a ReLU6.
+    """
+
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    @property
+    def clip(self) -> bool:
+        """Whether anything is clipped at all."""
+        return self != Bounds()
+
+    def apply_(self, values: Tensor) -> Tensor:
         """Clip in place."""
-        values.clamp_(low, high)
-        ctx.mark_dirty(values)
-        ctx.save_for_backward(values)
-        ctx.bounds = low, high
-        return values
+        return values.clamp_(self.low, self.high) if self.clip else values
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient passes where the output lies strictly between the bounds, as the input then did."""
-        (values,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], values, *ctx.bounds), None, None
+    def kept(self, output: Tensor) -> Tensor | None:
+        """What the backward pass needs of a clipped output: itself, or a byte for each value that wasn't clipped."""
+        if not self.clip:
+            return None
+        if self != RELU and output.nbytes < LARGE_BYTES:
+            return output
+        inside = output if self == RELU else self._through(output, output)
+        return inside.bool().view(torch.uint8)
+
+    def gradient(self, gradient: Tensor, kept: Tensor | None, *, overwrite: bool = False) -> Tensor:
+        """The gradient before clipping: zero where it clipped.
+
+        Args:
+            gradient: behind it.
+            kept: what `kept` returned.
+            overwrite: whether nobody else reads `gradient`.
+        """
+        if kept is None:
+            return gradient
+        if kept.dtype == torch.uint8:
+            return gradient.mul_(kept) if overwrite else gradient * kept
+        if overwrite and gradient.stride() == kept.stride():
+            torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, self.low, self.high, grad_input=gradient)
+            return gradient
+        return self._through(gradient, kept)
+
+    def _through(self, gradient: Tensor, output: Tensor) -> Tensor:
+        found: Tensor = torch.ops.aten.hardtanh_backward(gradient, output, self.low, self.high)
+        return found
+
+
+RELU = Bounds(low=0.0)
 
 
 class Clip(nn.Module):
@@ -34,14 +82,88 @@ class Clip(nn.Module):
 
     def __init__(self, layer: nn.Hardtanh) -> None:
         super().__init__()
-        self.low, self.high = layer.min_val, layer.max_val
+        self.bounds = Bounds(low=layer.min_val, high=layer.max_val)
 
     def forward(self, values: Tensor) -> Tensor:
         """Clip in place."""
-        clipped: Tensor = _Clip.apply(values, self.low, self.high)
+        clipped: Tensor = _Clip.apply(values, self.bounds)
         return clipped
+
+
+class ClippedSum(nn.Module):
+    """a + b, clipped: the end of a residual block.
+
+    Args:
+        bounds: what it is clipped to.
+        overwrite: whether nobody else reads `a`, so that the sum may be made in its memory.
+    """
+
+    def __init__(self, bounds: Bounds, *, overwrite: bool) -> None:
+        super().__init__()
+        self.bounds, self.overwrite = bounds, overwrite
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Add and clip."""
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return F.hardtanh(a + b, self.bounds.low, self.bounds.high)
+        total: Tensor = _ClippedSum.apply(a, b, self.bounds, self.overwrite and a.is_contiguous(memory_format=LAST))
+        return total
+
+
+LAST = torch.channels_last
+
+
+class _Clip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, bounds: Bounds) -> Tensor:
+        """Clip in place."""
+        bounds.apply_(values)
+        ctx.mark_dirty(values)
+        ctx.save_for_backward(values)
+        ctx.bounds = bounds
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The gradient passes where the output lies strictly between the bounds, as the input then did."""
+        return ctx.bounds.gradient(gradients[0], ctx.saved_tensors[0]), None
+
+
+class _ClippedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, bounds: Bounds, overwrite: bool) -> Tensor:
+        """Add and clip."""
+        total = bounds.apply_(a.add_(b) if overwrite else a + b)
+        if overwrite:
+            ctx.mark_dirty(a)
+        ctx.bounds = bounds
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            ctx.save_for_backward(bounds.kept(total))
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """The same for both."""
+        gradient = ctx.bounds.gradient(gradients[0], ctx.saved_tensors[0])
+        return gradient, gradient, None, None
 
 
 def keep_output(layer: nn.Module) -> nn.Module:
     """`Clip` for an in-place Hardtanh or ReLU6; any other layer as it is."""
     return Clip(layer) if isinstance(layer, nn.Hardtanh) and layer.inplace else layer
+
+
+def clipped_to(node: fx.Node, layers: dict[str, nn.Module]) -> Bounds | None:
+    """What an operation clips its input to: ReLU, ReLU6 and Hardtanh; infinite for one that does nothing; or None."""
+    if node.op == "call_module":
+        layer = layers[str(node.target)]
+        if type(layer) in (nn.Identity, nn.Dropout, nn.Dropout2d):
+            return Bounds()
+        if type(layer) is nn.ReLU:
+            return RELU
+        return Bounds(low=layer.min_val, high=layer.max_val) if isinstance(layer, nn.Hardtanh) else None
+    if node.target in RELU_FUNCTIONS:
+        return RELU
+    return Bounds(low=0.0, high=6.0) if node.target is F.relu6 else None

@@ -1,5 +1,8 @@
 """Runs a traced host on a `Framed` input, operation by operation."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, fx
@@ -7,60 +10,92 @@ from torch.fx.node import map_aggregate
 
 from reprogram.engine.aliasing import in_place
 from reprogram.engine.rules import FUNCTIONS, MODULES
-from reprogram.engine.sharing import dense
+from reprogram.engine.rules.tables import Rule
+from reprogram.engine.sharing import ChannelsLast, dense
 from reprogram.framed import Framed
 
+Watch = Callable[[fx.Node, tuple[Any, ...], Any, str], None]
+"""Told of each operation: the node, its arguments, its result, and why it ran dense, or ""."""
 
-def execute(traced: fx.GraphModule, value: Framed) -> Tensor:
-    """Compute a host's output for a batch that shares its frame.
+
+class Executor:
+    """Runs one traced host.
 
     Args:
         traced: the host.
-        value: its normalised input.
-
-    Returns:
-        What `traced(value.dense())` returns.
     """
-    modules = dict(traced.named_modules())
-    values: dict[fx.Node, Any] = {}
-    last_use = _last_uses(traced.graph)
-    for node in traced.graph.nodes:
-        args, kwargs = map_aggregate((node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
-        if node.op == "placeholder":
-            values[node] = value if not values else (node.args[0] if node.args else None)
-        elif node.op == "get_attr":
-            values[node] = _attribute(traced, str(node.target))
-        elif node.op == "output":
-            output: Tensor = map_aggregate(args[0], _dense)
-            return output
-        else:
-            values[node] = _run(node, modules, args, kwargs)
-            if args and isinstance(args[0], Framed) and in_place(node, modules):
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        self.traced = traced
+        self.modules = dict(traced.named_modules())
+        self.last_use = _last_uses(traced.graph)
+
+    def __call__(self, value: Framed, watch: Watch | None = None) -> Tensor:
+        """Compute the host's output for a batch that shares its frame.
+
+        Args:
+            value: its normalised input.
+            watch: told of each operation.
+
+        Returns:
+            What `traced(value.dense())` returns.
+        """
+        values: dict[fx.Node, Any] = {}
+        for node in self.traced.graph.nodes:
+            args, kwargs = map_aggregate((node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
+            if node.op == "placeholder":
+                values[node] = value if not values else (node.args[0] if node.args else None)
+                continue
+            if node.op == "get_attr":
+                values[node] = _attribute(self.traced, str(node.target))
+                continue
+            if node.op == "output":
+                output: Tensor = map_aggregate(args[0], _dense)
+                return output
+            values[node], why = self._run(node, args, kwargs)
+            if watch is not None:
+                watch(node, args, values[node], why)
+            if args and isinstance(args[0], Framed) and in_place(node, self.modules):
                 _rebind(values, args[0], values[node])
-        for used in last_use.get(node, ()):
-            del values[used]
-    raise AssertionError("a graph ends with its output")
+            del args, kwargs  # Nothing outlives its last use: the largest maps decide the peak of memory.
+            for used in self.last_use.get(node, ()):
+                del values[used]
+        raise AssertionError("a graph ends with its output")
+
+    def _run(self, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, str]:
+        """The result of one operation, and why it ran dense."""
+        if node.op == "call_module":
+            call = self.modules[str(node.target)]
+            rule = MODULES.get(type(call))
+        elif node.op == "call_method":
+            name = str(node.target)
+            call = lambda value, *a, **k: getattr(value, name)(*a, **k)  # noqa: E731
+            rule = FUNCTIONS.get(name)
+        else:
+            call = node.target
+            rule = FUNCTIONS.get(call)
+        if not _holds_framed((args, kwargs)):
+            return call(*args, **kwargs), ""
+        if rule is not None and args and not _holds_framed(kwargs) and _takes(rule, (call, *args), kwargs):
+            result = rule(call, *args, **kwargs)
+            if result is not NotImplemented:
+                return result, ""
+        args, kwargs = map_aggregate((args, kwargs), _dense)
+        return call(*args, **kwargs), "no rule" if rule is None else "the rule doesn't cover these arguments"
 
 
-def _run(node: fx.Node, modules: Any, args: Any, kwargs: Any) -> Any:
-    if node.op == "call_module":
-        call = modules[node.target]
-        rule = MODULES.get(type(call))
-    elif node.op == "call_method":
-        name = str(node.target)
-        call = lambda value, *a, **k: getattr(value, name)(*a, **k)  # noqa: E731
-        rule = FUNCTIONS.get(name)
-    else:
-        call = node.target
-        rule = FUNCTIONS.get(call)
-    if not _holds_framed((args, kwargs)):
-        return call(*args, **kwargs)
-    if rule is not None and args and not _holds_framed(kwargs):
-        result = rule(call, *args, **kwargs)
-        if result is not NotImplemented:
-            return result
-    args, kwargs = map_aggregate((args, kwargs), _dense)
-    return call(*args, **kwargs)
+@functools.cache
+def _signature(rule: Rule) -> inspect.Signature:
+    return inspect.signature(rule)
+
+
+def _takes(rule: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a rule knows these arguments."""
+    try:
+        _signature(rule).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def _rebind(values: dict[fx.Node, Any], written: Framed, result: Any) -> None:
@@ -72,12 +107,12 @@ def _rebind(values: dict[fx.Node, Any], written: Framed, result: Any) -> None:
 
 def _holds_framed(arguments: Any) -> bool:
     found = []
-    map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, Framed) else None)
+    map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, Framed | ChannelsLast) else None)
     return bool(found)
 
 
 def _dense(value: Any) -> Any:
-    return dense(value) if isinstance(value, Framed) else value
+    return dense(value) if isinstance(value, Framed | ChannelsLast) else value
 
 
 def _attribute(module: Any, path: str) -> Any:

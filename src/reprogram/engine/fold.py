@@ -4,26 +4,74 @@ Both leave the scores equal up to rounding. On a CPU they save about a third of 
 """
 
 import collections
-import copy
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
-from torch import fx, nn
+from timm.layers import (
+    BatchNormAct2d,
+    Conv2dSame,
+    ScaledStdConv2d,
+    ScaledStdConv2dSame,
+    StdConv2d,
+    StdConv2dSame,
+)
+from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
+from torch.nn import functional as F
+from torchvision.models.shufflenetv2 import channel_shuffle
 
-from reprogram.engine.aliasing import writes_into_part
-from reprogram.engine.clip import keep_output
+from reprogram.engine.aliasing import in_place, writes_into_part
+from reprogram.engine.clip import SUM_FUNCTIONS, Bounds, ClippedSum, clipped_to, keep_output
+from reprogram.engine.convolution import Convolution, pair
 
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
+STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
+CONVOLUTIONS = (nn.Conv2d, Conv2dSame, *STANDARDISED)
 NORMALISATIONS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
 class HostTracer(fx.Tracer):
-    """Traces a host down to PyTorch's layers and timm's own convolution and normalisation layers."""
+    """Traces a host down to PyTorch's layers and timm's own convolution and normalisation layers.
+
+    A module that can't be traced, because it looks at sizes or values to decide what to do, stays whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=(channel_shuffle,))
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Layers stay whole; containers are traced through."""
         return type(m) in (*CONVOLUTIONS, *NORMALISATIONS) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Trace through a module, or take it whole."""
+        before = len(self.graph.nodes)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:  # torch.fx raises whatever the traced code raises.
+            for node in list(self.graph.nodes)[: before - 1 : -1]:
+                self.graph.erase_node(node)
+            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+
+
+class Whole(nn.Module):
+    """A module that couldn't be traced: it gets its input in the memory layout that it was written for.
+
+    Args:
+        module: as it is.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it."""
+        args, kwargs = map_aggregate((args, kwargs), lambda a: a.contiguous() if isinstance(a, Tensor) else a)
+        return self.module(*args, **kwargs)
 
 
 def fold(net: nn.Module) -> nn.Module:
@@ -40,25 +88,99 @@ def fold(net: nn.Module) -> nn.Module:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             before = torch.get_rng_state()
-            traced = fx.GraphModule(net, HostTracer().trace(net))
+            tracer = HostTracer()
+            traced = fx.GraphModule(net, tracer.trace(net))
             if not torch.equal(before, torch.get_rng_state()):
                 return net  # It draws random numbers, which a trace would freeze.
     except Exception:  # torch.fx raises whatever the traced code raises; such a host runs as it is.
         return net
     if writes_into_part(traced) or not _plain(traced.graph):
         return net
+    for name in {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}:
+        if not tracer.is_leaf_module(traced.get_submodule(name), name):
+            _replace(traced, name, Whole(traced.get_submodule(name)))
     norms = _foldable(traced)
     for name, layer in list(traced.named_modules()):
-        if type(layer) in CONVOLUTIONS:
+        if _zero_padded(layer):
             norm = norms.get(name)
-            _replace(traced, name, _faster(layer, traced.get_submodule(norm) if norm else None))
+            _replace(traced, name, _frozen(layer, traced.get_submodule(norm) if norm else None))
     for norm in norms.values():
         _replace(traced, norm, _after(traced.get_submodule(norm)))
+    _fold_clips(traced)
     for name, layer in list(traced.named_modules()):
         if (kept := keep_output(layer)) is not layer:
             _replace(traced, name, kept)
     traced.recompile()
     return traced.eval()
+
+
+def _fold_clips(traced: fx.GraphModule) -> None:
+    """Let convolutions and sums do the ReLU, ReLU6 or Hardtanh that alone reads them."""
+    layers = dict(traced.named_modules())
+    uses = collections.Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    for node in list(traced.graph.nodes):
+        layer = layers.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, Convolution) and uses[node.target] == 1:
+            layer.bounds = _absorbed(traced, node, layers)
+    for node in list(traced.graph.nodes):
+        if node.target in SUM_FUNCTIONS and _is_plain_sum(node):
+            bounds = _absorbed(traced, node, layers)
+            if bounds.clip:
+                _replace_sum(traced, node, bounds, layers)
+    layers = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        layer = layers.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, Convolution) and uses[node.target] == 1:
+            reader = _only_reader(node)
+            layer.owns_gradient = (
+                reader is not None
+                and reader.op == "call_module"
+                and isinstance(layers[str(reader.target)], Convolution)
+            )
+    traced.delete_all_unused_submodules()
+
+
+def _absorbed(traced: fx.GraphModule, node: fx.Node, layers: dict[str, nn.Module]) -> Bounds:
+    """Take the clipping operations behind a node out of the graph, and say what they clip to."""
+    bounds = Bounds()
+    while (reader := _only_reader(node)) is not None and (found := clipped_to(reader, layers)) is not None:
+        both = Bounds(low=max(bounds.low, found.low), high=min(bounds.high, found.high))
+        if both.low >= both.high or (found.clip and any(in_place(user, layers) for user in reader.users)):
+            break  # What is written into later can't be kept for the backward pass.
+        bounds = both
+        reader.replace_all_uses_with(node)
+        traced.graph.erase_node(reader)
+    return bounds
+
+
+def _is_plain_sum(node: fx.Node) -> bool:
+    return (
+        node.op != "call_module"
+        and len(node.args) == 2
+        and not node.kwargs
+        and all(isinstance(a, fx.Node) for a in node.args)
+    )
+
+
+def _replace_sum(traced: fx.GraphModule, node: fx.Node, bounds: Bounds, layers: dict[str, nn.Module]) -> None:
+    first, second = node.args
+    assert isinstance(first, fx.Node) and isinstance(second, fx.Node)
+    made_here = [layers.get(str(a.target)) if a.op == "call_module" else None for a in (first, second)]
+    free = [
+        isinstance(layer, Convolution) and not layer.bounds.clip and len(a.users) == 1
+        for a, layer in zip((first, second), made_here, strict=True)
+    ]
+    name = f"clipped_sum_{node.name}"
+    traced.add_submodule(name, ClippedSum(bounds, overwrite=any(free)))
+    with traced.graph.inserting_before(node):
+        arguments = (second, first) if free[1] and not free[0] else (first, second)
+        new = traced.graph.call_module(name, arguments)
+    node.replace_all_uses_with(new)
+    traced.graph.erase_node(node)
+
+
+def _only_reader(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _plain(graph: fx.Graph) -> bool:
@@ -89,7 +211,7 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
             and norm.running_mean is not None  # Otherwise it normalises by the batch's own statistics.
             and isinstance(source, fx.Node)
             and source.op == "call_module"
-            and type(layers[source.target]) in CONVOLUTIONS
+            and _zero_padded(layers[source.target])
             and len(source.users) == 1
             and uses[source.target] == uses[node.target] == 1
             and not read & {source.target, node.target}  # The host reads their tensors elsewhere too.
@@ -98,9 +220,9 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
     return found
 
 
-def _faster(convolution: nn.Conv2d, norm: nn.Module | None) -> nn.Conv2d:
-    """A copy in channels-last memory that does `norm` too, folded in float64."""
-    weight, bias = convolution.weight.detach().double(), convolution.bias
+def _frozen(layer: nn.Conv2d, norm: nn.Module | None) -> Convolution:
+    """The engine's convolution, which does `norm` too, folded in float64."""
+    weight, bias = _effective_weight(layer).double(), layer.bias
     if norm is not None:
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
         scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -109,12 +231,44 @@ def _faster(convolution: nn.Conv2d, norm: nn.Module | None) -> nn.Conv2d:
         shift = (bias.double() if bias is not None else 0) - norm.running_mean.double()
         bias = shift * scale + (norm.bias.double() if norm.bias is not None else 0)
         weight = weight * scale.view(-1, 1, 1, 1)
-    result = copy.copy(convolution)
-    result._parameters = {}
-    dtype = convolution.weight.dtype
-    result.weight = nn.Parameter(weight.to(dtype, memory_format=torch.channels_last), requires_grad=False)
-    result.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
-    return result
+    dtype = layer.weight.dtype
+    return Convolution(
+        weight.to(dtype),
+        None if bias is None else bias.detach().to(dtype),
+        stride=pair(layer.stride),
+        padding="same" if isinstance(layer, Conv2dSame) or getattr(layer, "same_pad", False) else _padding(layer),
+        dilation=pair(layer.dilation),
+        groups=layer.groups,
+    )
+
+
+@torch.no_grad()
+def _effective_weight(layer: nn.Conv2d) -> Tensor:
+    """The weight that a convolution uses: of a weight-standardised one, what it makes of its parameter."""
+    if not isinstance(layer, STANDARDISED):
+        return layer.weight.detach()
+    gain = (layer.gain * layer.scale).view(-1).double() if hasattr(layer, "gain") else None
+    flat = layer.weight.double().reshape(1, layer.out_channels, -1)
+    standard = F.batch_norm(flat, None, None, weight=gain, training=True, momentum=0.0, eps=layer.eps)
+    return standard.reshape_as(layer.weight)
+
+
+def _padding(layer: nn.Conv2d) -> tuple[int, int]:
+    if not isinstance(layer.padding, str):
+        return pair(layer.padding)
+    sizes = zip(layer.kernel_size, pair(layer.dilation), strict=True)
+    return pair([(size - 1) * dilation // 2 if layer.padding == "same" else 0 for size, dilation in sizes])
+
+
+def _zero_padded(layer: nn.Module) -> bool:
+    """Whether the engine's convolution can do what this one does."""
+    if type(layer) not in CONVOLUTIONS:
+        return False
+    assert isinstance(layer, nn.Conv2d)
+    if layer.padding_mode != "zeros":
+        return False
+    sizes = zip(layer.kernel_size, pair(layer.dilation), strict=True)
+    return layer.padding != "same" or all((size - 1) * dilation % 2 == 0 for size, dilation in sizes)
 
 
 def _after(norm: nn.Module) -> nn.Module:

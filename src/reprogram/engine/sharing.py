@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from reprogram.engine.convolution import Convolution
 from reprogram.framed import Box, Framed
 
 DENSE_FROM = 0.7
@@ -25,12 +27,27 @@ def crop(value: Framed, region: Box, fill: float = 0.0) -> Tensor:
         region: in the map's pixels.
         fill: what lies beyond the edge.
     """
+    if region == value.box:
+        return value.window
     pasted: Tensor = _Paste.apply(value.frame, value.window, value.box, region, fill)
     return pasted
 
 
-def dense(value: Framed) -> Tensor:
-    """The ordinary b × C × H × W batch, channels last."""
+@dataclass(frozen=True)
+class ChannelsLast:
+    """`Framed` maps that the host has permuted to b × H × W × C, as some do for LayerNorm and linear layers.
+
+    Attributes:
+        maps: the same, not permuted.
+    """
+
+    maps: Framed
+
+
+def dense(value: Framed | ChannelsLast) -> Tensor:
+    """The ordinary batch, in channels-last memory."""
+    if isinstance(value, ChannelsLast):
+        return dense(value.maps).permute(0, 2, 3, 1)
     return crop(value, Box(top=0, left=0, height=value.frame.shape[2], width=value.frame.shape[3]))
 
 
@@ -39,8 +56,12 @@ def widen(value: Framed, box: Box) -> Framed:
     return value if box == value.box else Framed(frame=value.frame, window=crop(value, box), box=box)
 
 
-def each(value: Framed, function: Callable[[Tensor], Tensor]) -> Framed:
-    """Apply what acts on every pixel alike."""
+def each(value: Framed | ChannelsLast, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply what acts on every pixel alike; of `ChannelsLast`, on b × h × w × C parts."""
+    if isinstance(value, ChannelsLast):
+        return ChannelsLast(
+            each(value.maps, lambda part: function(part.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)),
+        )
     return Framed(frame=function(value.frame), window=function(value.window), box=value.box)
 
 
@@ -88,6 +109,48 @@ class Slide:
         return start, (end - 1) * self.stride - self.before + self.reach + 1 - start
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Where a sliding operation sees the window.
+
+    Attributes:
+        box: the outputs that read any of it.
+        region: what they read, which may lie partly beyond the map's edge.
+    """
+
+    box: Box
+    region: Box
+
+
+def reach(value: Framed, rows: Slide, columns: Slide, out: torch.Size) -> Reach | None:
+    """How far the window is seen.
+
+    Args:
+        value: the operation's input.
+        rows: its movement down.
+        columns: its movement across.
+        out: shape of its output.
+
+    Returns:
+        None where strides step over the window.
+    """
+    height, width = out[2:]
+    top, bottom = rows.touched(value.box.top, value.box.height, height)
+    left, right = columns.touched(value.box.left, value.box.width, width)
+    if top >= bottom or left >= right:
+        return None
+    (y, h), (x, w) = rows.read(top, bottom), columns.read(left, right)
+    return Reach(
+        box=Box(top=top, left=left, height=bottom - top, width=right - left),
+        region=Box(top=y, left=x, height=h, width=w),
+    )
+
+
+def covers(box: Box, out: torch.Size) -> bool:
+    """Whether a window is so large that dense execution is as cheap."""
+    return box.height * box.width > DENSE_FROM * out[2] * out[3]
+
+
 def slide(
     value: Framed,
     rows: Slide,
@@ -107,71 +170,164 @@ def slide(
         fill: what its padding holds.
     """
     shared = whole(value.frame)
-    height, width = shared.shape[2:]
-    top, bottom = rows.touched(value.box.top, value.box.height, height)
-    left, right = columns.touched(value.box.left, value.box.width, width)
-    if top >= bottom or left >= right:  # Strides step over the window: it isn't seen at all.
-        return shared.repeat(value.window.shape[0], 1, 1, 1)
-    if (bottom - top) * (right - left) > DENSE_FROM * height * width:
+    seen = reach(value, rows, columns, shared.shape)
+    if seen is None:
+        return shared.expand(len(value), -1, -1, -1)
+    if covers(seen.box, shared.shape):
         return whole(dense(value))
-    (y, h), (x, w) = rows.read(top, bottom), columns.read(left, right)
-    window = inner(crop(value, Box(top=y, left=x, height=h, width=w), fill))
-    box = Box(top=top, left=left, height=bottom - top, width=right - left)
-    assert window.shape[2:] == (box.height, box.width)
-    return Framed(frame=shared, window=window, box=box)
+    window = inner(crop(value, seen.region, fill))
+    assert window.shape[2:] == (seen.box.height, seen.box.width)
+    return Framed(frame=shared, window=window, box=seen.box)
+
+
+def slide_convolution(value: Framed, layer: Convolution) -> Framed | Tensor:
+    """`slide` for a convolution: one node for autograd, and nothing kept but clipped outputs."""
+    pads = [layer.pads(axis, size) for axis, size in enumerate(value.frame.shape[2:])]
+    rows, columns = (
+        Slide(kernel=layer.kernel[i], stride=layer.stride[i], dilation=layer.dilation[i], before=pads[i][0])
+        for i in (0, 1)
+    )
+    sizes = [
+        (size + sum(pads[i]) - (rows, columns)[i].reach - 1) // layer.stride[i] + 1
+        for i, size in enumerate(value.frame.shape[2:])
+    ]
+    out = torch.Size((1, layer.weight.shape[0], *sizes))
+    seen = reach(value, rows, columns, out)
+    if seen is None:
+        return layer.forward(value.frame).expand(len(value), -1, -1, -1)
+    if covers(seen.box, out):
+        return layer.forward(dense(value))
+    frame, window = _SlideConvolution.apply(value.frame, value.window, layer, value.box, seen.region, pads)
+    return Framed(frame=frame, window=window, box=seen.box)
+
+
+class _SlideConvolution(torch.autograd.Function):
+    """A convolution on frame and window; each window's input is the window with the frame around it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, frame: Tensor, window: Tensor, layer: Convolution, box: Box, region: Box, pads: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """Keep the outputs where they are clipped, else nothing."""
+        (top, bottom), (left, right) = pads
+        padding = (top, left)
+        around = F.pad(frame, (left, right, top, bottom)) if top != bottom or left != right else frame
+        if around is not frame:
+            padding = (0, 0)
+        shared = layer.correlate(around, padding)
+        own = layer.correlate(paste(frame, window, box, region), (0, 0))
+        ctx.call = layer, box, region, padding, (top, left)
+        ctx.shapes = frame.shape, around.shape, window.shape
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            ctx.save_for_backward(layer.bounds.kept(shared), layer.bounds.kept(own))
+        ctx.set_materialize_grads(False)
+        return shared, own
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_shared: Tensor | None, to_own: Tensor | None) -> tuple[Tensor | None, ...]:
+        """What the frame around a window gave is summed over the batch."""
+        layer, box, region, padding, (top, left) = ctx.call
+        frame_shape, around_shape, window_shape = ctx.shapes
+        shared, own = ctx.saved_tensors
+        to_frame = to_window = None
+        if ctx.needs_input_grad[0]:
+            if to_shared is None:
+                to_frame = own_zeros(frame_shape, to_own)
+            else:
+                to_frame = layer.input_gradient(layer.before_clipping(to_shared, shared), around_shape, padding)
+                if around_shape != frame_shape:
+                    to_frame = to_frame[..., top : top + frame_shape[2], left : left + frame_shape[3]]
+        if to_own is not None:
+            to_own = layer.before_clipping(to_own, own)
+            if not ctx.needs_input_grad[1]:  # The operation is linear: the sum needs one image's work.
+                to_own = to_own.sum(0, keepdim=True)
+            shape = (len(to_own), frame_shape[1], region.height, region.width)
+            to_region = layer.input_gradient(to_own, shape, (0, 0))
+            if to_frame is not None:
+                spread(to_frame, to_region, box, region)
+            if ctx.needs_input_grad[1]:
+                to_window = taken(to_region, window_shape, box, region)
+        return to_frame, to_window, None, None, None, None
+
+
+def paste(frame: Tensor, window: Tensor, box: Box, region: Box, fill: float = 0.0) -> Tensor:
+    """A region of every image: the window where it lies, the shared map around it, `fill` beyond the edge."""
+    if region == box:
+        return window
+    _, channels, height, width = frame.shape
+    inside = region.intersection(Box(top=0, left=0, height=height, width=width))
+    seen = region.intersection(box)
+    result = torch.empty(
+        (window.shape[0], channels, region.height, region.width),
+        dtype=window.dtype,
+        device=window.device,
+        memory_format=torch.channels_last,
+    )
+    if inside != region:
+        for strip in _around(region, inside):
+            place = strip.relative_to(region)
+            result[..., place.rows, place.columns] = fill
+    for strip in _around(inside, seen):
+        place = strip.relative_to(region)
+        result[..., place.rows, place.columns] = frame[..., strip.rows, strip.columns]
+    if seen is not None:
+        place, source = seen.relative_to(region), seen.relative_to(box)
+        result[..., place.rows, place.columns] = window[..., source.rows, source.columns]
+    return result
+
+
+def spread(to_frame: Tensor, to_region: Tensor, box: Box, region: Box) -> None:
+    """Add to the frame's gradient what a pasted region took from the frame, summed over the batch."""
+    inside = region.intersection(Box(top=0, left=0, height=to_frame.shape[2], width=to_frame.shape[3]))
+    for strip in _around(inside, region.intersection(box)):
+        place = strip.relative_to(region)
+        to_frame[..., strip.rows, strip.columns] += to_region[..., place.rows, place.columns].sum(0, keepdim=True)
+
+
+def taken(to_region: Tensor, shape: torch.Size, box: Box, region: Box) -> Tensor:
+    """The window's part of the gradient of a pasted region."""
+    seen = region.intersection(box)
+    if seen == box:
+        place = box.relative_to(region)
+        return to_region[..., place.rows, place.columns]
+    to_window = to_region.new_zeros(shape)
+    if seen is not None:
+        place, source = seen.relative_to(region), seen.relative_to(box)
+        to_window[..., source.rows, source.columns] = to_region[..., place.rows, place.columns]
+    return to_window
+
+
+def own_zeros(shape: torch.Size, like: Tensor | None) -> Tensor | None:
+    """Zeros of a shape in channels-last memory, or None without a model."""
+    if like is None:
+        return None
+    return torch.zeros(tuple(shape), dtype=like.dtype, device=like.device).contiguous(memory_format=torch.channels_last)
 
 
 class _Paste(torch.autograd.Function):
-    """A region of every image: the window where it lies, the shared map around it, `fill` beyond the edge."""
+    """`paste` with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, shared: Tensor, window: Tensor, box: Box, region: Box, fill: float) -> Tensor:
+    def forward(ctx: Any, frame: Tensor, window: Tensor, box: Box, region: Box, fill: float) -> Tensor:
         """Copy each pixel once."""
-        _, channels, height, width = shared.shape
-        inside = region.intersection(Box(top=0, left=0, height=height, width=width))
-        seen = region.intersection(box)
-        ctx.places = inside, seen, box, region
-        ctx.map_shape = shared.shape
-        ctx.window_shape = window.shape
-        result = torch.empty(
-            (window.shape[0], channels, region.height, region.width),
-            dtype=window.dtype,
-            device=window.device,
-            memory_format=torch.channels_last,
-        )
-        if inside != region:
-            result.fill_(fill)
-        if inside is not None and seen != region:
-            place = inside.relative_to(region)
-            result[..., place.rows, place.columns] = shared[..., inside.rows, inside.columns]
-        if seen is not None:
-            place, source = seen.relative_to(region), seen.relative_to(box)
-            result[..., place.rows, place.columns] = window[..., source.rows, source.columns]
-        return result
+        ctx.places = box, region
+        ctx.shapes = frame.shape, window.shape
+        return paste(frame, window, box, region, fill)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """What the window gave goes back to it; the rest is summed over the batch."""
         (gradient,) = gradients
-        inside, seen, box, region = ctx.places
-        to_shared = to_window = None
-        if ctx.needs_input_grad[1]:
-            to_window = gradient.new_zeros(ctx.window_shape) if seen != box else None
-            if seen is not None:
-                place, source = seen.relative_to(region), seen.relative_to(box)
-                part = gradient[..., place.rows, place.columns]
-                if to_window is None:
-                    to_window = part
-                else:
-                    to_window[..., source.rows, source.columns] = part
+        box, region = ctx.places
+        to_frame = to_window = None
         if ctx.needs_input_grad[0]:
-            to_shared = gradient.new_zeros(ctx.map_shape)
-            for strip in _around(inside, seen):
-                place = strip.relative_to(region)
-                to_shared[..., strip.rows, strip.columns] = gradient[..., place.rows, place.columns].sum(
-                    0, keepdim=True
-                )
-        return to_shared, to_window, None, None, None
+            to_frame = gradient.new_zeros(ctx.shapes[0])
+            spread(to_frame, gradient, box, region)
+        if ctx.needs_input_grad[1]:
+            to_window = taken(gradient, ctx.shapes[1], box, region)
+        return to_frame, to_window, None, None, None
 
 
 def _around(outer: Box | None, hole: Box | None) -> list[Box]:

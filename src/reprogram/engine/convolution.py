@@ -1,0 +1,186 @@
+"""A frozen convolution as the engine runs it: with its normalisation and clipping folded in, forward and backward.
+
+What makes it faster than `nn.Conv2d` and the layers behind it: one pass over the output instead of three, nothing kept
+for the backward pass but a clipped output, matrix products for 1 × 1 filters, Winograd's filtering for 3 × 3 ones, and
+no weight gradient that nobody asks for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reprogram.engine import winograd
+from reprogram.engine.clip import RELU, Bounds
+
+Padding = tuple[int, int]
+"""Zeros above and below, and on the left and right."""
+
+FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+"""Convolution and clipping in one pass, on processors that oneDNN knows."""
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """An option that PyTorch takes as one number or two."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+class Convolution(nn.Module):
+    """y = clip(x ∗ weight + bias), without gradients for weight and bias.
+
+    Args:
+        weight: o × c / groups × kh × kw; kept in channels-last memory.
+        bias: o, or None.
+        stride: down and across.
+        padding: zeros on every side, or "same" for TensorFlow's: as many as it takes to give ⌈size / stride⌉ outputs,
+            the odd one below and right.
+        dilation: down and across.
+        groups: of channels.
+
+    Attributes:
+        bounds: what the output is clipped to.
+        owns_gradient: whether nobody else reads the gradient that the output gets, so that it may be overwritten.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        stride: tuple[int, int],
+        padding: Padding | str,
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> None:
+        super().__init__()
+        weight = weight.detach().contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.bounds = Bounds()
+        self.owns_gradient = False
+        self._derived: dict[str, Tensor] = {}
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the filters."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve whole maps, with the argument's name of `nn.Conv2d`."""
+        if input.ndim == 3:
+            return self.forward(input[None])[0]
+        images = input
+        (top, bottom), (left, right) = (self.pads(axis, images.shape[2 + axis]) for axis in (0, 1))
+        if top == bottom and left == right:
+            return self.padded(images, (top, left))
+        return self.padded(F.pad(images, (left, right, top, bottom)), (0, 0))
+
+    def padded(self, images: Tensor, padding: Padding) -> Tensor:
+        """Convolve with this padding instead of the layer's own."""
+        result: Tensor = _Convolve.apply(images, self, padding)
+        return result
+
+    def pads(self, axis: int, size: int) -> tuple[int, int]:
+        """Zeros before and after an axis of this size."""
+        if not isinstance(self.padding, str):
+            return self.padding[axis], self.padding[axis]
+        stride, reach = self.stride[axis], (self.kernel[axis] - 1) * self.dilation[axis]
+        total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+        return total // 2, total - total // 2
+
+    def correlate(self, images: Tensor, padding: Padding) -> Tensor:
+        """The output, outside of autograd."""
+        if self._by_winograd(images, padding):
+            if "forward" not in self._derived:
+                self._derived["forward"] = winograd.transform_weight(self.weight)
+            return self.bounds.apply_(winograd.convolve(images, self._derived["forward"], self.bias, padding))
+        if FUSED is not None and images.dtype == torch.float32 and images.device.type == "cpu" and len(images):
+            how = "relu" if self.bounds == RELU else "hardtanh" if self.bounds.clip else "none"
+            limits = [self.bounds.low, self.bounds.high] if how == "hardtanh" else []
+            fused: Tensor = FUSED(
+                images, self.weight, self.bias, padding, self.stride, self.dilation, self.groups, how, limits, ""
+            )
+            return fused
+        options = self.stride, padding, self.dilation, self.groups
+        return self.bounds.apply_(F.conv2d(images, self.weight, self.bias, *options))
+
+    def input_gradient(self, gradient: Tensor, shape: Sequence[int], padding: Padding) -> Tensor:
+        """The gradient of an input of this shape, from that of the unclipped output."""
+        if self.kernel == self.stride == (1, 1) and self.groups == 1 and padding == (0, 0):
+            rows = gradient.permute(0, 2, 3, 1).reshape(-1, gradient.shape[1])
+            flat = rows @ self.weight[:, :, 0, 0]
+            return flat.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
+        around = self._around(padding)
+        if min(around) >= 0 and self._by_winograd(gradient, around, backward=True):
+            if "backward" not in self._derived:
+                turned = self.weight.flip(2, 3).transpose(0, 1)
+                self._derived["backward"] = winograd.transform_weight(turned)
+            return winograd.convolve(gradient, self._derived["backward"], None, around)
+        if self._is_depthwise() and self.stride == (1, 1) and min(around) >= 0:
+            # The transposed operation is the same one with its filters turned: oneDNN's forward path is the faster.
+            if "backward" not in self._derived:
+                self._derived["backward"] = self.weight.flip(2, 3).contiguous(memory_format=torch.channels_last)
+            return F.conv2d(gradient, self._derived["backward"], None, 1, around, self.dilation, self.groups)
+        unread = torch.empty(
+            tuple(shape), dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+        )
+        found: Tensor = torch.ops.aten.convolution_backward(
+            gradient,
+            unread,
+            self.weight,
+            None,
+            self.stride,
+            padding,
+            self.dilation,
+            False,
+            [0, 0],
+            self.groups,
+            [True, False, False],
+        )[0]
+        return found
+
+    def _around(self, padding: Padding) -> Padding:
+        """Zeros around the output's gradient for which the transposed operation gives the input's, at stride 1."""
+        down, across = ((self.kernel[i] - 1) * self.dilation[i] - padding[i] for i in (0, 1))
+        return down, across
+
+    def _is_depthwise(self) -> bool:
+        return self.groups == self.weight.shape[0] and self.weight.shape[1] == 1
+
+    def before_clipping(self, gradient: Tensor, kept: Tensor | None) -> Tensor:
+        """The gradient of the unclipped output."""
+        return self.bounds.gradient(gradient, kept, overwrite=self.owns_gradient)
+
+    def _by_winograd(self, images: Tensor, padding: Padding, *, backward: bool = False) -> bool:
+        if self.kernel != (3, 3) or self.stride != (1, 1) or self.dilation != (1, 1) or self.groups != 1:
+            return False
+        if images.device.type != "cpu" or images.dtype not in (torch.float32, torch.float64):
+            return False
+        out, channels = self.weight.shape[:2]
+        height, width = (images.shape[2 + axis] + 2 * padding[axis] - 2 for axis in (0, 1))
+        if backward:
+            out, channels = channels, out
+        return winograd.pays(channels=channels, out=out, height=height, width=width)
+
+
+class _Convolve(torch.autograd.Function):
+    """`Convolution` on an ordinary batch."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, layer: Convolution, padding: Padding) -> Tensor:
+        """Keep the output where it is clipped, else nothing."""
+        output = layer.correlate(images, padding)
+        ctx.layer, ctx.padding, ctx.shape = layer, padding, images.shape
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(layer.bounds.kept(output))
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+        """The gradient of the input alone."""
+        gradient = ctx.layer.before_clipping(gradients[0], ctx.saved_tensors[0])
+        return ctx.layer.input_gradient(gradient, ctx.shape, ctx.padding), None, None
