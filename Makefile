@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint docs results clean
+.PHONY: demo test lint docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -22,6 +22,10 @@ docs: $(READY)
 
 results: $(READY)
 	$(BIN)/python docs/_ext/results.py
+
+# The page is written anew from what is there, also where a case failed.
+bench: $(READY)
+	$(BIN)/python benchmarks/suite.py $(ARGS); code=$$?; $(BIN)/python docs/_ext/benchmarks.py && exit $$code
 
 clean:
 	rm -rf .venv docs/_build docs/reference

@@ -1,9 +1,11 @@
 """What is compared: one learning step, or one answer, of each way to run the same reprogrammed host.
 
-peers       the step of every published implementation: the whole canvas of every image, float32, NCHW, `F.pad` + program
+peers       the step of every published implementation: the whole canvas of each image, float32, NCHW, `F.pad` + program
 unfrozen    the same with the host left unfrozen, as two of them ship it: gradients of all weights, never used
 folded      ours with `engine="dense"`: BatchNorm folded, channels last, every image whole
 engine      ours as it comes
+
+Where the task image covers the whole canvas no frame is left: then all of them learn an image over the whole canvas.
 """
 
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprogram import Reprogrammed, Split, Task, load_host
+from reprogram import ConfigError, HostInfo, Reprogrammed, Split, Task, load_host
 from reprogram.fitting import loss_of
 from reprogram.learners.base import Progress
 from reprogram.learners.gradient import Gradient
@@ -35,14 +37,17 @@ def random_task(window: int, channels: int, num_classes: int, batch: int) -> Tas
 class Peer(nn.Module):
     """A reprogrammed host as the published implementations write it."""
 
-    def __init__(self, net: nn.Module, size: int, window: int, mean: Tensor, std: Tensor, num_classes: int) -> None:
+    def __init__(
+        self, net: nn.Module, size: tuple[int, int], window: int, mean: Tensor, std: Tensor, num_classes: int
+    ) -> None:
         super().__init__()
         self.net = net
-        before = (size - window) // 2
-        self.pad = (before, size - window - before) * 2
-        self.program = nn.Parameter(torch.randn(mean.shape[1], size, size, generator=torch.Generator().manual_seed(0)))
-        mask = F.pad(torch.zeros(mean.shape[1], window, window), self.pad, value=1.0)
-        self.register_buffer("mask", mask)
+        (height, width), channels = size, mean.shape[1]
+        top, left = (height - window) // 2, (width - window) // 2
+        self.pad = (left, width - window - left, top, height - window - top)
+        self.program = nn.Parameter(torch.randn(channels, height, width, generator=torch.Generator().manual_seed(0)))
+        mask = F.pad(torch.zeros(channels, window, window), self.pad, value=1.0)
+        self.register_buffer("mask", mask if mask.any() else torch.ones_like(mask))
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.num_classes = num_classes
@@ -53,6 +58,27 @@ class Peer(nn.Module):
         return self.net((canvas - self.mean) / self.std)[:, : self.num_classes]
 
 
+def examine(host: str, window: int) -> HostInfo:
+    """The record of a host that can be measured with a task image of this size.
+
+    Raises:
+        ConfigError: no such host, it doesn't run, it has one class only, or the image doesn't fit.
+    """
+    loaded = load_host(host)
+    info = loaded.info
+    height, width = info.size
+    if window > min(info.size):
+        raise ConfigError(f"--window {window} is larger than the host's input of {height}x{width} pixels")
+    if info.num_classes < 2:
+        raise ConfigError(f"host {host} has {info.num_classes} class; a task needs two or more")
+    try:
+        with torch.no_grad():
+            loaded.net(torch.zeros(1, *info.shape))
+    except Exception as error:  # Whatever a network raises at a size that it can't take.
+        raise ConfigError(f"host {host} can't take an image of {height}x{width} pixels: {error}") from error
+    return info
+
+
 def build(name: str, *, host: str, window: int, batch: int, num_classes: int, train: bool) -> Callable[[], object]:
     """One arm, ready to be called.
 
@@ -61,7 +87,7 @@ def build(name: str, *, host: str, window: int, batch: int, num_classes: int, tr
         host: spec; any input channels and size.
         window: side of the task image in pixels.
         batch: images a step.
-        num_classes: of the task.
+        num_classes: of the task, at most the host's.
         train: a learning step; otherwise the answer of a fixed program.
     """
     loaded = load_host(host)
@@ -69,14 +95,14 @@ def build(name: str, *, host: str, window: int, batch: int, num_classes: int, tr
     task = random_task(window, info.channels, num_classes, batch)
     images, labels = task.train.images[:batch], task.train.labels[:batch]
     if name in ("peers", "unfrozen"):
-        model = Peer(loaded.net.eval(), info.size[0], window, loaded.mean, loaded.std, num_classes)
+        model = Peer(loaded.net.eval(), info.size, window, loaded.mean, loaded.std, num_classes)
         if name == "unfrozen":
             for parameter in model.net.parameters():
                 parameter.requires_grad_(parameter.is_floating_point())
         floats = images.float() / 255
         return _peer_step(model, floats, labels) if train else _answer(model, floats)
     loaded.engine = "shared" if name == "engine" else "dense"
-    program = "frame" if window < min(info.size) else "full"
+    program = "full" if info.size == (window, window) else "frame"
     ours = Reprogrammed.build(loaded, task, program=program)
     return _our_step(ours, images, labels) if train else _answer(ours, images)
 

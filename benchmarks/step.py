@@ -1,37 +1,94 @@
 """Measure one case: `python benchmarks/step.py --host H --window N --batch B --threads T --json`.
 
-Times come from arms interleaved in this process, peak memory from a process for each arm.
+Times come from arms interleaved in this process, peak memory from a process for each arm. With `--json` one JSON
+object, and nothing else, is on stdout; `step.schema.json` describes it.
 """
 
 import argparse
+import contextlib
 import json
+import math
 import multiprocessing
+import os
 import platform
+import shlex
+import shutil
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NoReturn
 
+from reprogram import ConfigError, ReprogramError
 from reprogram.cli.console import start_torch
 
+ROOT = Path(__file__).parents[1]
 SCHEMA = 1
+ARMS = "peers,unfrozen,folded,engine"
+ROUNDS = 5
+EXIT_USAGE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and leave."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def whole_number(least: int) -> Any:
+    """A reader of whole numbers from `least` on."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number of at least {least}")
+        return value
+
+    return read
+
+
+def duration(text: str) -> float:
+    """Read a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds")
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Time one learning step, or one answer, of each arm.")
+    parser = Parser(prog="step.py", description="Time one learning step, or one answer, of each arm.")
     parser.add_argument("--host", default="efficientnet-lite0", help="any host spec")
-    parser.add_argument("--window", type=int, default=28, help="side of the task image, pixels")
-    parser.add_argument("--batch", type=int, default=16, help="images a step")
-    parser.add_argument("--classes", type=int, default=10, help="of the task")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of measuring")
-    parser.add_argument("--rounds", type=int, default=5, help="at the least")
-    parser.add_argument("--arms", default="peers,unfrozen,folded,engine", help="which, by commas")
+    parser.add_argument("--window", type=whole_number(1), default=28, help="side of the task image, pixels")
+    parser.add_argument("--batch", type=whole_number(1), default=16, help="images a step")
+    parser.add_argument("--classes", type=whole_number(2), default=10, help="of the task; at most the host's")
+    parser.add_argument("--threads", type=whole_number(1), default=1)
+    parser.add_argument("--seconds", type=duration, default=30.0, help="of measuring")
+    parser.add_argument("--rounds", type=whole_number(1), default=ROUNDS, help="at the least")
+    parser.add_argument("--arms", default=ARMS, help=f"which of {ARMS}")
     parser.add_argument("--inference", action="store_true", help="answers of a fixed program instead of learning steps")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(argv)
-    result = case(options)
+    try:
+        with _stdout_to_stderr():
+            result = case(options)
+    except ReprogramError as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except BrokenProcessPool:
+        print(f"{parser.prog}: the system ended a process that measured memory; try --no-memory", file=sys.stderr)
+        return 1
     if options.json:
         print(json.dumps(result))
     else:
@@ -39,30 +96,59 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What libraries print, here and in started processes, goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def case(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure one case and describe it in full."""
-    arms = options.arms.split(",")
-    if options.inference:
-        arms = [name for name in arms if name != "unfrozen"]  # Without a gradient it is the peers' arm.
-    memory = {} if options.no_memory else {name: _in_a_process(_memory, name, options) for name in arms}
+    """Measure one case and describe it in full.
+
+    Raises:
+        ReprogramError: the options can't be measured.
+    """
+    names = _arm_names(options)
     start_torch(options.threads)
-    from arms import build
+    from arms import build, examine
     from measure import interleaved
 
-    measured = interleaved(
-        {name: build(name, **_build_options(options)) for name in arms}, seconds=options.seconds, least=options.rounds
-    )
-    for name in arms:
-        measured[name]["images_per_s"] = options.batch / measured[name]["median_s"]
-        measured[name]["peak_memory_bytes"] = memory.get(name)
-    median = {name: measured[name]["median_s"] for name in arms}
-    return {
-        "schema": SCHEMA,
-        "command": " ".join(["python", "benchmarks/step.py", *_arguments(options)]),
+    info = examine(options.host, options.window)
+    classes = min(options.classes, info.num_classes)
+    build_options = {
         "host": options.host,
         "window": options.window,
         "batch": options.batch,
-        "classes": options.classes,
+        "num_classes": classes,
+        "train": not options.inference,
+    }
+    memory = {}
+    if not options.no_memory:
+        memory = {name: _in_a_process(name, options.threads, build_options) for name in names}
+    measured = interleaved(
+        {name: build(name, **build_options) for name in names}, seconds=options.seconds, least=options.rounds
+    )
+    for name in names:
+        measured[name]["images_per_s"] = options.batch / measured[name]["median_s"]
+        measured[name]["peak_memory_bytes"] = memory.get(name)
+    median = {name: measured[name]["median_s"] for name in names}
+    return {
+        "schema": SCHEMA,
+        "command": shlex.join(["python", "benchmarks/step.py", *_arguments(options)]),
+        "host": options.host,
+        "channels": info.channels,
+        "canvas": list(info.size),
+        "window": options.window,
+        "batch": options.batch,
+        "classes": classes,
         "threads": options.threads,
         "mode": "inference" if options.inference else "train",
         "seed": 0,
@@ -74,50 +160,66 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _arm_names(options: argparse.Namespace) -> list[str]:
+    """The chosen arms; of answers without `unfrozen`, which without a gradient is the peers' arm."""
+    names = list(dict.fromkeys(options.arms.split(",")))
+    if unknown := [name for name in names if name not in ARMS.split(",")]:
+        raise ConfigError(f"--arms: {unknown[0]!r} isn't one of {ARMS}")
+    chosen = [name for name in names if not (options.inference and name == "unfrozen")]
+    if not chosen:
+        raise ConfigError("--arms unfrozen: answers need no gradient, so --inference has no such arm")
+    return chosen
+
+
 def _ratio(median: dict[str, float], slower: str) -> float | None:
     return median[slower] / median["engine"] if {slower, "engine"} <= set(median) else None
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:
+    """What repeats this case."""
     found = ["--host", options.host, "--window", options.window, "--batch", options.batch]
-    found += ["--classes", options.classes, "--threads", options.threads, "--seconds", options.seconds]
-    return [str(value) for value in found + ["--inference"] * options.inference + ["--json"]]
+    found += ["--classes", options.classes, "--threads", options.threads, "--seconds", f"{options.seconds:g}"]
+    if options.rounds != ROUNDS:
+        found += ["--rounds", options.rounds]
+    if options.arms != ARMS:
+        found += ["--arms", options.arms]
+    found += ["--inference"] * options.inference + ["--no-memory"] * options.no_memory
+    return [str(value) for value in [*found, "--json"]]
 
 
-def _build_options(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "host": options.host,
-        "window": options.window,
-        "batch": options.batch,
-        "num_classes": options.classes,
-        "train": not options.inference,
-    }
+def _in_a_process(name: str, threads: int, build_options: dict[str, Any]) -> int | None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_memory, name, threads, build_options).result()
 
 
-def _in_a_process(function: Any, *args: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
-
-
-def _memory(name: str, options: argparse.Namespace) -> int | None:
-    start_torch(options.threads)
+def _memory(name: str, threads: int, build_options: dict[str, Any]) -> int | None:
+    start_torch(threads)
     from arms import build
     from measure import peak_memory
 
-    return peak_memory(build(name, **_build_options(options)))
+    return peak_memory(build(name, **build_options))
 
 
 def _circumstances() -> dict[str, Any]:
-    import os
-
     from reprogram.runs import processor, versions
 
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changes = _git("status", "--porcelain", "--", "src", "benchmarks")
     return {
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": versions(),
-        "commit": commit or None,
+        "commit": _git("rev-parse", "HEAD") or None,
+        "uncommitted_changes": None if changes is None else bool(changes),
     }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of this checkout; None where there is no git or no checkout."""
+    program = shutil.which("git")
+    if program is None:
+        return None
+    command = [program, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  Our own words.
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def show(result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.checkpoint import load_state, save_state
+from reprogram.engine import verify
 from reprogram.errors import BudgetError, ConfigError, DataError
 from reprogram.evaluation import Evaluation, evaluate
 from reprogram.hosts.base import Access
@@ -145,6 +146,7 @@ def fit(
         ConfigError: the host gives less than the learner needs, or model and task differ.
         BudgetError: no or a negative budget.
         DataError: a loss that isn't finite; the best program so far is kept in the model.
+        ExportParityError: the host's shared execution isn't what its own module computes.
     """
     budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
     with held_signals(checkpoint is not None) as pending:
@@ -193,6 +195,8 @@ class _Run:
         self.learner.start(self.model.learned_parameters())
         self._restore()
         state = self.state
+        if state.step == 0:
+            self._check_engine()
         saved = time.monotonic()
         while self._fraction() < 1 and not pending:
             begun = time.monotonic()
@@ -221,6 +225,18 @@ class _Run:
             best_step=state.best_step,
             history=state.history,
         )
+
+    def _check_engine(self) -> None:
+        """Compare what a shared step computes with the host's own module, on two images."""
+        model, images = self.model, self.train.images[:2]
+        if model.host.engine == "dense" or not model.host.prepared.shares:
+            return
+        labels = model.label_map.reads() if self.loss == "task" else None
+        parameters = [p for p in model.program.parameters() if p.requires_grad]
+        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            with torch.no_grad():  # Nothing in a canvas is learned.
+                canvases = model.canvas(images)
+            verify.check(model.host, model.program(canvases), parameters, labels)
 
     def _step(self) -> None:
         state = self.state
@@ -369,11 +385,10 @@ def loss_of(model: Reprogrammed, images: Tensor, labels: Tensor, kind: LossKind)
     Returns:
         A scalar.
     """
-    host_scores = model.host_scores(images)
-    scores = model.label_map(host_scores)
     if kind == "task":
-        return F.cross_entropy(scores, labels)
-    wanted: Tensor = scores.gather(1, labels[:, None])[:, 0]
+        return F.cross_entropy(model(images), labels)
+    host_scores = model.host_scores(images)
+    wanted: Tensor = model.label_map(host_scores).gather(1, labels[:, None])[:, 0]
     return (host_scores.logsumexp(dim=1) - wanted).mean()
 
 

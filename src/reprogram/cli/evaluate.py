@@ -17,6 +17,7 @@ def evaluate_command(
     any_host: bool = False,
     data: str = "",
     download: bool = False,
+    engine: Literal["shared", "dense"] = "shared",
     common: Common | None = None,
 ) -> int:
     """Measure a program's accuracy on a task.
@@ -29,6 +30,7 @@ def evaluate_command(
         any_host: go on, with a warning, on another host than the program was learned for.
         data: folder of the task's files, for tasks that take one.
         download: allow fetching weights and data.
+        engine: compute what the batch shares once, or every image whole.
         common: options of every verb.
     """
     common = common or Common()
@@ -40,6 +42,7 @@ def evaluate_command(
 
     display = Display(common.quiet)
     model = open_program(program_file, host, download, any_host, common.device, display)
+    model.host.engine = engine
     loaded = load_task(task, data=data, download=download)
     if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -24,6 +24,7 @@ def predict_command(
     host: str | None = None,
     any_host: bool = False,
     download: bool = False,
+    engine: Literal["shared", "dense"] = "shared",
     common: Common | None = None,
 ) -> int:
     """Say what each image is, by the task's labels, and what the host itself sees in it.
@@ -36,6 +37,7 @@ def predict_command(
         host: the host, where it isn't the one that the file names.
         any_host: go on, with a warning, on another host than the program was learned for.
         download: allow fetching weights.
+        engine: compute what the images share once, or every image whole.
         common: options of every verb.
     """
     common = common or Common()
@@ -44,6 +46,7 @@ def predict_command(
 
     paths = _paths(images)
     model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
+    model.host.engine = engine
     channels, height, width = model.task.shape
     answers, failures = [], 0
     for start in range(0, len(paths), BATCH):

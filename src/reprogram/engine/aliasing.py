@@ -56,7 +56,7 @@ def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
 
 
 def writes_into_part(traced: fx.GraphModule) -> bool:
-    """Whether an operation writes into a view (a slice, say), and so changes the map that it is a view of.
+    """Whether an operation writes into a view (a slice, say), or into a map that there is a view of.
 
     Where the engine works on copies, or in another memory layout, the map itself would stay as it was.
     """
@@ -64,12 +64,20 @@ def writes_into_part(traced: fx.GraphModule) -> bool:
     for node in traced.graph.nodes:
         if node.op == "call_function" and node.target is operator.setitem:
             return True
-        if in_place(node, modules) and node.args and isinstance(node.args[0], fx.Node):
-            source = node.args[0]
-            name = source.target if isinstance(source.target, str) else getattr(source.target, "__name__", "")
-            if source.op in ("call_method", "call_function") and name in VIEWS:
+        if in_place(node, modules):
+            source = node.args[0] if node.args else node.kwargs.get("input")
+            if isinstance(source, fx.Node) and any(_is_view(other) for other in (source, *source.users)):
                 return True
     return False
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether its result may be a part or another form of its input's memory."""
+    if node.op not in ("call_method", "call_function"):
+        return False
+    if node.target is getattr and node.args[1] in ("shape", "ndim", "dtype", "device"):
+        return False
+    return (node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")) in VIEWS
 
 
 def has_one_input(traced: fx.GraphModule) -> bool:

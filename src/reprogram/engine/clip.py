@@ -12,8 +12,8 @@ RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUM_FUNCTIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 LARGE_BYTES = 12 * 2**20
-"""From this size on, an output clipped on both sides is kept for the backward pass as a mask: a quarter of the memory,
-but two more passes over it. A ReLU's mask costs one, and is always kept."""
+"""From this size on, a clipped output is kept for the backward pass as a mask: a quarter of the memory, but more passes
+over it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,16 @@ class Bounds:
         """Clip in place."""
         return values.clamp_(self.low, self.high) if self.clip else values
 
-    def kept(self, output: Tensor) -> Tensor | None:
-        """What the backward pass needs of a clipped output: itself, or a byte for each value that wasn't clipped."""
+    def kept(self, output: Tensor, *, large_bytes: int = LARGE_BYTES) -> Tensor | None:
+        """What the backward pass needs of a clipped output: itself, or a byte for each value that wasn't clipped.
+
+        Args:
+            output: what came of clipping.
+            large_bytes: from this size on, bytes.
+        """
         if not self.clip:
             return None
-        if self != RELU and output.nbytes < LARGE_BYTES:
+        if output.nbytes < large_bytes:
             return output
         inside = output if self == RELU else self._through(output, output)
         return inside.bool().view(torch.uint8)
@@ -102,9 +107,10 @@ class ClippedSum(nn.Module):
         super().__init__()
         self.bounds, self.overwrite = bounds, overwrite
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+    def forward(self, a: Any, b: Any) -> Tensor:
         """Add and clip."""
-        if a.shape != b.shape or a.dtype != b.dtype:
+        both = isinstance(a, Tensor) and isinstance(b, Tensor)
+        if not both or a.shape != b.shape or a.dtype != b.dtype:
             return F.hardtanh(a + b, self.bounds.low, self.bounds.high)
         total: Tensor = _ClippedSum.apply(a, b, self.bounds, self.overwrite and a.is_contiguous(memory_format=LAST))
         return total
@@ -139,7 +145,8 @@ class _ClippedSum(torch.autograd.Function):
             ctx.mark_dirty(a)
         ctx.bounds = bounds
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            ctx.save_for_backward(bounds.kept(total))
+            # Its gradient can't be made in place, so that a ReLU's mask costs next to nothing.
+            ctx.save_for_backward(bounds.kept(total, large_bytes=0 if bounds == RELU else LARGE_BYTES))
         return total
 
     @staticmethod

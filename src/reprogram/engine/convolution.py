@@ -24,7 +24,7 @@ FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 
 def pair(value: Any) -> tuple[int, int]:
     """An option that PyTorch takes as one number or two."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 class Convolution(nn.Module):
@@ -62,6 +62,10 @@ class Convolution(nn.Module):
         self.bounds = Bounds()
         self.owns_gradient = False
         self._derived: dict[str, Tensor] = {}
+
+    def forget(self) -> None:
+        """Drop what was derived from the weight, for a copy with another one."""
+        self._derived = {}
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -157,7 +161,7 @@ class Convolution(nn.Module):
     def _by_winograd(self, images: Tensor, padding: Padding, *, backward: bool = False) -> bool:
         if self.kernel != (3, 3) or self.stride != (1, 1) or self.dilation != (1, 1) or self.groups != 1:
             return False
-        if images.device.type != "cpu" or images.dtype not in (torch.float32, torch.float64):
+        if not len(images) or images.device.type != "cpu" or images.dtype not in (torch.float32, torch.float64):
             return False
         out, channels = self.weight.shape[:2]
         height, width = (images.shape[2 + axis] + 2 * padding[axis] - 2 for axis in (0, 1))

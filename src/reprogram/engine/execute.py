@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
@@ -12,6 +13,7 @@ from reprogram.engine.aliasing import in_place
 from reprogram.engine.rules import FUNCTIONS, MODULES
 from reprogram.engine.rules.tables import Rule
 from reprogram.engine.sharing import ChannelsLast, dense
+from reprogram.engine.tape import Tape, running
 from reprogram.framed import Framed
 
 Watch = Callable[[fx.Node, tuple[Any, ...], Any, str], None]
@@ -29,8 +31,26 @@ class Executor:
         self.traced = traced
         self.modules = dict(traced.named_modules())
         self.last_use = _last_uses(traced.graph)
+        self.tape: Tape | None = None
 
-    def __call__(self, value: Framed, watch: Watch | None = None) -> Tensor:
+    def __call__(self, value: Framed) -> Tensor:
+        """Compute the host's output for a batch that shares its frame; see `run`.
+
+        Without gradients, what depends on the frame alone is kept for the next batch with the same frame.
+        """
+        if torch.is_grad_enabled():
+            self.tape = None
+            return self.run(value)
+        tape = self.tape
+        if tape is None or not tape.fits(value):
+            tape = Tape(value)
+        with running(tape):
+            output = self.run(value)
+        tape.complete = True
+        self.tape = tape
+        return output
+
+    def run(self, value: Framed, watch: Watch | None = None) -> Tensor:
         """Compute the host's output for a batch that shares its frame.
 
         Args:
@@ -55,8 +75,8 @@ class Executor:
             values[node], why = self._run(node, args, kwargs)
             if watch is not None:
                 watch(node, args, values[node], why)
-            if args and isinstance(args[0], Framed) and in_place(node, self.modules):
-                _rebind(values, args[0], values[node])
+            if in_place(node, self.modules):
+                _rebind(values, args[0] if args else kwargs.get("input"), values[node])
             del args, kwargs  # Nothing outlives its last use: the largest maps decide the peak of memory.
             for used in self.last_use.get(node, ()):
                 del values[used]
@@ -98,11 +118,18 @@ def _takes(rule: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def _rebind(values: dict[fx.Node, Any], written: Framed, result: Any) -> None:
+def _rebind(values: dict[fx.Node, Any], written: Any, result: Any) -> None:
     """Let everything that was this map be the result: an operation wrote into it."""
+    if isinstance(written, ChannelsLast):
+        written = written.maps
+        result = result.maps if isinstance(result, ChannelsLast) else result.permute(0, 3, 1, 2)
+    if not isinstance(written, Framed):
+        return
     for node, value in values.items():
         if isinstance(value, Framed) and value.frame is written.frame:
             values[node] = result
+        elif isinstance(value, ChannelsLast) and value.maps.frame is written.frame:
+            values[node] = ChannelsLast(result) if isinstance(result, Framed) else result.permute(0, 2, 3, 1)
 
 
 def _holds_framed(arguments: Any) -> bool:

@@ -4,6 +4,8 @@ Both leave the scores equal up to rounding. On a CPU they save about a third of 
 """
 
 import collections
+import operator
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +33,22 @@ CONVOLUTIONS = (nn.Conv2d, Conv2dSame, *STANDARDISED)
 NORMALISATIONS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
+class InPlaceProxy(fx.Proxy):
+    """A proxy that knows `+=` from `+`: torch.fx's own takes one for the other."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
 class HostTracer(fx.Tracer):
     """Traces a host down to PyTorch's layers and timm's own convolution and normalisation layers.
 
@@ -39,6 +57,17 @@ class HostTracer(fx.Tracer):
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=(channel_shuffle,))
+        self.thread = threading.get_ident()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The proxy of a node."""
+        return InPlaceProxy(node, self)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """An attribute of a module; torch.fx patches all modules, those that another thread is running too."""
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Layers stay whole; containers are traced through."""
@@ -48,12 +77,15 @@ class HostTracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Trace through a module, or take it whole."""
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
         before = len(self.graph.nodes)
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:  # torch.fx raises whatever the traced code raises.
             for node in list(self.graph.nodes)[: before - 1 : -1]:
-                self.graph.erase_node(node)
+                if node.op != "get_attr":  # These may be handed out again.
+                    self.graph.erase_node(node)
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
 
@@ -123,7 +155,7 @@ def _fold_clips(traced: fx.GraphModule) -> None:
         if isinstance(layer, Convolution) and uses[node.target] == 1:
             layer.bounds = _absorbed(traced, node, layers)
     for node in list(traced.graph.nodes):
-        if node.target in SUM_FUNCTIONS and _is_plain_sum(node):
+        if node.target in SUM_FUNCTIONS and _is_plain_sum(node, layers):
             bounds = _absorbed(traced, node, layers)
             if bounds.clip:
                 _replace_sum(traced, node, bounds, layers)
@@ -142,24 +174,30 @@ def _fold_clips(traced: fx.GraphModule) -> None:
 
 def _absorbed(traced: fx.GraphModule, node: fx.Node, layers: dict[str, nn.Module]) -> Bounds:
     """Take the clipping operations behind a node out of the graph, and say what they clip to."""
-    bounds = Bounds()
-    while (reader := _only_reader(node)) is not None and (found := clipped_to(reader, layers)) is not None:
+    bounds, chain = Bounds(), []
+    reader = _only_reader(node)
+    while reader is not None and (found := clipped_to(reader, layers)) is not None:
         both = Bounds(low=max(bounds.low, found.low), high=min(bounds.high, found.high))
-        if both.low >= both.high or (found.clip and any(in_place(user, layers) for user in reader.users)):
-            break  # What is written into later can't be kept for the backward pass.
+        if both.low >= both.high:
+            break
         bounds = both
+        chain.append(reader)
+        reader = _only_reader(reader)
+    if chain and any(in_place(user, layers) for user in chain[-1].users):
+        return Bounds()  # What is written into can't be kept for the backward pass.
+    for reader in chain:
         reader.replace_all_uses_with(node)
         traced.graph.erase_node(reader)
     return bounds
 
 
-def _is_plain_sum(node: fx.Node) -> bool:
-    return (
-        node.op != "call_module"
-        and len(node.args) == 2
-        and not node.kwargs
-        and all(isinstance(a, fx.Node) for a in node.args)
-    )
+def _is_plain_sum(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module" or len(node.args) != 2 or node.kwargs:
+        return False
+    first, second = node.args
+    if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+        return False
+    return not in_place(node, layers) or len(first.users) == 1  # Others may read what was written.
 
 
 def _replace_sum(traced: fx.GraphModule, node: fx.Node, bounds: Bounds, layers: dict[str, nn.Module]) -> None:
@@ -191,8 +229,11 @@ def _plain(graph: fx.Graph) -> bool:
     for node in graph.nodes:
         if node.op == "call_method" and node.target in ("as_strided", "stride", "is_contiguous", "data_ptr"):
             return False
-        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
-            node.target = "reshape"
+        if node.op == "call_method" and node.target == "view":
+            if "size" in node.kwargs:
+                node.args, node.kwargs = (*node.args, node.kwargs["size"]), {}
+            if len(node.args) > 1 and not isinstance(node.args[1], torch.dtype):
+                node.target = "reshape"
     return True
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution
+from reprogram.engine.tape import once, playing
 from reprogram.framed import Box, Framed
 
 DENSE_FROM = 0.7
@@ -62,7 +63,7 @@ def each(value: Framed | ChannelsLast, function: Callable[[Tensor], Tensor]) -> 
         return ChannelsLast(
             each(value.maps, lambda part: function(part.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)),
         )
-    return Framed(frame=function(value.frame), window=function(value.window), box=value.box)
+    return Framed(frame=once(function, value.frame), window=function(value.window), box=value.box)
 
 
 def union(a: Box, b: Box) -> Box:
@@ -169,10 +170,10 @@ def slide(
         inner: the same without padding.
         fill: what its padding holds.
     """
-    shared = whole(value.frame)
+    shared: Tensor = once(whole, value.frame)
     seen = reach(value, rows, columns, shared.shape)
     if seen is None:
-        return shared.expand(len(value), -1, -1, -1)
+        return shared.repeat(len(value), 1, 1, 1)
     if covers(seen.box, shared.shape):
         return whole(dense(value))
     window = inner(crop(value, seen.region, fill))
@@ -194,9 +195,13 @@ def slide_convolution(value: Framed, layer: Convolution) -> Framed | Tensor:
     out = torch.Size((1, layer.weight.shape[0], *sizes))
     seen = reach(value, rows, columns, out)
     if seen is None:
-        return layer.forward(value.frame).expand(len(value), -1, -1, -1)
+        shared: Tensor = once(layer.forward, value.frame)
+        return shared.repeat(len(value), 1, 1, 1)
     if covers(seen.box, out):
         return layer.forward(dense(value))
+    if playing():
+        window = layer.correlate(paste(value.frame, value.window, value.box, seen.region), (0, 0))
+        return Framed(frame=once(layer.forward, value.frame), window=window, box=seen.box)
     frame, window = _SlideConvolution.apply(value.frame, value.window, layer, value.box, seen.region, pads)
     return Framed(frame=frame, window=window, box=seen.box)
 
@@ -265,10 +270,10 @@ def paste(frame: Tensor, window: Tensor, box: Box, region: Box, fill: float = 0.
         memory_format=torch.channels_last,
     )
     if inside != region:
-        for strip in _around(region, inside):
+        for strip in boxes_around(region, inside):
             place = strip.relative_to(region)
             result[..., place.rows, place.columns] = fill
-    for strip in _around(inside, seen):
+    for strip in boxes_around(inside, seen):
         place = strip.relative_to(region)
         result[..., place.rows, place.columns] = frame[..., strip.rows, strip.columns]
     if seen is not None:
@@ -280,7 +285,7 @@ def paste(frame: Tensor, window: Tensor, box: Box, region: Box, fill: float = 0.
 def spread(to_frame: Tensor, to_region: Tensor, box: Box, region: Box) -> None:
     """Add to the frame's gradient what a pasted region took from the frame, summed over the batch."""
     inside = region.intersection(Box(top=0, left=0, height=to_frame.shape[2], width=to_frame.shape[3]))
-    for strip in _around(inside, region.intersection(box)):
+    for strip in boxes_around(inside, region.intersection(box)):
         place = strip.relative_to(region)
         to_frame[..., strip.rows, strip.columns] += to_region[..., place.rows, place.columns].sum(0, keepdim=True)
 
@@ -330,7 +335,7 @@ class _Paste(torch.autograd.Function):
         return to_frame, to_window, None, None, None
 
 
-def _around(outer: Box | None, hole: Box | None) -> list[Box]:
+def boxes_around(outer: Box | None, hole: Box | None) -> list[Box]:
     """Up to four boxes that cover `outer` without `hole`."""
     if outer is None:
         return []

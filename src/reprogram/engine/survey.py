@@ -80,7 +80,7 @@ def survey(prepared: Prepared, framed: Framed) -> Survey:
         if isinstance(layer, Convolution | nn.Conv2d | nn.Linear):
             _count(result.stages, layer, value, batch)
 
-    prepared.executor(framed, watch)
+    prepared.executor.run(framed, watch)
     return result
 
 

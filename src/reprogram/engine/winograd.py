@@ -44,8 +44,9 @@ A_T = (
 @functools.cache
 def _both_axes(matrix: tuple[tuple[float, ...], ...], dtype: torch.dtype) -> Tensor:
     """The Kronecker square of a matrix: what it does to rows and columns, in one product."""
-    values = torch.tensor(matrix, dtype=torch.float64)
-    return torch.kron(values, values).to(dtype)
+    with torch.inference_mode(False):
+        values = torch.tensor(matrix, dtype=torch.float64)
+        return torch.kron(values, values).to(dtype)
 
 
 _workspace = threading.local()
@@ -55,7 +56,8 @@ def _scratch(index: int, size: int, dtype: torch.dtype) -> Tensor:
     """Memory of this thread that every call uses again: what is in a core's cache stays there."""
     held: dict[tuple[int, torch.dtype], Tensor] = _workspace.__dict__.setdefault("held", {})
     if (index, dtype) not in held or held[index, dtype].numel() < size:
-        held[index, dtype] = torch.empty(size, dtype=dtype)
+        with torch.inference_mode(False):  # Others will use it.
+            held[index, dtype] = torch.empty(size, dtype=dtype)
     return held[index, dtype]
 
 

@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reprogram.engine import Prepared
@@ -21,6 +22,9 @@ Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
 
 EngineName = Literal["shared", "dense"]
+
+PREPARING = threading.RLock()
+"""Tracing changes `nn.Module` for the whole process: one host at a time."""
 
 MAX_SIZE = 4096
 MAX_COUNT = 100_000
@@ -112,7 +116,7 @@ class Host(nn.Module):
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[object, Prepared]] = []
+        self._prepared: list[tuple[object, list[Tensor], Prepared]] = []
         _check_finite(self.net, info.id)
         self.train(False)
 
@@ -199,21 +203,30 @@ class Host(nn.Module):
         super().train(False)
         return self
 
-    def forward(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> Float[Tensor, "b K"]:
+    def forward(
+        self, pixels: "Float[Tensor, 'b C H W'] | Framed", labels: "Int[Tensor, ' m'] | None" = None
+    ) -> Float[Tensor, "b K"]:
         """Classify canvases.
 
         Args:
             pixels: in [0, 1], a tensor or a `Framed` batch.
+            labels: the host labels whose scores are wanted; all by default.
 
         Returns:
-            b × K scores (logits).
+            b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
 
         Raises:
             ConfigError: another size or number of channels, or scores that aren't b × K.
         """
         if isinstance(pixels, Framed) and self.engine == "dense":
             pixels = pixels.dense()
-        scores = _scores(self.prepared(self._normalised(pixels)), self.info.id)
+        images = self._normalised(pixels)
+        if labels is not None and len(labels) < self.info.num_classes:
+            some = self.prepared.some(images, labels, self.info.num_classes)
+            if some is not None:
+                unread = some.new_full((len(pixels), self.info.num_classes), float("nan"))
+                return unread.index_copy(1, labels, some)
+        scores = _scores(self.prepared(images), self.info.id)
         if scores.shape != (len(pixels), self.info.num_classes):
             raise ConfigError(
                 f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
@@ -265,10 +278,12 @@ class Host(nn.Module):
     @property
     def prepared(self) -> Prepared:
         """What runs: an equal and faster form of `net`, made anew when weights change."""
-        key = tuple((p.data_ptr(), p._version, p.dtype) for p in (*self.net.parameters(), *self.net.buffers()))
-        if not self._prepared or self._prepared[0][0] != key:
-            self._prepared[:] = [(key, Prepared(self.net))]
-        return self._prepared[0][1]
+        tensors = [*self.net.parameters(), *self.net.buffers()]
+        key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
+        with PREPARING, torch.inference_mode(False):
+            if not self._prepared or self._prepared[0][0] != key:
+                self._prepared[:] = [(key, tensors, Prepared(self.net))]  # Held, so that no other takes their place.
+            return self._prepared[0][2]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
         for parameter in self.net.parameters():

@@ -39,6 +39,10 @@ class LabelMap(Component, nn.Module):
         """For each task label, the host labels that speak for it, the most important first."""
         raise NotImplementedError
 
+    def reads(self) -> Tensor | None:
+        """The host labels whose scores `run` looks at; None, the default, stands for all. The others may be NaN."""
+        return None
+
     def validate(self) -> None:
         """Refuse loaded tensors that make no sense, with a `ConfigError`; the reader of program files calls it."""
 
@@ -90,6 +94,10 @@ class GroupMap(LabelMap):
     def assignment(self) -> list[list[int]]:
         """The rows."""
         return [[int(label) for label in row] for row in self.groups.tolist()]
+
+    def reads(self) -> Tensor:
+        """The chosen host labels."""
+        return self.groups.flatten()
 
     def validate(self) -> None:
         """Host labels lie in range, and none speaks twice."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from reprogram.engine.clip import ClippedSum
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
 from reprogram.engine.sharing import ChannelsLast, each, union, widen
+from reprogram.engine.tape import once
 from reprogram.framed import Framed
 
 
@@ -24,7 +25,7 @@ def combine(call: Rule, a: Any, b: Any, **kwargs: Any) -> Any:
         box = union(a.box, b.box)
         first, second = widen(a, box), widen(b, box)
         return Framed(
-            frame=call(first.frame, second.frame, **kwargs),
+            frame=once(lambda *frames: call(*frames, **kwargs), first.frame, second.frame),
             window=call(first.window, second.window, **kwargs),
             box=box,
         )
@@ -54,4 +55,5 @@ def concatenate(call: Rule, values: Any, dim: int = 0, **others: Any) -> Any:
     for value in values[1:]:
         box = union(box, value.box)
     wide = [widen(value, box) for value in values]
-    return Framed(frame=torch.cat([v.frame for v in wide], 1), window=torch.cat([v.window for v in wide], 1), box=box)
+    frame = once(lambda *frames: torch.cat(frames, 1), *(v.frame for v in wide))
+    return Framed(frame=frame, window=torch.cat([v.window for v in wide], 1), box=box)

@@ -1,10 +1,11 @@
 """What acts on every pixel alike: activations, normalisation by fixed statistics, and what mixes channels only."""
 
+import inspect
 from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.shufflenetv2 import channel_shuffle
 from torchvision.ops import stochastic_depth
@@ -58,9 +59,6 @@ ACTIVATION_FUNCTIONS = (
     F.softsign,
     F.sigmoid,
     F.tanh,
-    F.dropout,
-    F.dropout2d,
-    stochastic_depth,
     torch.sigmoid,
     torch.tanh,
     torch.neg,
@@ -86,12 +84,22 @@ ACTIVATION_FUNCTIONS = (
 @for_modules(*ACTIVATION_MODULES)
 @for_functions(*ACTIVATION_FUNCTIONS)
 def activation(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
-    """A function of each number."""
+    """A function of each number, with options that are the same for all."""
+    if any(isinstance(a, Tensor | Framed | ChannelsLast) for a in (*args, *kwargs.values())):
+        return NotImplemented
     return (
         each(value, lambda part: call(part, *args, **kwargs))
         if isinstance(value, Framed | ChannelsLast)
         else NotImplemented
     )
+
+
+@for_functions(F.dropout, F.dropout2d, stochastic_depth)
+def drop(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Nothing, unless it is told that this is training: then each image has its own luck."""
+    given = inspect.signature(call).bind(value, *args, **kwargs)
+    given.apply_defaults()
+    return each(value, torch.clone) if isinstance(value, Framed) and not given.arguments["training"] else NotImplemented
 
 
 @for_modules(nn.PReLU, nn.LocalResponseNorm, nn.ChannelShuffle, nn.Softmax2d)

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from reprogram.engine.convolution import pair
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
-from reprogram.engine.sharing import Slide, reach, slide
-from reprogram.framed import Framed
+from reprogram.engine.sharing import Slide, boxes_around, each, reach, slide
+from reprogram.engine.tape import once
+from reprogram.framed import Box, Framed
 
 
 @for_functions(F.avg_pool2d)
@@ -39,15 +40,22 @@ def average_pool(
         divisor_override=divisor_override,
     )
     rows, columns = (Slide(kernel=sizes[i], stride=steps[i], dilation=1, before=before[i]) for i in (0, 1))
-    ones = value.frame.new_ones(1, 1, *value.frame.shape[2:])
-    divisors = partial(whole, divisor_override=1)(ones) / whole(ones)
+    divisors: Tensor = once(lambda frame: _divisors(whole, frame), value.frame)
     seen = reach(value, rows, columns, divisors.shape)
     here = divisors[..., seen.box.rows, seen.box.columns] if seen is not None else divisors
 
     def inner(part: Tensor) -> Tensor:
-        return F.avg_pool2d(part, sizes, steps, divisor_override=1) / here
+        sums: Tensor = F.avg_pool2d(part, sizes, steps, divisor_override=1)
+        return sums / here
 
     return slide(value, rows, columns, whole, inner)
+
+
+def _divisors(whole: Any, frame: Tensor) -> Tensor:
+    """By how much each output divides its sum, 1 × 1 × H × W."""
+    ones = frame.new_ones(1, 1, *frame.shape[2:])
+    divisors: Tensor = partial(whole, divisor_override=1)(ones) / whole(ones)
+    return divisors
 
 
 @for_modules(nn.AvgPool2d)
@@ -68,7 +76,7 @@ def adaptive_pool(call: Rule, value: Any, output_size: Any) -> Any:
     if (rows, columns) == (1, 1):
         return global_mean(value)
     if (rows, columns) == (height, width):
-        return value
+        return each(value, torch.clone)
     if height % rows or width % columns:
         return NotImplemented
     return average_pool(F.avg_pool2d, value, (height // rows, width // columns))
@@ -95,7 +103,20 @@ def mean(call: Rule, value: Any, dim: Any = None, keepdim: bool = False, **other
 
 def global_mean(value: Framed) -> Tensor:
     """The mean of every map, b × C × 1 × 1: what is shared around the window, and the window."""
-    box, (height, width) = value.box, value.frame.shape[2:]
-    hole = value.frame[..., box.rows, box.columns]
-    around = value.frame.sum(dim=(2, 3), keepdim=True) - hole.sum(dim=(2, 3), keepdim=True)
-    return (around + value.window.sum(dim=(2, 3), keepdim=True)) / (height * width)
+    height, width = value.frame.shape[2:]
+    around: Tensor = once(lambda frame: _sum_around(frame, value.box), value.frame)
+    return ((around + _sum(value.window)) / (height * width)).to(value.window.dtype)
+
+
+def _sum_around(frame: Tensor, box: Box) -> Tensor:
+    whole = Box(top=0, left=0, height=frame.shape[2], width=frame.shape[3])
+    total = frame.new_zeros(1, frame.shape[1], 1, 1)
+    for strip in boxes_around(whole, box):
+        total = total + _sum(frame[..., strip.rows, strip.columns])
+    return total
+
+
+def _sum(part: Tensor) -> Tensor:
+    """Over the map; of half precision in single, as PyTorch's mean does."""
+    half = part.dtype in (torch.float16, torch.bfloat16)
+    return part.sum(dim=(2, 3), keepdim=True, dtype=torch.float32 if half else None)

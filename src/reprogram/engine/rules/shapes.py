@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from reprogram.engine.rules.sliding import strided
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
 from reprogram.engine.sharing import ChannelsLast, each
+from reprogram.engine.tape import once
 from reprogram.framed import Box, Framed
 
 EVERYTHING = slice(None)
@@ -54,13 +55,15 @@ def parts(call: Rule, value: Any, how: Any, dim: int = 0) -> Any:
     """Some channels each."""
     if not isinstance(value, Framed) or dim not in (1, -3):
         return NotImplemented
-    frames, windows = call(value.frame, how, 1), call(value.window, how, 1)
+    frames, windows = once(lambda frame: call(frame, how, 1), value.frame), call(value.window, how, 1)
     return tuple(Framed(frame=f, window=w, box=value.box) for f, w in zip(frames, windows, strict=True))
 
 
 @for_functions(operator.getitem)
 def item(call: Rule, value: Any, index: Any) -> Any:
     """Some channels, or every so many rows and columns."""
+    if isinstance(value, ChannelsLast):
+        return NotImplemented
     if not isinstance(value, Framed):
         return call(value, index)  # Of a list of maps.
     given = index if isinstance(index, tuple) else (index,)
@@ -84,7 +87,7 @@ def pad(call: Rule, value: Any, widths: Any, mode: str = "constant", fill: float
         return NotImplemented
     box = value.box
     return Framed(
-        frame=F.pad(value.frame, (left, right, above, below, before, after), value=fill),
+        frame=once(lambda f: F.pad(f, (left, right, above, below, before, after), value=fill), value.frame),
         window=F.pad(value.window, (0, 0, 0, 0, before, after), value=fill),
         box=Box(top=box.top + above, left=box.left + left, height=box.height, width=box.width),
     )

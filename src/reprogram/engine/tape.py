@@ -1,0 +1,77 @@
+"""What a fixed program makes of the frame, computed once.
+
+Without gradients, all that a host computes outside the windows depends on the frame alone. A `Tape` keeps these results
+in the order in which they are needed; while the frame stays the same, every further batch costs its windows.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reprogram.framed import Framed
+
+_thread = threading.local()
+
+
+class Tape:
+    """The results of one frame.
+
+    Args:
+        value: the host's normalised input.
+    """
+
+    def __init__(self, value: Framed) -> None:
+        self.frame = value.frame.detach().clone()
+        self.box = value.box
+        self.results: list[Any] = []
+        self.complete = False
+
+    def fits(self, value: Framed) -> bool:
+        """Whether it holds the results of this input."""
+        same_kind = self.frame.dtype == value.frame.dtype and self.frame.device == value.frame.device
+        return self.complete and self.box == value.box and same_kind and torch.equal(self.frame, value.frame)
+
+
+class _Running:
+    """A tape and the place on it."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape, self.place = tape, 0
+
+
+def once(function: Callable[..., Any], *frames: Tensor) -> Any:
+    """Compute what depends on the frame alone, or take it from the tape.
+
+    Every rule passes what it does to a frame through here. Recorded operations get copies, so that one that writes into
+    its input leaves earlier results as they were.
+    """
+    running: _Running | None = getattr(_thread, "running", None)
+    if running is None:
+        return function(*frames)
+    if running.tape.complete:
+        result = running.tape.results[running.place]
+        running.place += 1
+        return result
+    result = function(*(frame.clone() for frame in frames))
+    running.tape.results.append(result)
+    return result
+
+
+def playing() -> bool:
+    """Whether a tape is recorded or read just now."""
+    return getattr(_thread, "running", None) is not None
+
+
+@contextlib.contextmanager
+def running(tape: Tape) -> Iterator[None]:
+    """Record on an empty tape, or read a complete one."""
+    before = getattr(_thread, "running", None)
+    _thread.running = _Running(tape)
+    try:
+        yield
+    finally:
+        _thread.running = before
