@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from reprogram import Box, Framed, Host, load_host
+from helpers import random_task
+from reprogram import Box, Framed, Host, Reprogrammed, load_host
 
 HOSTS = [
     "timm:resnet18?pretrained=0&size=97",
@@ -22,6 +23,40 @@ HOSTS = [
     "torchvision:googlenet?pretrained=0&size=97&num_classes=10",
     "linear:32",
 ]
+MORE_HOSTS = [
+    "timm:resnetv2_50?pretrained=0&size=33",
+    "timm:resnet26d?pretrained=0&size=40",
+    "timm:seresnet18?pretrained=0&size=33",
+    "timm:nf_resnet50?pretrained=0&size=33",
+    "timm:res2net50_14w_8s?pretrained=0&size=33",
+    "timm:legacy_xception?pretrained=0&size=40",
+    "timm:inception_v4?pretrained=0&size=75",
+    "timm:inception_resnet_v2?pretrained=0&size=75",
+    "timm:dpn68?pretrained=0&size=33",
+    "timm:ghostnet_100?pretrained=0&size=47",
+    "timm:mixnet_s?pretrained=0&size=47",
+    "timm:hrnet_w18_small?pretrained=0&size=64",
+    "timm:efficientnet_lite0?pretrained=0&size=47",
+    "timm:mobilenetv1_100?pretrained=0&size=47",
+    "timm:tf_mobilenetv3_small_100?pretrained=0&size=65",
+    "timm:regnetx_002?pretrained=0&size=65",
+    "timm:efficientvit_b0?pretrained=0&size=64",
+    "timm:fastvit_t8?pretrained=0&size=64",
+    "timm:poolformer_s12?pretrained=0&size=64",
+    "timm:edgenext_xx_small?pretrained=0&size=64",
+    "timm:resnest14d?pretrained=0&size=65",
+    "timm:repvgg_a0?pretrained=0&size=47",
+    "timm:convnextv2_atto?pretrained=0&size=64",
+    "torchvision:vgg11_bn?pretrained=0&size=32",
+    "torchvision:resnext50_32x4d?pretrained=0&size=33",
+    "torchvision:mobilenet_v3_small?pretrained=0&size=97",
+    "torchvision:efficientnet_b0?pretrained=0&size=33",
+    "torchvision:mnasnet0_5?pretrained=0&size=97",
+    "torchvision:regnet_y_400mf?pretrained=0&size=65",
+    "torchvision:inception_v3?pretrained=0&size=75",
+    "torchvision:convnext_tiny?pretrained=0&size=32",
+]
+"""One of each family, at two places."""
 
 
 def boxes(size: int) -> list[Box]:
@@ -57,18 +92,33 @@ def random_framed(channels: int, size: int, box: Box, batch: int, seed: int = 0)
     return Framed(frame=frame, window=window.requires_grad_(), box=box)
 
 
-@pytest.mark.parametrize("spec", HOSTS)
-def test_real_architectures_agree_with_dense_execution(spec: str) -> None:
+def with_statistics(spec: str) -> Host:
+    """A float64 host with random BatchNorm statistics."""
     host = load_host(spec).double()
     generator = torch.Generator().manual_seed(0)
     for layer in host.net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.copy_(torch.randn(layer.num_features, generator=generator) / 10)
             layer.running_var.copy_(0.5 + torch.rand(layer.num_features, generator=generator))
+    return host
+
+
+@pytest.mark.parametrize("spec", HOSTS)
+def test_real_architectures_agree_with_dense_execution(spec: str) -> None:
+    host = with_statistics(spec)
     size = host.info.size[0]
     for place, box in enumerate(boxes(size)):
         framed = random_framed(3, size, box, batch=1 if place == 0 else 3)
         assert largest_error(host, framed) < 1e-10, box
+
+
+@pytest.mark.parametrize("spec", MORE_HOSTS)
+def test_one_of_each_family_agrees_with_dense_execution(spec: str) -> None:
+    host = with_statistics(spec)
+    assert host.prepared.shares
+    size = host.info.size[0]
+    for batch, box in ((2, boxes(size)[0]), (1, Box(top=size - 7, left=size // 3, height=7, width=9))):
+        assert largest_error(host, random_framed(3, size, box, batch)) < 1e-10, box
 
 
 class RandomNet(nn.Module):
@@ -169,3 +219,29 @@ def test_the_dense_engine_is_one_attribute_away() -> None:
     shared = host(framed)
     host.engine = "dense"
     torch.testing.assert_close(host(framed), shared, rtol=1e-4, atol=1e-5)
+
+
+PROGRAMS = ["frame", "full", "full?round_8bit=true", "patch?height=9&width=12", "patch?top=18&left=20&height=9&width=9"]
+LABEL_MAPS = ["first", "random?seed=3", "many-to-one?labels_per_class=2"]
+
+
+@pytest.mark.parametrize("label_map", LABEL_MAPS)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_and_label_map(program: str, label_map: str) -> None:
+    """The oracle is the untouched module on whole canvases."""
+    host = with_statistics("timm:test_resnet?pretrained=0&size=48&num_classes=12")
+    model = Reprogrammed.build(host, random_task((3, 12, 12)), program=program, label_map=label_map, seed=1).double()
+    generator = torch.Generator().manual_seed(2)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.no_grad():
+        for parameter in learned:
+            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    images = random_task((3, 12, 12)).test.images[:5]
+    whole = model.program(model.canvas(images)).dense()
+    wanted = model.label_map(host.net((whole - host.mean) / host.std))
+    found = model(images)
+    factors = torch.randn(found.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+    to_found, to_wanted = (torch.autograd.grad((scores * factors).sum(), learned) for scores in (found, wanted))
+    assert all(gradient.any() for gradient in to_wanted)
+    torch.testing.assert_close(to_found, to_wanted, rtol=1e-9, atol=1e-12)

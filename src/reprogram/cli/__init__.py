@@ -19,7 +19,7 @@ VERBS = {
     "inspect": "Check a program file and show what it holds, without its host.",
     "report": "Write a finished run's report anew.",
     "list": "The hosts, tasks, programs, label maps, canvases and learners there are.",
-    "doctor": "Versions, devices, caches, and what is missing.",
+    "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }
 EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 

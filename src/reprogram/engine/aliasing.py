@@ -66,12 +66,20 @@ def writes_into_part(traced: fx.GraphModule) -> bool:
             return True
         if in_place(node, modules):
             source = node.args[0] if node.args else node.kwargs.get("input")
-            if isinstance(source, fx.Node) and any(_is_view(other) for other in (source, *source.users)):
+            if not isinstance(source, fx.Node):
+                continue
+            if any(is_view(user) for user in source.users) or (is_view(source) and not _is_last_reader(source)):
                 return True
     return False
 
 
-def _is_view(node: fx.Node) -> bool:
+def _is_last_reader(view: fx.Node) -> bool:
+    """Whether nobody but a view reads what it is a view of."""
+    base = view.args[0]
+    return isinstance(base, fx.Node) and len(base.users) == 1 and not is_view(base) and base.op != "placeholder"
+
+
+def is_view(node: fx.Node) -> bool:
     """Whether its result may be a part or another form of its input's memory."""
     if node.op not in ("call_method", "call_function"):
         return False

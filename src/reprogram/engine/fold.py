@@ -24,7 +24,7 @@ from torch.fx.node import map_aggregate
 from torch.nn import functional as F
 from torchvision.models.shufflenetv2 import channel_shuffle
 
-from reprogram.engine.aliasing import in_place, writes_into_part
+from reprogram.engine.aliasing import in_place, is_view, writes_into_part
 from reprogram.engine.clip import SUM_FUNCTIONS, Bounds, ClippedSum, clipped_to, keep_output
 from reprogram.engine.convolution import Convolution, pair
 
@@ -128,22 +128,45 @@ def fold(net: nn.Module) -> nn.Module:
         return net
     if writes_into_part(traced) or not _plain(traced.graph):
         return net
-    for name in {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}:
+    _lower(traced, tracer)
+    return traced.eval()
+
+
+def _lower(traced: fx.GraphModule, tracer: HostTracer) -> None:
+    """Replace what the graph calls by the engine's own forms; what those modules hold stays the host's."""
+    called = {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}
+    for name in sorted(called):
         if not tracer.is_leaf_module(traced.get_submodule(name), name):
             _replace(traced, name, Whole(traced.get_submodule(name)))
+            for node in traced.graph.nodes:
+                if node.op == "get_attr" and str(node.target).startswith(f"{name}."):
+                    node.target = f"{name}.module.{str(node.target).removeprefix(f'{name}.')}"
     norms = _foldable(traced)
-    for name, layer in list(traced.named_modules()):
+    for name in sorted(called):
+        layer = traced.get_submodule(name)
         if _zero_padded(layer):
             norm = norms.get(name)
             _replace(traced, name, _frozen(layer, traced.get_submodule(norm) if norm else None))
     for norm in norms.values():
         _replace(traced, norm, _after(traced.get_submodule(norm)))
     _fold_clips(traced)
-    for name, layer in list(traced.named_modules()):
-        if (kept := keep_output(layer)) is not layer:
-            _replace(traced, name, kept)
+    layers = dict(traced.named_modules())
+    written = {
+        str(node.target) for node in traced.graph.nodes if node.op == "call_module" and _is_written_into(node, layers)
+    }
+    for node in traced.graph.nodes:
+        if node.op == "call_module" and node.target not in written:
+            _replace(traced, str(node.target), keep_output(traced.get_submodule(str(node.target))))
     traced.recompile()
-    return traced.eval()
+
+
+def _is_written_into(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
+    """Whether an operation writes into this one's result, which then can't be kept for the backward pass."""
+    return any(
+        in_place(user, layers)
+        or ((is_view(user) or clipped_to(user, layers) == Bounds()) and _is_written_into(user, layers))
+        for user in node.users
+    )
 
 
 def _fold_clips(traced: fx.GraphModule) -> None:
@@ -183,8 +206,8 @@ def _absorbed(traced: fx.GraphModule, node: fx.Node, layers: dict[str, nn.Module
         bounds = both
         chain.append(reader)
         reader = _only_reader(reader)
-    if chain and any(in_place(user, layers) for user in chain[-1].users):
-        return Bounds()  # What is written into can't be kept for the backward pass.
+    if chain and _is_written_into(chain[-1], layers):
+        return Bounds()
     for reader in chain:
         reader.replace_all_uses_with(node)
         traced.graph.erase_node(reader)
@@ -261,8 +284,9 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
     return found
 
 
-def _frozen(layer: nn.Conv2d, norm: nn.Module | None) -> Convolution:
+def _frozen(layer: nn.Module, norm: nn.Module | None) -> Convolution:
     """The engine's convolution, which does `norm` too, folded in float64."""
+    assert isinstance(layer, nn.Conv2d)
     weight, bias = _effective_weight(layer).double(), layer.bias
     if norm is not None:
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None

@@ -73,10 +73,13 @@ def survey(prepared: Prepared, framed: Framed) -> Survey:
 
     def watch(node: fx.Node, args: tuple[Any, ...], value: Any, why: str) -> None:
         layer = modules[str(node.target)] if node.op == "call_module" else None
-        if any(isinstance(a, Framed | ChannelsLast) for a in _flat(args)) and not isinstance(
-            value, Framed | ChannelsLast | tuple | int
-        ):
-            result.became_dense.append((f"{node.name} ({_name(node, layer)})", why or _reason(value)))
+        shared = any(isinstance(a, Framed | ChannelsLast) for a in _flat(args))
+        if shared and isinstance(value, Tensor):
+            others = [a.shape[2:].numel() for a in _flat(args) if isinstance(a, Tensor) and a.ndim == 4]
+            if why and others:
+                why = "another operand is dense already" if max(others) > 1 else "scaled for each image by itself"
+            reason = why or _reason(value)
+            result.became_dense.append((f"{node.name} ({_name(node, layer)})", reason))
         if isinstance(layer, Convolution | nn.Conv2d | nn.Linear):
             _count(result.stages, layer, value, batch)
 
