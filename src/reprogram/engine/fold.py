@@ -160,6 +160,11 @@ def _lower(traced: fx.GraphModule, tracer: HostTracer) -> None:
     traced.recompile()
 
 
+def _shares_input(node: fx.Node) -> bool:
+    """Whether others read an operation's input too, and may write into what it makes of it in place."""
+    return any(len(source.users) > 1 for source in node.all_input_nodes)
+
+
 def _is_written_into(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     """Whether an operation writes into this one's result, which then can't be kept for the backward pass."""
     return any(
