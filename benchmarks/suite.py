@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from reprogram.checkpoint import write_atomic
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "bench"
 STEP = Path(__file__).with_name("step.py")
@@ -117,9 +119,7 @@ def measure(case: Case, path: Path, seconds: float) -> str:
         return lines[-1] if lines else f"exit code {done.returncode}"
     result = json.loads(done.stdout)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    unfinished.replace(path)  # A file is there whole or not at all: one that is there isn't measured again.
+    write_atomic(path, (json.dumps(result) + "\n").encode())  # One that is there isn't measured again.
     ratio = result["ratio_engine_over_dense"]
     print(f"  engine over peers {ratio:.2f}, over folded {result['ratio_engine_over_folded']:.2f}", flush=True)
     return ""

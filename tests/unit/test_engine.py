@@ -307,3 +307,23 @@ def test_activations_keep_values_and_gradients(layer, inplace):
         y = function(x)
         results.append((y.detach(), torch.autograd.grad((y * factors).sum(), x)[0]))
     torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
+
+
+class ClipsTwiceInPlace(nn.Module):
+    """Two in-place operations on one map: the second writes into what the first kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.first, self.second = nn.ReLU6(inplace=True), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        maps = self.convolution(x)
+        return (self.first(maps) * self.second(maps)).mean((2, 3))
+
+
+def test_a_map_that_is_clipped_in_place_twice_has_its_gradient():
+    host = reprogram.Host.wrap(ClipsTwiceInPlace().double(), size=8)
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    found, wanted = (torch.autograd.grad(run(images).square().sum(), images)[0] for run in (host, host.net))
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)

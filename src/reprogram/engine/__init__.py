@@ -1,7 +1,7 @@
 """Runs hosts faster without changing what they compute.
 
 `fold.py` folds BatchNorm into convolutions. `execute.py` runs a traced host on a `Framed` batch: what the batch shares
-once, the window for each image; `rules.py` says how, one function an operation.
+once, the window for each image; `rules/` says how, one function an operation.
 """
 
 from torch import Tensor, fx, nn

@@ -1,6 +1,6 @@
-"""Dense execution made faster: BatchNorm folded into the convolution before it, channels-last memory.
+"""From a host's module to what the engine runs: traced, normalisation and clipping folded into what comes before them.
 
-Both leave the scores equal up to rounding. On a CPU they save about a third of a step by themselves.
+All of it leaves the scores equal up to rounding.
 """
 
 import collections
@@ -152,7 +152,9 @@ def _lower(traced: fx.GraphModule, tracer: HostTracer) -> None:
     _fold_clips(traced)
     layers = dict(traced.named_modules())
     written = {
-        str(node.target) for node in traced.graph.nodes if node.op == "call_module" and _is_written_into(node, layers)
+        str(node.target)
+        for node in traced.graph.nodes
+        if node.op == "call_module" and (_is_written_into(node, layers) or _shares_input(node))
     }
     for node in traced.graph.nodes:
         if node.op == "call_module" and node.target not in written:
