@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import pair
+from reprogram.engine.rules.sliding import axes
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
-from reprogram.engine.sharing import Slide, boxes_around, each, reach, slide
+from reprogram.engine.sharing import boxes_around, each, reach, slide
 from reprogram.engine.tape import once
 from reprogram.framed import Box, Framed
 
@@ -39,7 +40,7 @@ def average_pool(
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
     )
-    rows, columns = (Slide(kernel=sizes[i], stride=steps[i], dilation=1, before=before[i]) for i in (0, 1))
+    rows, columns = axes(sizes, steps, before, 1)
     divisors: Tensor = once(lambda frame: _divisors(whole, frame), value.frame)
     seen = reach(value, rows, columns, divisors.shape)
     here = divisors[..., seen.box.rows, seen.box.columns] if seen is not None else divisors

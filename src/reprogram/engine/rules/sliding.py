@@ -33,7 +33,7 @@ def convolution_function(
     if not isinstance(value, Framed) or not isinstance(weight, Tensor) or isinstance(padding, str):
         return NotImplemented
     inner = partial(F.conv2d, weight=weight, bias=bias, stride=stride, dilation=dilation, groups=groups)
-    return slide(value, *_axes(weight.shape[2:], stride, padding, dilation), partial(inner, padding=padding), inner)
+    return slide(value, *axes(weight.shape[2:], stride, padding, dilation), partial(inner, padding=padding), inner)
 
 
 @for_functions(F.max_pool2d, F.max_pool2d_with_indices)
@@ -53,7 +53,7 @@ def max_pool(
     stride = kernel_size if stride is None or stride == [] else stride
     inner = partial(F.max_pool2d, kernel_size=kernel_size, stride=stride, dilation=dilation)
     whole = partial(inner, padding=padding, ceil_mode=ceil_mode)
-    return slide(value, *_axes(pair(kernel_size), stride, padding, dilation), whole, inner, float("-inf"))
+    return slide(value, *axes(pair(kernel_size), stride, padding, dilation), whole, inner, float("-inf"))
 
 
 @for_modules(nn.MaxPool2d)
@@ -74,7 +74,8 @@ def strided(value: Framed, down: int, across: int) -> Framed | Tensor:
     return slide(value, rows, columns, take, take)
 
 
-def _axes(kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Slide, Slide]:
+def axes(kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Slide, Slide]:
+    """How an operation with these options moves down and across."""
     sizes, steps, before, gaps = pair(kernel), pair(stride), pair(padding), pair(dilation)
     rows, columns = (Slide(kernel=sizes[i], stride=steps[i], dilation=gaps[i], before=before[i]) for i in (0, 1))
     return rows, columns
