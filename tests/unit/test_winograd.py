@@ -24,7 +24,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 def error(images: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> float:
     """Relative error of Winograd's convolution."""
     wanted = F.conv2d(images.double(), weight.double(), None if bias is None else bias.double(), padding=padding)
-    found = winograd.convolve(images, winograd.transform_weight(weight), bias, padding)
+    found = winograd.convolve(images, winograd.Taps(weight), bias, padding)
     assert found.shape == wanted.shape and found.dtype == images.dtype
     return float((found.double() - wanted).norm() / wanted.norm())
 
@@ -63,7 +63,9 @@ def test_every_memory_layout(layout: str) -> None:
 
 def test_memory_used_before_leaves_nothing_behind() -> None:
     weight = normal(4, 8, 3, 3, seed=1)
-    winograd.convolve(torch.full((3, 8, 40, 40), torch.nan, dtype=torch.float64), normal(36, 8, 4), None, (1, 1))
+    winograd.convolve(
+        torch.full((3, 8, 40, 40), torch.nan, dtype=torch.float64), winograd.Taps(normal(4, 8, 3, 3)), None, (1, 1)
+    )
     assert error(normal(2, 8, 6, 7), weight, None, (1, 1)) < 1e-13
 
 
@@ -72,16 +74,16 @@ def wide_net(padding: int = 1) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [
-            *(nn.Conv2d(3, 128, 3, padding=padding), nn.ReLU()),
-            *(nn.Conv2d(128, 128, 3, padding=padding), nn.ReLU6()),
-            *(nn.Conv2d(128, 128, 3, padding=(padding, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 5)),
+            *(nn.Conv2d(3, 192, 3, padding=padding), nn.ReLU()),
+            *(nn.Conv2d(192, 192, 3, padding=padding), nn.ReLU6()),
+            *(nn.Conv2d(192, 192, 3, padding=(padding, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(192, 5)),
         ]
     return nn.Sequential(*layers).double().eval()
 
 
 def test_the_wide_net_is_filtered_by_winograd() -> None:
     """Otherwise the tests below prove nothing."""
-    assert winograd.pays(channels=128, out=128, height=16, width=16)
+    assert winograd.pays(images=1, channels=192, out=192, height=16, width=16)
 
 
 def scores_and_gradient(function: object, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +126,7 @@ def test_a_first_call_in_inference_mode() -> None:
 
     def inferred_then_trained() -> tuple[Tensor, Tensor]:
         host = Host.wrap(net, size=16)
-        winograd._both_axes.cache_clear()
+        winograd._matrix.cache_clear()
         with torch.inference_mode():
             host(images)
         return scores_and_gradient(host, images)
