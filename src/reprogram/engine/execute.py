@@ -1,12 +1,12 @@
 """Runs a traced host on a `Framed` input, operation by operation."""
 
-import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from reprogram.engine.aliasing import in_place
@@ -16,8 +16,33 @@ from reprogram.engine.sharing import ChannelsLast, dense
 from reprogram.engine.tape import Tape, running
 from reprogram.framed import Framed
 
+UNCOVERED = "the rule doesn't cover these arguments"
+
 Watch = Callable[[fx.Node, tuple[Any, ...], Any, str], None]
 """Told of each operation: the node, its arguments, its result, and why it ran dense, or ""."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One operation of a host, with all that is known of it before it runs.
+
+    Attributes:
+        node: of the graph.
+        call: what the host calls.
+        rule: how it runs on `Framed` maps; None where none takes these arguments.
+        refusal: why there is no rule.
+        plain: whether the arguments are values and nodes, without lists of them.
+        writes: whether it writes into its input.
+        drops: nodes whose values nobody reads after it.
+    """
+
+    node: fx.Node
+    call: Callable[..., Any]
+    rule: Rule | None
+    refusal: str
+    plain: bool
+    writes: bool
+    drops: tuple[fx.Node, ...]
 
 
 class Executor:
@@ -30,7 +55,8 @@ class Executor:
     def __init__(self, traced: fx.GraphModule) -> None:
         self.traced = traced
         self.modules = dict(traced.named_modules())
-        self.last_use = _last_uses(traced.graph)
+        drops = _last_uses(traced.graph)
+        self.steps = [_step(node, self.modules, drops.get(node, ())) for node in traced.graph.nodes]
         self.tape: Tape | None = None
 
     def __call__(self, value: Framed) -> Tensor:
@@ -61,58 +87,88 @@ class Executor:
             What `traced(value.dense())` returns.
         """
         values: dict[fx.Node, Any] = {}
-        for node in self.traced.graph.nodes:
-            args, kwargs = map_aggregate((node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
+        for step in self.steps:
+            node = step.node
             if node.op == "placeholder":
                 values[node] = value if not values else (node.args[0] if node.args else None)
                 continue
             if node.op == "get_attr":
                 values[node] = _attribute(self.traced, str(node.target))
                 continue
+            args, kwargs = _arguments(step, values)
             if node.op == "output":
                 output: Tensor = map_aggregate(args[0], _dense)
                 return output
-            values[node], why = self._run(node, args, kwargs)
+            values[node], why = _run(step, args, kwargs)
             if watch is not None:
                 watch(node, args, values[node], why)
-            if in_place(node, self.modules):
+            if step.writes:
                 _rebind(values, args[0] if args else kwargs.get("input"), values[node])
             del args, kwargs  # Nothing outlives its last use: the largest maps decide the peak of memory.
-            for used in self.last_use.get(node, ()):
+            for used in step.drops:
                 del values[used]
         raise AssertionError("a graph ends with its output")
 
-    def _run(self, node: fx.Node, args: Any, kwargs: Any) -> tuple[Any, str]:
-        """The result of one operation, and why it ran dense."""
-        if node.op == "call_module":
-            call = self.modules[str(node.target)]
-            rule = MODULES.get(type(call))
-        elif node.op == "call_method":
-            name = str(node.target)
-            call = lambda value, *a, **k: getattr(value, name)(*a, **k)  # noqa: E731
-            rule = FUNCTIONS.get(name)
-        else:
-            call = node.target
-            rule = FUNCTIONS.get(call)
-        if not _holds_framed((args, kwargs)):
-            return call(*args, **kwargs), ""
-        if rule is not None and args and not _holds_framed(kwargs) and _takes(rule, (call, *args), kwargs):
-            result = rule(call, *args, **kwargs)
-            if result is not NotImplemented:
-                return result, ""
-        args, kwargs = map_aggregate((args, kwargs), _dense)
-        return call(*args, **kwargs), "no rule" if rule is None else "the rule doesn't cover these arguments"
+
+def _step(node: fx.Node, modules: dict[str, nn.Module], drops: Sequence[fx.Node]) -> Step:
+    call: Any = None
+    rule = None
+    if node.op == "call_module":
+        call = modules[str(node.target)]
+        rule = MODULES.get(type(call))
+    elif node.op == "call_method":
+        call = _method(str(node.target))
+        rule = FUNCTIONS.get(node.target)
+    elif node.op == "call_function":
+        call = node.target
+        rule = FUNCTIONS.get(call)
+    refusal = "no rule"
+    if rule is not None and not _takes(rule, (call, *node.args), node.kwargs):
+        rule, refusal = None, UNCOVERED
+    return Step(
+        node=node,
+        call=call,
+        rule=rule,
+        refusal=refusal,
+        plain=not any(isinstance(a, list | tuple | dict | slice) for a in (*node.args, *node.kwargs.values())),
+        writes=in_place(node, modules),
+        drops=tuple(drops),
+    )
 
 
-@functools.cache
-def _signature(rule: Rule) -> inspect.Signature:
-    return inspect.signature(rule)
+def _method(name: str) -> Callable[..., Any]:
+    return lambda value, *args, **kwargs: getattr(value, name)(*args, **kwargs)
+
+
+def _arguments(step: Step, values: dict[fx.Node, Any]) -> Any:
+    """The operation's arguments, with values for nodes."""
+    node = step.node
+    if step.plain:
+        return (
+            tuple([values[a] if isinstance(a, fx.Node) else a for a in node.args]),
+            {key: values[a] if isinstance(a, fx.Node) else a for key, a in node.kwargs.items()},
+        )
+    return map_aggregate((node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
+
+
+def _run(step: Step, args: Any, kwargs: Any) -> tuple[Any, str]:
+    """The result of one operation, and why it ran dense."""
+    if not _holds_framed((args, kwargs)):
+        return step.call(*args, **kwargs), ""
+    why = step.refusal
+    if step.rule is not None and args and not _holds_framed(kwargs):
+        result = step.rule(step.call, *args, **kwargs)
+        if result is not NotImplemented:
+            return result, ""
+        why = UNCOVERED
+    args, kwargs = map_aggregate((args, kwargs), _dense)
+    return step.call(*args, **kwargs), why
 
 
 def _takes(rule: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a rule knows these arguments."""
     try:
-        _signature(rule).bind(*args, **kwargs)
+        inspect.signature(rule).bind(*args, **kwargs)
     except TypeError:
         return False
     return True
@@ -133,9 +189,12 @@ def _rebind(values: dict[fx.Node, Any], written: Any, result: Any) -> None:
 
 
 def _holds_framed(arguments: Any) -> bool:
-    found = []
-    map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, Framed | ChannelsLast) else None)
-    return bool(found)
+    """Whether a `Framed` map is among these arguments, or in a list among them."""
+    if isinstance(arguments, list | tuple):
+        return any(_holds_framed(a) for a in arguments)
+    if isinstance(arguments, dict):
+        return any(_holds_framed(a) for a in arguments.values())
+    return isinstance(arguments, Framed | ChannelsLast)
 
 
 def _dense(value: Any) -> Any:

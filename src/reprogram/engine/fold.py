@@ -27,6 +27,7 @@ from torchvision.models.shufflenetv2 import channel_shuffle
 from reprogram.engine.aliasing import in_place, is_view, writes_into_part
 from reprogram.engine.clip import SUM_FUNCTIONS, Bounds, ClippedSum, clipped_to, keep_output
 from reprogram.engine.convolution import Convolution, pair
+from reprogram.engine.product import Product
 
 STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame, *STANDARDISED)
@@ -149,6 +150,10 @@ def _lower(traced: fx.GraphModule, tracer: HostTracer) -> None:
             _replace(traced, name, _frozen(layer, traced.get_submodule(norm) if norm else None))
     for norm in norms.values():
         _replace(traced, norm, _after(traced.get_submodule(norm)))
+    for name in sorted(called):
+        layer = traced.get_submodule(name)
+        if type(layer) is nn.Linear:
+            _replace(traced, name, Product(layer))
     _fold_clips(traced)
     layers = dict(traced.named_modules())
     written = {

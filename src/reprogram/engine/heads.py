@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution
+from reprogram.engine.product import Product
 
 LABEL_BY_LABEL = (
     nn.Identity,
@@ -47,8 +48,10 @@ def only(traced: fx.GraphModule, labels: Tensor, num_labels: int) -> fx.GraphMod
         return None
     name = str(last.target)
     found = fx.GraphModule(traced, copy.deepcopy(traced.graph))
+    layer = traced.get_submodule(name)
+    assert isinstance(layer, Product | Convolution)
     parent, _, child = name.rpartition(".")
-    setattr(found.get_submodule(parent), child, _rows(traced.get_submodule(name), labels))
+    setattr(found.get_submodule(parent), child, _rows(layer, labels))
     return found.eval()
 
 
@@ -58,10 +61,8 @@ def _last_layer(traced: fx.GraphModule, num_labels: int) -> fx.Node | None:
     node = output.args[0]
     while isinstance(node, fx.Node) and len(node.users) == 1:
         layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        outputs = getattr(layer, "out_features", None) if type(layer) is nn.Linear else None
-        if isinstance(layer, Convolution) and layer.groups == 1:
-            outputs = layer.weight.shape[0]
-        if outputs == num_labels:
+
+        if isinstance(layer, Product | Convolution) and layer.groups == 1 and len(layer.weight) == num_labels:
             calls = [other for other in traced.graph.nodes if other.op == node.op and other.target == node.target]
             return node if len(calls) == 1 else None
         if (type(layer) if layer is not None else node.target) not in LABEL_BY_LABEL:
@@ -70,15 +71,13 @@ def _last_layer(traced: fx.GraphModule, num_labels: int) -> fx.Node | None:
     return None
 
 
-def _rows(layer: nn.Module, labels: Tensor) -> nn.Module:
+def _rows(layer: Product | Convolution, labels: Tensor) -> Product | Convolution:
     """The layer with some of its outputs; its weight is copied."""
     some = copy.copy(layer)
     some._parameters = dict(layer._parameters)
-    assert isinstance(layer.weight, Tensor)
     labels = labels.to(layer.weight.device)
     some.weight = nn.Parameter(layer.weight[labels].clone(memory_format=torch.preserve_format), requires_grad=False)
     if isinstance(layer.bias, Tensor):
         some.bias = nn.Parameter(layer.bias[labels], requires_grad=False)
-    if isinstance(some, Convolution):
-        some.forget()
+    some.forget()
     return some

@@ -30,8 +30,24 @@ def crop(value: Framed, region: Box, fill: float = 0.0) -> Tensor:
     """
     if region == value.box:
         return value.window
+    if playing():
+        around: Tensor = once(
+            lambda frame: paste(frame, _hidden(frame, value.box), value.box, region, fill), value.frame
+        )
+        room = torch.empty(
+            (len(value), *around.shape[1:]),
+            dtype=around.dtype,
+            device=around.device,
+            memory_format=torch.channels_last,
+        )
+        return _put(room.copy_(around), value.window, value.box, region)
     pasted: Tensor = _Paste.apply(value.frame, value.window, value.box, region, fill)
     return pasted
+
+
+def _hidden(frame: Tensor, box: Box) -> Tensor:
+    """A window that shows the frame behind it."""
+    return frame[..., box.rows, box.columns]
 
 
 @dataclass(frozen=True)
@@ -200,7 +216,7 @@ def slide_convolution(value: Framed, layer: Convolution) -> Framed | Tensor:
     if covers(seen.box, out):
         return layer.forward(dense(value))
     if playing():
-        window = layer.correlate(paste(value.frame, value.window, value.box, seen.region), (0, 0))
+        window = layer.correlate(crop(value, seen.region), (0, 0))
         return Framed(frame=once(layer.forward, value.frame), window=window, box=seen.box)
     frame, window = _SlideConvolution.apply(value.frame, value.window, layer, value.box, seen.region, pads)
     return Framed(frame=frame, window=window, box=seen.box)
@@ -276,10 +292,16 @@ def paste(frame: Tensor, window: Tensor, box: Box, region: Box, fill: float = 0.
     for strip in boxes_around(inside, seen):
         place = strip.relative_to(region)
         result[..., place.rows, place.columns] = frame[..., strip.rows, strip.columns]
+    return _put(result, window, box, region)
+
+
+def _put(pasted: Tensor, window: Tensor, box: Box, region: Box) -> Tensor:
+    """Write the part of a window that lies in a region into that region."""
+    seen = region.intersection(box)
     if seen is not None:
         place, source = seen.relative_to(region), seen.relative_to(box)
-        result[..., place.rows, place.columns] = window[..., source.rows, source.columns]
-    return result
+        pasted[..., place.rows, place.columns] = window[..., source.rows, source.columns]
+    return pasted
 
 
 def spread(to_frame: Tensor, to_region: Tensor, box: Box, region: Box) -> None:

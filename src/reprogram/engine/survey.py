@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from reprogram.engine import Prepared
 from reprogram.engine.convolution import Convolution
+from reprogram.engine.product import Product
 from reprogram.engine.sharing import ChannelsLast
 from reprogram.framed import Framed
 
@@ -80,7 +81,7 @@ def survey(prepared: Prepared, framed: Framed) -> Survey:
                 why = "another operand is dense already" if max(others) > 1 else "scaled for each image by itself"
             reason = why or _reason(value)
             result.became_dense.append((f"{node.name} ({_name(node, layer)})", reason))
-        if isinstance(layer, Convolution | nn.Conv2d | nn.Linear):
+        if isinstance(layer, Convolution | nn.Conv2d | Product):
             _count(result.stages, layer, value, batch)
 
     prepared.executor.run(framed, watch)
@@ -89,7 +90,7 @@ def survey(prepared: Prepared, framed: Framed) -> Survey:
 
 def _count(stages: list[Stage], layer: Any, value: Any, batch: int) -> None:
     value = value.maps if isinstance(value, ChannelsLast) else value
-    maps = isinstance(value, Framed) or (value.ndim == 4 and not isinstance(layer, nn.Linear))
+    maps = isinstance(value, Framed) or (value.ndim == 4 and not isinstance(layer, Product))
     shape = value.frame.shape if isinstance(value, Framed) else value.shape
     size = (shape[2], shape[3]) if maps else (1, 1)
     if not stages or stages[-1].size != size:

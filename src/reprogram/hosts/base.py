@@ -198,6 +198,9 @@ class Host(nn.Module):
             digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
         return digest.hexdigest()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": []}  # A copy makes its own.
+
     def train(self, mode: bool = True) -> "Host":
         """Stay in evaluation mode, whatever `mode` says: a host is frozen."""
         super().train(False)
@@ -278,7 +281,7 @@ class Host(nn.Module):
     @property
     def prepared(self) -> Prepared:
         """What runs: an equal and faster form of `net`, made anew when weights change."""
-        tensors = [*self.net.parameters(), *self.net.buffers()]
+        tensors = _tensors(self.net)
         key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
         with PREPARING, torch.inference_mode(False):
             if not self._prepared or self._prepared[0][0] != key:
@@ -379,6 +382,18 @@ def _frozen_view(net: nn.Module) -> nn.Module:
         if parameter.requires_grad:  # TorchScript copies its own way.
             parameter.detach_().requires_grad_(False)
     return view.eval()
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, found faster than by name: this is asked at every call."""
+    found: list[Tensor | None] = []
+    waiting: list[nn.Module | None] = [net]
+    while waiting:
+        module = waiting.pop()
+        if module is not None:
+            found += [*module._parameters.values(), *module._buffers.values()]
+            waiting += module._modules.values()
+    return [tensor for tensor in found if tensor is not None]
 
 
 def _check_finite(net: nn.Module, name: str) -> None:

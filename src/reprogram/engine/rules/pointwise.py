@@ -11,6 +11,7 @@ from torchvision.models.shufflenetv2 import channel_shuffle
 from torchvision.ops import stochastic_depth
 
 from reprogram.engine.clip import Clip
+from reprogram.engine.product import Product
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
 from reprogram.engine.sharing import ChannelsLast, each
 from reprogram.framed import Framed
@@ -124,10 +125,10 @@ def batch_norm_function(call: Rule, value: Any, mean: Any, var: Any, *args: Any,
     return each(value, lambda part: call(part, mean, var, *args, **kwargs))
 
 
-@for_modules(nn.LayerNorm, nn.Linear)
-def along_channels(layer: nn.LayerNorm | nn.Linear, value: Any) -> Any:
+@for_modules(nn.LayerNorm, Product)
+def along_channels(layer: nn.LayerNorm | Product, value: Any) -> Any:
     """A function of the last axis, which must be that of the channels."""
-    last_only = isinstance(layer, nn.Linear) or len(layer.normalized_shape) == 1
+    last_only = isinstance(layer, Product) or len(layer.normalized_shape) == 1
     return each(value, layer) if isinstance(value, ChannelsLast) and last_only else NotImplemented
 
 
