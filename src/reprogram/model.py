@@ -1,5 +1,6 @@
 """`Reprogrammed`: the module that composes label map, host, program and canvas."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reprogram.canvases.base import Canvas
+from reprogram.errors import ConfigError
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programs.base import Program
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
+
+MAX_CANVAS = 2**22
+"""Values (channels times pixels) of a host's input, and of a task image: 3 x 1182 x 1182."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +179,11 @@ def compose(
     """Build canvas, program and label map from their classes and configurations.
 
     Raises:
-        ConfigError: they don't fit each other.
+        ConfigError: they don't fit each other, or are too large.
     """
+    for what, shape in (("task image", image_shape), ("canvas", host_shape)):
+        if math.prod(shape) > MAX_CANVAS:
+            raise ConfigError(f"a {what} of {'x'.join(map(str, shape))} values; at most {MAX_CANVAS:,} are handled")
     (canvas_type, canvas_config), (program_type, program_config) = chosen["canvases"], chosen["programs"]
     map_type, map_config = chosen["label-maps"]
     canvas = canvas_type(canvas_config, image_shape=image_shape, host_shape=host_shape)
@@ -209,8 +217,6 @@ def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
         DataError: its data aren't here, or are damaged.
     """
     from dataclasses import fields, replace
-
-    from reprogram.errors import ConfigError
 
     variant, config = configure("tasks", spec)
     if data:
