@@ -17,8 +17,9 @@ from reprogram.programs.base import Program
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
 
-MAX_CANVAS = 2**22
-"""Values (channels times pixels) of a host's input, and of a task image: 3 x 1182 x 1182."""
+MAX_PIXELS = 2**20
+MAX_VALUES = 3 * MAX_PIXELS
+"""Of a host's input and of a task image: 3 x 1024 x 1024. A stranger's file can't ask for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +183,11 @@ def compose(
         ConfigError: they don't fit each other, or are too large.
     """
     for what, shape in (("task image", image_shape), ("canvas", host_shape)):
-        if math.prod(shape) > MAX_CANVAS:
-            raise ConfigError(f"a {what} of {'x'.join(map(str, shape))} values; at most {MAX_CANVAS:,} are handled")
+        if shape[1] * shape[2] > MAX_PIXELS or math.prod(shape) > MAX_VALUES:
+            raise ConfigError(
+                f"a {what} of {'x'.join(map(str, shape))} values; at most {MAX_PIXELS:,} pixels and "
+                f"{MAX_VALUES:,} values are handled, use smaller images or another host"
+            )
     (canvas_type, canvas_config), (program_type, program_config) = chosen["canvases"], chosen["programs"]
     map_type, map_config = chosen["label-maps"]
     canvas = canvas_type(canvas_config, image_shape=image_shape, host_shape=host_shape)

@@ -24,7 +24,7 @@ VERSION = 1
 MAX_FILE = 256 * 2**20
 MAX_HEADER = 2**20
 MAX_BRACKETS = 2**12
-MAX_COMMAS = 2**17
+MAX_COMMAS = 2**16
 MAX_TENSORS = 64
 MAX_DIMENSIONS = 8
 MAX_LABELS = 10**6
@@ -282,7 +282,11 @@ def read_body(file: BinaryIO, head: Head) -> dict[str, Tensor]:
         slot = head.slots[name]
         raw = memoryview(body)[start : start + slot.num_bytes]
         start += slot.num_bytes
-        tensors[name] = torch.frombuffer(raw, dtype=slot.dtype).view(slot.shape) if raw else torch.empty(slot.shape, dtype=slot.dtype)
+        tensors[name] = (
+            torch.frombuffer(raw, dtype=slot.dtype).view(slot.shape)
+            if raw
+            else torch.empty(slot.shape, dtype=slot.dtype)
+        )
         if slot.dtype == torch.bool and raw and max(raw) > 1:
             refuse(f"tensor {name[:80]!r} holds truth values other than 0 and 1")
         if not torch.isfinite(tensors[name]).all():
