@@ -9,6 +9,7 @@ from pathlib import Path
 from attacks import images, program_files
 from attacks.samples import good_image, good_program
 
+ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = {"program": (program_files.ATTACKS, good_program), "image": (images.ATTACKS, good_image)}
 
 
@@ -22,7 +23,7 @@ def measured(kind: str, folder: Path) -> dict[str, dict[str, object]]:
         (folder / name).mkdir()
         paths[name] = write(folder / name, raw)
     command = [sys.executable, "-m", "attacks.measure", kind, str(good), *map(str, paths.values())]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()  # noqa: S603
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()  # noqa: S603
     return dict(zip(paths, map(json.loads, lines), strict=True))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from attacks import images, mutate, program_files
-from attacks.__main__ import measured
+from attacks.__main__ import ROOT, measured
 from attacks.samples import good_program
 from reprogram.programfile import read
 
@@ -49,7 +49,7 @@ def test_what_is_measured_can_be_seen(tmp_path):
     paths = [str(tmp_path / name) for name in ("small.bmp", "large.bmp")]
     command = [sys.executable, "-m", "attacks.measure", "image", paths[0], *paths]
     small, large = map(
-        json.loads, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")[:2]
+        json.loads, subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split("\n")[:2]
     )
     assert small["error"] == large["error"] == ""
     assert large["mb"] > 60 > 10 > small["mb"]  # 4 bytes a pixel.
