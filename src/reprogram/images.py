@@ -8,6 +8,7 @@ takes at most 12 bytes of memory a pixel.
 
 import io
 import math
+import os
 import stat
 import struct
 import warnings
@@ -138,6 +139,22 @@ def to_png(pixels: Tensor) -> bytes:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files below a folder, by their endings, sorted."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """The image files below a folder, by their endings, sorted; hidden ones and folders behind links are left out.
+
+    Raises:
+        DataError: a folder can't be listed.
+    """
+    found, folders = [], [str(folder)]
+    try:
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                        found.append(entry.path)
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
+    return sorted(map(Path, found))

@@ -208,13 +208,14 @@ def load_host(spec: str, *, download: bool = False) -> Host:
     return source.build(download=download)
 
 
-def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
+def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bool = False) -> Task:
     """Load a task from its spec, such as `mnist` or `folder:PATH`.
 
     Args:
         spec: of the task.
         data: where its files lie, for tasks that take such an option.
         download: whether data may be fetched.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
 
     Raises:
         ConfigError: no such task.
@@ -223,10 +224,15 @@ def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
     from dataclasses import fields, replace
 
     variant, config = configure("tasks", spec)
+    known = {f.name for f in fields(config)}
     if data:
-        if "data" not in {f.name for f in fields(config)}:
+        if "data" not in known:
             raise ConfigError(f"task {variant.name()}: takes no data folder; leave --data out")
         config = replace(config, data=data)
+    if skip_bad:
+        if "skip_bad" not in known:
+            raise ConfigError(f"task {variant.name()}: can't go on without files; leave --skip-bad out")
+        config = replace(config, skip_bad=True)
     source: TaskSource = variant(config)
     return source.load(download=download)
 
