@@ -82,12 +82,12 @@ def save(model: Reprogrammed, path: Path) -> Path:
         "created_by": model.provenance.created_by,
         "metrics": model.provenance.metrics,
     }
-    raw = encode(header, tensors)
-    file = io.BytesIO(raw)
     try:
+        raw = encode(header, tensors)
+        file = io.BytesIO(raw)
         read_body(file, read_head(file))
-    except ProgramFileError as error:
-        raise ProgramFileError(f"{path}: can't be saved, for it would be {error}") from None
+    except (ProgramFileError, ValueError, TypeError) as error:  # JSON has no form for NaN, or for what is no number.
+        raise ProgramFileError(f"{path}: can't be saved, the file would not be read: {error}") from None
     return write_atomic(path, raw)
 
 
