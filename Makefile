@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+TOOLS := .venv-tools/bin
+# make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
+LOCKED ?=
 
-.PHONY: demo test lint docs results bench clean
+.PHONY: demo test lint attacks lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -15,6 +18,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Files that strangers might send: each is written, read and must be refused; time and memory of each.
+attacks: $(READY)
+	$(BIN)/python -m attacks
+
+# Every version and hash anew, for all platforms, from pyproject.toml.
+lock: $(TOOLS)/uv
+	$(TOOLS)/uv pip compile pyproject.toml constraints/build.in --extra data --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade --output-file constraints/locked.txt
+
+# Known vulnerabilities in the locked versions; says so if the advisory database can't be asked.
+audit: $(TOOLS)/uv
+	$(TOOLS)/python constraints/audit.py
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,docs]'
@@ -28,10 +44,19 @@ bench: $(READY)
 	$(BIN)/python benchmarks/suite.py $(ARGS); code=$$?; $(BIN)/python docs/_ext/benchmarks.py && exit $$code
 
 clean:
-	rm -rf .venv docs/_build docs/reference
+	rm -rf .venv .venv-tools docs/_build docs/reference
+
+$(TOOLS)/uv:
+	$(PYTHON) -m venv .venv-tools
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3' 'uv>=0.9,<1'
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+ifeq ($(LOCKED),)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev]'
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints/locked.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
 	touch $(READY)

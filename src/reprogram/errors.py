@@ -5,9 +5,18 @@ A message is one line: what is wrong, where, and what to do about it.
 
 
 class ReprogramError(Exception):
-    """Anything that a user can cause and can mend."""
+    """Anything that a user can cause and can mend.
+
+    Args:
+        message: one line.
+        details: everything that the line names the first few of; `--json` prints it.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str = "", *, details: "tuple[str, ...]" = ()) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class ConfigError(ReprogramError, ValueError):

@@ -2,11 +2,14 @@
 
 Policy, in this order (docs/how-it-works.md has the table): the first frame of an animation; EXIF rotation is applied;
 16-bit grey is scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become
-RGB as Pillow does it; grey stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded.
+RGB as Pillow does it; grey stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded; decoding
+takes at most 12 bytes of memory a pixel.
 """
 
 import io
 import math
+import os
+import stat
 import struct
 import warnings
 from pathlib import Path
@@ -19,6 +22,7 @@ from torch import Tensor
 from reprogram.errors import DataError
 
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 512 * 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 RESAMPLING = {
@@ -37,6 +41,11 @@ def read(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     try:
+        found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise DataError(f"{path}: not an ordinary file; give an image file")
+        if found.st_size > MAX_BYTES:
+            raise DataError(f"{path}: {found.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Odd EXIF data, palettes it handles well.
@@ -46,7 +55,8 @@ def read(path: str | Path) -> Image.Image:
                         f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
                     )
                 image.load()
-                return to_8bit(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return to_8bit(image)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise DataError(f"{path}: no such file; give the path of an image") from None
     except Image.DecompressionBombError:
@@ -66,14 +76,18 @@ def to_8bit(image: Image.Image) -> Image.Image:
         ValueError: its values have no fixed range.
     """
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("its values need more than 16 bits")
-        return Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
+        scaled = values.astype(np.uint32)
+        scaled += 128
+        scaled //= 257  # 65535 / 255: the nearest, and never a tie.
+        return Image.fromarray(scaled.astype(np.uint8))
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if transparent:
-        coloured = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+        coloured = image if image.mode == "RGBA" else image.convert("RGBA")
+        flat = Image.new("RGB", coloured.size, "white")
+        flat.paste(coloured, mask=coloured)
         return flat.convert("L") if image.mode in ("1", "L", "LA", "La") else flat
     if image.mode == "F":
         raise ValueError("its pixels are floating point, which has no fixed range")
@@ -125,6 +139,22 @@ def to_png(pixels: Tensor) -> bytes:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files below a folder, by their endings, sorted."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """The image files below a folder, by their endings, sorted; hidden ones and folders behind links are left out.
+
+    Raises:
+        DataError: a folder can't be listed.
+    """
+    found, folders = [], [str(folder)]
+    try:
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                        found.append(entry.path)
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
+    return sorted(map(Path, found))

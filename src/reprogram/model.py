@@ -1,5 +1,6 @@
 """`Reprogrammed`: the module that composes label map, host, program and canvas."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reprogram.canvases.base import Canvas
+from reprogram.errors import ConfigError
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programs.base import Program
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
+
+MAX_PIXELS = 2**20
+MAX_VALUES = 3 * MAX_PIXELS
+"""Of a host's input and of a task image: 3 x 1024 x 1024. A stranger's file can't ask for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +180,14 @@ def compose(
     """Build canvas, program and label map from their classes and configurations.
 
     Raises:
-        ConfigError: they don't fit each other.
+        ConfigError: they don't fit each other, or are too large.
     """
+    for what, shape in (("task image", image_shape), ("canvas", host_shape)):
+        if shape[1] * shape[2] > MAX_PIXELS or math.prod(shape) > MAX_VALUES:
+            raise ConfigError(
+                f"a {what} of {'x'.join(map(str, shape))} values; at most {MAX_PIXELS:,} pixels and "
+                f"{MAX_VALUES:,} values are handled, use smaller images or another host"
+            )
     (canvas_type, canvas_config), (program_type, program_config) = chosen["canvases"], chosen["programs"]
     map_type, map_config = chosen["label-maps"]
     canvas = canvas_type(canvas_config, image_shape=image_shape, host_shape=host_shape)
@@ -196,13 +208,14 @@ def load_host(spec: str, *, download: bool = False) -> Host:
     return source.build(download=download)
 
 
-def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
+def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bool = False) -> Task:
     """Load a task from its spec, such as `mnist` or `folder:PATH`.
 
     Args:
         spec: of the task.
         data: where its files lie, for tasks that take such an option.
         download: whether data may be fetched.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
 
     Raises:
         ConfigError: no such task.
@@ -210,13 +223,16 @@ def load_task(spec: str, *, data: str = "", download: bool = False) -> Task:
     """
     from dataclasses import fields, replace
 
-    from reprogram.errors import ConfigError
-
     variant, config = configure("tasks", spec)
+    known = {f.name for f in fields(config)}
     if data:
-        if "data" not in {f.name for f in fields(config)}:
+        if "data" not in known:
             raise ConfigError(f"task {variant.name()}: takes no data folder; leave --data out")
         config = replace(config, data=data)
+    if skip_bad:
+        if "skip_bad" not in known:
+            raise ConfigError(f"task {variant.name()}: can't go on without files; leave --skip-bad out")
+        config = replace(config, skip_bad=True)
     source: TaskSource = variant(config)
     return source.load(download=download)
 

@@ -186,6 +186,11 @@ def names(family: str) -> list[str]:
     return sorted(_files(family) | _entry_points(family))
 
 
+def is_listed(family: str, name: str) -> bool:
+    """Whether a variant bears exactly this name; entry points are looked at only where no file does."""
+    return name in _files(family) or name in _entry_points(family)
+
+
 def summary(family: str, name: str) -> str:
     """The first line of a variant's module docstring, read without importing it."""
     path = _files(family).get(name)
@@ -201,7 +206,8 @@ def find(family: str, name: str) -> type[Any]:
         ConfigError: no such variant, or its file doesn't hold exactly one class of the family.
     """
     name = name.replace("_", "-")
-    files, points = _files(family), _entry_points(family)
+    files = _files(family)
+    points = {} if name in files else _entry_points(family)
     if name not in files and name not in points:
         raise ConfigError(
             f"no {family[:-1].replace('canvase', 'canvas')} named {name!r}; {nearest(name, [*files, *points])}"

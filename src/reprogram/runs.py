@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reprogram import baselines
+from reprogram import baselines, datacheck
 from reprogram._version import __version__
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import ConfigError, DataError
@@ -56,6 +56,7 @@ class RunConfig:
         baselines: of `BASELINES`, beside chance and majority, which cost nothing.
         data: folder of the task's files, for tasks that take one.
         download: whether weights and data may be fetched.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
         engine: "shared" computes what the batch shares once, "dense" every image whole; the numbers are the same.
         out: the run folder; empty: runs/TASK-HOST-PROGRAM-SEED.
@@ -76,6 +77,7 @@ class RunConfig:
     baselines: tuple[str, ...] = ("map-alone", "linear-probe")
     data: str = ""
     download: bool = False
+    skip_bad: bool = False
     device: str = "auto"
     engine: EngineName = "shared"
     out: str = ""
@@ -166,7 +168,10 @@ def execute(
     host = load_host(config.host, download=config.download).to(resolve_device(config.device))
     host.engine = config.engine
     say(f"loading task {config.task}")
-    task = load_task(config.task, data=config.data, download=config.download)
+    task = load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
+    checked = datacheck.check(task)
+    for line in checked.warnings():
+        say(f"warning: {line}")
     model = Reprogrammed.build(
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
@@ -180,7 +185,7 @@ def execute(
     measured |= _asked_baselines(config, model, task, say)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder / "program.safetensors")
-    result = _result(config, model, task, fitted, test, measured, command)
+    result = _result(config, model, task, fitted, test, measured, command) | {"data": checked.to_json()}
     examples = {
         **answers(model, task, test_scores),
         "history": fitted.history,

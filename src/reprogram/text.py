@@ -2,6 +2,9 @@
 
 from typing import Any
 
+MAX_CLASS_NAME = 256
+"""Characters of a class's name, at the most."""
+
 
 def printable(text: object) -> str:
     """Text without control characters: what strangers named can't steer a terminal or break a page."""

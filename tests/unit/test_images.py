@@ -1,7 +1,12 @@
 """Image files: every mode's documented policy, value for value."""
 
+import json
+import os
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,11 +65,11 @@ def test_transparency_is_laid_over_white(tmp_path):
     rgba = np.dstack([RGB, alpha])
     got = images.read(saved(tmp_path, Image.fromarray(rgba)))
     assert got.mode == "RGB"
-    np.testing.assert_allclose(pixels(got), over_white(RGB.astype(float), alpha[..., None]), atol=1)
+    assert np.array_equal(pixels(got), np.rint(over_white(RGB.astype(float), alpha[..., None])))
     assert pixels(got)[0, 0].tolist() == [255, 255, 255] and pixels(got)[0, 2].tolist() == RGB[0, 2].tolist()
     got = images.read(saved(tmp_path, Image.fromarray(np.dstack([GREY, alpha]))))
     assert got.mode == "L"
-    np.testing.assert_allclose(pixels(got), over_white(GREY.astype(float), alpha), atol=1)
+    assert np.array_equal(pixels(got), np.rint(over_white(GREY.astype(float), alpha)))
 
 
 def test_transparent_palette_colour_is_white(tmp_path):
@@ -81,6 +86,68 @@ def test_16_bit_grey_is_scaled_exactly(tmp_path):
         got = images.read(saved(tmp_path, Image.fromarray(values), name))
         assert got.mode == "L"
         assert pixels(got).tolist() == np.rint(values * (255 / 65535)).astype(int).tolist()
+
+
+def test_every_16_bit_value_is_scaled_exactly(tmp_path):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = np.rint(values.astype(np.float64) / 65535 * 255)
+    for name in ("x.png", "x.tif", "x.pgm"):
+        assert np.array_equal(pixels(images.read(saved(tmp_path, Image.fromarray(values), name))), expected), name
+
+
+def test_every_transparency_of_every_grey_is_exact(tmp_path):
+    grey, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    image = Image.fromarray(np.stack([grey, alpha], axis=-1).astype(np.uint8))
+    assert image.mode == "LA"
+    assert np.array_equal(pixels(images.read(saved(tmp_path, image))), np.rint(over_white(grey, alpha)))
+
+
+MANY_MODES = {
+    "rgb": lambda size: Image.new("RGB", size, (1, 2, 3)),
+    "alpha": lambda size: Image.new("RGBA", size, (1, 2, 3, 4)),
+    "grey and alpha": lambda size: Image.new("LA", size, (1, 2)),
+    "palette": lambda size: Image.new("P", size),
+    "16 bit": lambda size: Image.new("I;16", size, 300),
+    "cmyk": lambda size: Image.new("CMYK", size, (1, 2, 3, 4)),
+    "rotated": lambda size: Image.new("RGB", size, (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("mode", MANY_MODES)
+def test_decoding_takes_at_most_twelve_bytes_a_pixel(tmp_path, mode):
+    """Resident memory of a process that reads 16 million pixels, over one that has read a small image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6 if mode == "rotated" else 1
+    suffix = "tif" if mode in ("cmyk", "16 bit") else "png"
+    paths = []
+    for side in (8, 4000):
+        paths.append(tmp_path / f"{side}.{suffix}")
+        MANY_MODES[mode]((side, side)).save(paths[-1], exif=exif, compression="tiff_lzw", compress_level=1)
+    command = [sys.executable, "-m", "attacks.measure", "image", *map(str, paths)]
+    root = Path(__file__).resolve().parents[2]
+    (line,) = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout.splitlines()
+    measured = json.loads(line)
+    assert measured["error"] == ""
+    assert 16 < measured["mb"] < 12 * 16 + 8, measured
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link to a device"])
+def test_what_is_no_ordinary_file_is_not_opened(tmp_path, kind, one_line):
+    path = tmp_path / "x.png"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(path)
+    one_line(error, path.name)
+
+
+def test_a_link_to_an_image_is_followed(tmp_path):
+    (tmp_path / "link.png").symlink_to(saved(tmp_path, Image.fromarray(RGB)))
+    assert np.array_equal(pixels(images.read(tmp_path / "link.png")), RGB)
 
 
 def test_cmyk_is_pillows_rgb(tmp_path):

@@ -1,5 +1,6 @@
 """The command line: one file a verb. Results on stdout, all else on stderr; the errors carry the exit codes."""
 
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"{' '.join(str(error).split())} (reprogram --help shows what there is)")
         return EXIT_USAGE
     except ReprogramError as error:
+        if error.details and "--json" in (sys.argv[1:] if arguments is None else arguments):
+            print(json.dumps({"error": str(error), "details": error.details}, indent=2))
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:

@@ -41,8 +41,9 @@ class Common:
 
 
 def emit(value: Any) -> None:
-    """Print a result as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print a result as JSON; what could steer a terminal is escaped and stays the same value."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def table(rows: list[tuple[object, ...]]) -> None:

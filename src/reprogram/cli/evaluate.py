@@ -17,6 +17,7 @@ def evaluate_command(
     any_host: bool = False,
     data: str = "",
     download: bool = False,
+    skip_bad: bool = False,
     engine: Literal["shared", "dense"] = "shared",
     common: Common | None = None,
 ) -> int:
@@ -30,12 +31,14 @@ def evaluate_command(
         any_host: go on, with a warning, on another host than the program was learned for.
         data: folder of the task's files, for tasks that take one.
         download: allow fetching weights and data.
+        skip_bad: go on without image files that can't be read; they are counted.
         engine: compute what the batch shares once, or every image whole.
         common: options of every verb.
     """
     common = common or Common()
     start_torch(common.threads)
     from reprogram.cli.predict import open_program
+    from reprogram.datacheck import check
     from reprogram.errors import ConfigError
     from reprogram.evaluation import evaluate
     from reprogram.model import load_task
@@ -43,7 +46,10 @@ def evaluate_command(
     display = Display(common.quiet)
     model = open_program(program_file, host, download, any_host, common.device, display)
     model.host.engine = engine
-    loaded = load_task(task, data=data, download=download)
+    loaded = load_task(task, data=data, download=download, skip_bad=skip_bad)
+    checked = check(loaded)
+    for line in checked.warnings():
+        display.say(f"warning: {line}")
     if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
         raise ConfigError(
             f"{program_file}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape}), "
@@ -62,6 +68,7 @@ def evaluate_command(
                 **result.to_json(),
                 "chance": 1 / loaded.num_classes,
                 "confusion": [list(row) for row in result.confusion],
+                "data": checked.to_json(),
             }
         )
     else:

@@ -27,6 +27,7 @@ def fit_command(
     seed: int | None = None,
     data: str | None = None,
     download: bool | None = None,
+    skip_bad: bool | None = None,
     engine: Literal["shared", "dense"] | None = None,
     out: str | None = None,
     config: Path | None = None,
@@ -53,6 +54,7 @@ def fit_command(
         seed: of start values and order of images (default: 0).
         data: folder of the task's files, for tasks that take one.
         download: allow fetching weights and data (default: no).
+        skip_bad: go on without image files that can't be read; the result names them (default: no).
         engine: compute what the batch shares once, or every image whole (default: shared).
         out: run folder (default: runs/TASK-HOST-PROGRAM-SEED).
         config: TOML file with a table [fit] of these options.
@@ -75,6 +77,7 @@ def fit_command(
         "seed": seed,
         "data": data,
         "download": download,
+        "skip_bad": skip_bad,
         "engine": engine,
         "out": out,
         "device": common.device,

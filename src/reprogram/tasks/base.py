@@ -17,6 +17,7 @@ from torch import Tensor
 from reprogram.errors import DataError
 from reprogram.images import to_8bit
 from reprogram.registry import Component
+from reprogram.text import MAX_CLASS_NAME
 
 SPLITS = ("train", "validation", "test")
 
@@ -58,9 +59,11 @@ class Task:
         validation: what selection and stopping look at; split off the training data.
         test: looked at once, at the end.
         class_names: a name for each label.
+        skipped: files that were left out because they can't be read, with the reasons.
 
     Raises:
-        DataError: an empty split, one class only, labels out of range, or splits of different image shapes.
+        DataError: an empty split, one class only, class names that repeat or are too long, labels out of range, or
+            splits of different image shapes.
     """
 
     name: str
@@ -68,13 +71,10 @@ class Task:
     validation: Split
     test: Split
     class_names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.class_names) < 2:
-            raise DataError(f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more")
-        for class_name in self.class_names:
-            if class_name.encode(errors="replace").decode() != class_name:
-                raise DataError(f"task {self.name}: class name {class_name!r} is no Unicode text; rename it")
+        self._check_names()
         for name in SPLITS:
             split: Split = getattr(self, name)
             if not len(split):
@@ -86,13 +86,25 @@ class Task:
                     f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, "
                     f"training images {self.image_shape}; make them equal"
                 )
-            if split.labels.min() < 0 or split.labels.max() >= len(self.class_names):
-                raise DataError(
-                    f"task {self.name}: {name} labels range over {int(split.labels.min())}..{int(split.labels.max())}, "
-                    f"there are {len(self.class_names)} classes"
-                )
+            check_labels(split.labels, len(self.class_names), f"task {self.name}: {name}")
         if len(torch.unique(self.train.labels)) < 2:
             raise DataError(f"task {self.name}: the train split holds one class only; a task needs two or more")
+
+    def _check_names(self) -> None:
+        if len(self.class_names) < 2:
+            raise DataError(f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more")
+        seen = set()
+        for class_name in self.class_names:
+            if class_name.encode(errors="replace").decode() != class_name:
+                raise DataError(f"task {self.name}: class name {class_name!r} is no Unicode text; rename it")
+            if len(class_name) > MAX_CLASS_NAME:
+                raise DataError(
+                    f"task {self.name}: class name {class_name[:20]!r}... has {len(class_name)} characters; "
+                    f"at most {MAX_CLASS_NAME} are allowed, shorten it"
+                )
+            if class_name in seen:
+                raise DataError(f"task {self.name}: two classes are named {class_name!r}; rename one")
+            seen.add(class_name)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -145,12 +157,21 @@ class Task:
         splits = {"train": read_dataset(train, "train"), "test": read_dataset(test, "test")}
         if validation is not None:
             splits["validation"] = read_dataset(validation, "validation")
-        else:
-            splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
         if class_names is None:
-            count = int(max(s.labels.max() for s in splits.values() if len(s))) + 1 if len(splits["train"]) else 0
+            count = int(max(s.labels.max() for s in splits.values())) + 1
             class_names = getattr(train, "classes", None) or [str(i) for i in range(count)]
-        return cls(name=name, class_names=tuple(map(str, class_names)), **splits)
+        for where, split in splits.items():  # Before places change.
+            check_labels(split.labels, len(class_names), where)
+        if validation is None:
+            splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
+        train_split, validation_split, test_split = (splits[name] for name in SPLITS)
+        return cls(
+            name=name,
+            train=train_split,
+            validation=validation_split,
+            test=test_split,
+            class_names=tuple(map(str, class_names)),
+        )
 
 
 class TaskSource(Component):
@@ -173,6 +194,26 @@ class TaskSource(Component):
             DataError: they aren't here, or are damaged.
         """
         raise NotImplementedError
+
+
+def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
+    """Refuse labels that aren't class indices.
+
+    Args:
+        labels: n.
+        num_classes: how many classes there are.
+        where: what the message names beside the item.
+
+    Raises:
+        DataError: names the first item that is out of range, and how many are.
+    """
+    wrong = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
+    if len(wrong):
+        place = int(wrong[0])
+        raise DataError(
+            f"{where} item {place} has the label {int(labels[place])}, and {len(wrong) - 1} more are out of range; "
+            f"labels of {num_classes} classes are 0 to {num_classes - 1}"
+        )
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
@@ -198,7 +239,7 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
-    """A split from n × h × w or n × h × w × c uint8 images and n labels."""
+    """A split from n × h × w or n × h × w × c uint8 images and n labels, which are integers."""
     if images.ndim == 3:
         images = images[..., None]
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))

@@ -10,12 +10,15 @@ from torch import Tensor
 from reprogram import images
 from reprogram.errors import ConfigError, DataError
 from reprogram.tasks.base import SPLITS, Split, Task, TaskSource, split_off
+from reprogram.text import printable
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+
+SHOWN = 3
 
 
 class Folder(TaskSource):
@@ -37,12 +40,14 @@ class Folder(TaskSource):
                 equal in size.
             mode: "rgb", "grey", or "auto": grey if every image is grey.
             seed: of the splits.
+            skip_bad: go on without the files that can't be read; a result counts and names them.
         """
 
         path: str
         size: int = 0
         mode: str = "auto"
         seed: int = 0
+        skip_bad: bool = False
 
         def __post_init__(self) -> None:
             if self.mode not in ("auto", "rgb", "grey"):
@@ -75,36 +80,60 @@ class Folder(TaskSource):
             split: [(path, label) for label, name in enumerate(names) for path in classes.get(name, ())]
             for split, classes in listing.items()
         }
-        decoded = self._read([path for listed in files.values() for path, _ in listed], root)
-        splits, start = {}, 0
         for split, listed in files.items():
             if not listed:
                 raise DataError(f"{folders[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
-            labels = torch.tensor([label for _, label in listed])
-            splits[split] = Split(images=decoded[start : start + len(listed)], labels=labels)
-            start += len(listed)
+        decoded, bad = self._read([path for listed in files.values() for path, _ in listed])
+        if bad and (not self.config.skip_bad or not len(decoded)):
+            raise _unreadable(root, bad, len(decoded) + len(bad))
+        splits, start = {}, 0
+        for split, listed in files.items():
+            labels = torch.tensor([label for path, label in listed if path not in bad], dtype=torch.int64)
+            splits[split] = Split(images=decoded[start : start + len(labels)], labels=labels)
+            start += len(labels)
         if "all" in splits:
             splits["train"], splits["test"] = split_off(splits.pop("all"), 0.2, self.config.seed)
         if "validation" not in splits:
             splits["train"], splits["validation"] = split_off(splits["train"], 0.125, self.config.seed)
-        return Task(name=f"folder:{root.name}", class_names=tuple(names), **splits)
+        skipped = tuple(printable(reason.removeprefix(f"{root}/")) for reason in bad.values())
+        return Task(name=f"folder:{root.name}", class_names=tuple(names), skipped=skipped, **splits)
 
-    def _read(self, paths: list[Path], root: Path) -> Tensor:
-        if not paths:
-            raise DataError(f"{root}: no images; known endings are {', '.join(images.SUFFIXES)}")
-        size = self.config.size
-        pictures = []
+    def _read(self, paths: list[Path]) -> tuple[Tensor, dict[Path, str]]:
+        """The images of all files that can be read, n × c × h × w, and why the others can't."""
+        size, channels = self.config.size, {"grey": 1, "rgb": 3}.get(self.config.mode)
+        pictures: list[Tensor] = []
+        first, bad = None, {}
         for path in paths:
-            picture = images.read(path)
-            pictures.append(images.fit(picture, size, size) if size else picture)
-            if pictures[-1].size != pictures[0].size:
+            try:
+                picture = images.read(path)
+            except DataError as error:
+                bad[path] = str(error)
+                continue
+            picture = images.fit(picture, size, size) if size else picture
+            first = first or (path, picture.size)
+            if picture.size != first[1]:
                 raise DataError(
-                    f"{path}: {picture.width}x{picture.height} pixels, "
-                    f"{paths[0]} has {pictures[0].width}x{pictures[0].height}; "
+                    f"{path}: {picture.width}x{picture.height} pixels, {first[0]} has {first[1][0]}x{first[1][1]}; "
                     "make them equal, or give folder:PATH?size=N"
                 )
-        grey = self.config.mode == "grey" or (self.config.mode == "auto" and all(p.mode == "L" for p in pictures))
-        return torch.stack([images.to_tensor(picture, 1 if grey else 3) for picture in pictures])
+            pictures.append(images.to_tensor(picture, channels or (1 if picture.mode == "L" else 3)))
+        if not pictures:
+            return torch.empty(0, 1, 1, 1, dtype=torch.uint8), bad
+        most = max(pixels.shape[0] for pixels in pictures)
+        decoded = torch.empty(len(pictures), most, *pictures[0].shape[1:], dtype=torch.uint8)
+        for place in reversed(range(len(pictures))):  # Each is let go as soon as it is copied.
+            decoded[place] = pictures.pop()
+        return decoded, bad
+
+
+def _unreadable(root: Path, bad: dict[Path, str], num_files: int) -> DataError:
+    reasons = tuple(bad.values())
+    shown = ", ".join(reasons[:SHOWN]) + (f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else "")
+    return DataError(
+        f"{root}: {len(reasons):,} of {num_files:,} images can't be read ({shown}); mend them, see them all with "
+        "--json, or go on without them with --skip-bad",
+        details=tuple(map(printable, reasons)),
+    )
 
 
 def _first_folder(root: Path, names: Iterable[str]) -> Path | None:

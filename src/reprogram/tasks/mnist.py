@@ -2,18 +2,23 @@
 
 import gzip
 import importlib.util
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from reprogram.errors import DataError
-from reprogram.tasks.base import Split, Task, TaskSource, from_arrays, split_off
+from reprogram.tasks.base import Split, Task, TaskSource, check_labels, from_arrays, split_off
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+MAX_BYTES = 2**30
+"""Of an IDX file, unpacked: nearly a hundred times MNIST."""
 
 
 class Mnist(TaskSource):
@@ -77,6 +82,7 @@ def _download() -> Path:
 
 def _read_pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     pixels, numbers = read_idx(_find(folder, images), 3), read_idx(_find(folder, labels), 1)
+    check_labels(torch.from_numpy(numbers), 10, str(_find(folder, labels)))
     if len(pixels) != len(numbers):
         raise DataError(
             f"{folder}: {len(pixels)} images in {images}, {len(numbers)} labels in {labels}; get the files anew"
@@ -101,11 +107,17 @@ def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
         DataError: damaged, or of other dimensions.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zero, kind, have = struct.unpack(">HBB", raw[:4])
-        shape = struct.unpack(f">{have}I", raw[4 : 4 + 4 * have])
-        if zero != 0 or kind != 8 or have != dimensions:
-            raise ValueError("not an IDX file of bytes in the expected dimensions")
-        return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * have).reshape(shape).copy()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            zero, kind, have = struct.unpack(">HBB", file.read(4))
+            if zero != 0 or kind != 8 or have != dimensions:
+                raise ValueError("not an IDX file of bytes in the expected dimensions")
+            shape = struct.unpack(f">{have}I", file.read(4 * have))
+            count = math.prod(shape)
+            if count > MAX_BYTES:
+                raise ValueError(f"{count:,} bytes; at most {MAX_BYTES:,} are read")
+            raw = bytearray(file.read(count))
+            if len(raw) != count or file.read(1):
+                raise ValueError("shorter or longer than its header says")
+        return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise DataError(f"{path}: damaged ({error}); get the file anew") from None
