@@ -16,7 +16,7 @@ FAMILIES = {"program": program_files.ATTACKS, "image": images.ATTACKS}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, resident_memory):
     """Each attack's outcome, read in a process of its own."""
     found = {}
     for kind in FAMILIES:
@@ -38,7 +38,7 @@ def test_an_attack_is_refused_at_once_in_little_memory(results, kind, name):
         assert result["imported"] == []
 
 
-def test_what_is_measured_can_be_seen(tmp_path):
+def test_what_is_measured_can_be_seen(tmp_path, resident_memory):
     """The measure itself: reading a large good image costs what it must."""
     import json
     import subprocess
