@@ -6,11 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from attacks import images, program_files
+from attacks import forging, images, program_files, program_headers
 from attacks.samples import good_image, good_program
 
 ROOT = Path(__file__).resolve().parents[1]
-FAMILIES = {"program": (program_files.ATTACKS, good_program), "image": (images.ATTACKS, good_image)}
+LISTED = (program_files, program_headers, images)  # Importing a file lists its attacks.
+FAMILIES = {"program": (forging.ATTACKS, good_program), "image": (images.ATTACKS, good_image)}
 
 
 def measured(kind: str, folder: Path) -> dict[str, dict[str, object]]:

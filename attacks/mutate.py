@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from attacks.program_files import parts, tensors
+from attacks.forging import parts, tensors
 from reprogram.errors import ConfigError, ProgramFileError
 from reprogram.programfile import read
 from reprogram.programformat import encode

@@ -2,8 +2,8 @@
 
 import pytest
 
-from attacks import images, mutate, program_files
-from attacks.__main__ import ROOT, measured
+from attacks import mutate, program_files
+from attacks.__main__ import FAMILIES, ROOT, measured
 from attacks.samples import good_program
 from reprogram.programfile import read
 
@@ -12,11 +12,10 @@ WAITING_MS = 250
 """Wall clock: nothing waits for a pipe, but other processes may be busy."""
 MEGABYTES = 64
 REFUSALS = {"program": "ProgramFileError: ", "image": "DataError: "}
-FAMILIES = {"program": program_files.ATTACKS, "image": images.ATTACKS}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, resident_memory):
     """Each attack's outcome, read in a process of its own."""
     found = {}
     for kind in FAMILIES:
@@ -25,7 +24,7 @@ def results(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("kind,name", [(kind, name) for kind, attacks in FAMILIES.items() for name in attacks])
+@pytest.mark.parametrize("kind,name", [(kind, name) for kind, (attacks, _) in FAMILIES.items() for name in attacks])
 def test_an_attack_is_refused_at_once_in_little_memory(results, kind, name):
     result = results[kind, name]
     assert result["error"].startswith(REFUSALS[kind]), result
@@ -38,7 +37,7 @@ def test_an_attack_is_refused_at_once_in_little_memory(results, kind, name):
         assert result["imported"] == []
 
 
-def test_what_is_measured_can_be_seen(tmp_path):
+def test_what_is_measured_can_be_seen(tmp_path, resident_memory):
     """The measure itself: reading a large good image costs what it must."""
     import json
     import subprocess

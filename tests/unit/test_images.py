@@ -114,7 +114,7 @@ MANY_MODES = {
 
 
 @pytest.mark.parametrize("mode", MANY_MODES)
-def test_decoding_takes_at_most_twelve_bytes_a_pixel(tmp_path, mode):
+def test_decoding_takes_at_most_twelve_bytes_a_pixel(tmp_path, mode, resident_memory):
     """Resident memory of a process that reads 16 million pixels, over one that has read a small image."""
     exif = Image.Exif()
     exif[0x0112] = 6 if mode == "rotated" else 1
