@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test lint attacks lock audit docs results bench clean
+.PHONY: demo test lint attacks chaos lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -22,6 +22,12 @@ lint: $(READY)
 # Files that strangers might send: each is written, read and must be refused; time and memory of each.
 attacks: $(READY)
 	$(BIN)/python -m attacks
+
+# Runs killed at random moments: each must come to the bytes of the uninterrupted one.
+KILLS ?= 200
+SEED ?= 0
+chaos: $(READY)
+	$(BIN)/python tests/chaos/kills.py --kills $(KILLS) --seed $(SEED)
 
 # Every version and hash anew, for all platforms, from pyproject.toml.
 lock: $(TOOLS)/uv

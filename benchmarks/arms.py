@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram import ConfigError, HostInfo, Reprogrammed, Split, Task, load_host
-from reprogram.fitting import loss_of
 from reprogram.learners.base import Progress
 from reprogram.learners.gradient import Gradient
+from reprogram.losses import loss_of
 
 NAMES = ("peers", "unfrozen", "folded", "engine")
 LEARNING_RATE = 0.01

@@ -1,12 +1,14 @@
 """Shape contracts are checked while the tests run (and only then), and what many tests build is built once."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Tiny tensors: a second thread only waits. Processes inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)  # So that processes don't inherit that it is ignored.
 install_import_hook(
     ["reprogram.framed", "reprogram.canvases", "reprogram.programs", "reprogram.labelmaps"], "beartype.beartype"
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ExportParityError,
         HostMismatchError,
         HostUnavailableError,
+        ProcessLostError,
         ProgramFileError,
         ReprogramError,
     )
@@ -48,6 +49,7 @@ _HOMES = {
         "ExportParityError",
         "HostMismatchError",
         "HostUnavailableError",
+        "ProcessLostError",
         "ProgramFileError",
         "ReprogramError",
     ),
@@ -81,6 +83,7 @@ __all__ = [
     "HostUnavailableError",
     "LabelMap",
     "Learner",
+    "ProcessLostError",
     "Program",
     "ProgramFileError",
     "ReprogramError",

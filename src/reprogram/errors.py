@@ -49,6 +49,10 @@ class BudgetError(ReprogramError):
     """A budget of images, time or queries that is spent or can't be met."""
 
 
+class ProcessLostError(ReprogramError):
+    """One of the processes that learn together is gone."""
+
+
 class ExportParityError(ReprogramError):
     """An exported or optimised model whose scores differ from the original's."""
 

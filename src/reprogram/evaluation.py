@@ -80,17 +80,27 @@ def batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Ten
 
 @torch.no_grad()
 def predict(
-    model: nn.Module | Callable[[Tensor], Tensor], split: Split, *, batch_size: int = 64
+    model: nn.Module | Callable[[Tensor], Tensor],
+    split: Split,
+    *,
+    batch_size: int = 64,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Float[Tensor, "n k"]:
     """Task scores of every image of a split, on the CPU.
 
     Args:
         model: b × c × h × w uint8 images to b × k scores.
-        split: the images.
+        split: the images; none gives 0 × 0 scores.
         batch_size: images a call; scores don't depend on it.
+        stop: asked before each call; from then on nothing more is computed.
     """
     device = device_of(model)
-    return torch.cat([model(images).float().cpu() for images in batches(split, batch_size, device)])
+    parts = []
+    for images in batches(split, batch_size, device):
+        if stop():
+            break
+        parts.append(model(images).float().cpu())
+    return torch.cat(parts) if parts else torch.empty(0, 0)
 
 
 def device_of(model: Any) -> torch.device:

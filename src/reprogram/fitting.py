@@ -1,54 +1,29 @@
 """The one training loop: deterministic order, selection on the validation split, resumable."""
 
-import dataclasses
+import contextlib
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from reprogram.checkpoint import load_state, save_state
+from reprogram.checkpoint import LONG_S, Interval
+from reprogram.distributed import Group, group
 from reprogram.engine import verify
-from reprogram.errors import BudgetError, ConfigError, DataError
-from reprogram.evaluation import Evaluation, evaluate
-from reprogram.hosts.base import Access
+from reprogram.errors import BudgetError, DataError, ProcessLostError
+from reprogram.evaluation import Evaluation, predict, score
 from reprogram.interrupts import held_signals
+from reprogram.keeper import Keeper, RunState
 from reprogram.learners.base import Learner, Progress
+from reprogram.losses import LossKind, epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
-from reprogram.registry import configure, format_spec
+from reprogram.registry import configure
+from reprogram.settings import Budget, Settings, made_from
 from reprogram.tasks.base import Task
-
-RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
-SAVE_EVERY_S = 30.0
-LossKind = Literal["task", "host"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a run may spend; whichever is spent first ends it.
-
-    A run that only counts epochs is a function of its seed. One that counts seconds depends on the machine's speed.
-
-    Attributes:
-        epochs: passes over the training images; parts count. None: no limit.
-        seconds: of learning, validation included. None: no limit.
-    """
-
-    epochs: float | None = None
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise BudgetError(f"{name}={value}; a positive number is expected")
-        if self.epochs is None and self.seconds is None:
-            raise BudgetError("no budget; give epochs, seconds or both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +37,7 @@ class Report:
         loss: mean over the batches since the last validation.
         validation: the latest, or None before the first.
         images_per_s: training speed since the start.
+        history: a row a validation, so far.
     """
 
     fraction: float
@@ -70,23 +46,7 @@ class Report:
     loss: float
     validation: Evaluation | None
     images_per_s: float
-
-
-@dataclass(kw_only=True)
-class RunState:
-    """Everything that decides the next step, but for the tensors."""
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    validations: int = 0
-    best_correct: int = -1
-    best_loss: float = float("inf")
-    best_step: int = 0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: Sequence[dict[str, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,41 +80,55 @@ def fit(
     validations: int = 10,
     seed: int = 0,
     checkpoint: str | Path | None = None,
+    checkpoint_every: str | int = "30s",
     observe: Callable[[Report], None] | None = None,
 ) -> Fit:
     """Learn a model's program; the test split isn't looked at.
+
+    Started by torchrun, or with `torch.distributed` set up, the processes learn one program together: each takes its
+    part of every batch.
 
     Args:
         model: its program and label map are learned in place, its host isn't touched.
         task: train and validation splits are used.
         learner: or the spec of one.
         loss: "task" is the cross-entropy of the task scores; "host" is the paper's (equation 3), whose softmax
-            runs over all the host's labels. `reprogram.fitting.loss_of` says more.
+            runs over all the host's labels. `reprogram.losses.losses_of` says more.
         epochs: budget in passes over the training images; 5 where no budget is given.
         seconds: budget in seconds.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         validations: how often the validation split is looked at; the best program of these is kept.
-        seed: of the order of the images.
+        seed: of the order of the images, and of torch's random numbers while the run goes on.
         checkpoint: a file that the run's state is kept in, and taken up from if it is there. With it, SIGINT and
             SIGTERM save the state before they end the run.
-        observe: called after every step.
+        checkpoint_every: how often it is written beside the validations: steps such as 100, or seconds such as "30s".
+            The result doesn't depend on it.
+        observe: called after every step, in the leading process.
 
     Returns:
         What came of it.
 
     Raises:
-        ConfigError: the host gives less than the learner needs, or model and task differ.
+        ConfigError: the host gives less than the learner needs, or model and task differ, or the checkpoint is of
+            another run.
         BudgetError: no or a negative budget.
-        DataError: a loss that isn't finite; the best program so far is kept in the model.
+        DataError: a loss or gradient that isn't finite, before the update that it would have made; the best program
+            so far is kept in the model, the last good state in the checkpoint. Or a damaged checkpoint, or one that
+            can't be written.
         ExportParityError: the host's shared execution isn't what its own module computes.
+        ProcessLostError: another process of the job is gone.
     """
     budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
-    with held_signals(checkpoint is not None) as pending:
+    with held_signals(checkpoint is not None) as pending, group(model.canvas.frame.device) as together:
         if isinstance(learner, str):
             variant, config = configure("learners", learner)
             learner = cast(Learner, variant(config))
-        run = _Run(model, task, learner, loss, budget, batch_size, validations, seed, checkpoint, observe)
-        return run.run(pending)
+        settings = Settings(
+            learner=learner, loss=loss, budget=budget, batch_size=batch_size, validations=validations, seed=seed
+        )
+        settings.check(model, task)
+        keeper = Keeper(model, learner, made_from(model, settings), checkpoint, Interval.parse(checkpoint_every))
+        return _Run(model, task, settings, keeper, together, observe).run(pending)
 
 
 class _Run:
@@ -164,59 +138,54 @@ class _Run:
         self,
         model: Reprogrammed,
         task: Task,
-        learner: Learner,
-        loss: LossKind,
-        budget: Budget,
-        batch_size: int,
-        validations: int,
-        seed: int,
-        checkpoint: str | Path | None,
+        settings: Settings,
+        keeper: Keeper,
+        together: Group,
         observe: Callable[[Report], None] | None,
     ) -> None:
-        _check(model, task, learner, loss, batch_size, validations)
-        self.model, self.learner, self.loss, self.budget = model, learner, loss, budget
-        self.seed, self.validations, self.observe = seed, validations, observe
-        self.batch_size = min(batch_size, len(task.train))
-        self.checkpoint = Path(checkpoint) if checkpoint is not None else None
+        self.model, self.settings, self.keeper, self.group, self.observe = model, settings, keeper, together, observe
         device = model.canvas.frame.device
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
+        self.batch_size = min(settings.batch_size, len(self.train))
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
-        self.last_step = round(budget.epochs * self.steps_per_epoch) if budget.epochs is not None else None
+        epochs = settings.budget.epochs
+        self.last_step = round(epochs * self.steps_per_epoch) if epochs is not None else None
         if self.last_step == 0:
-            raise BudgetError(f"epochs={budget.epochs} is less than half a step; give more")
-        self.made_from = self._made_from() if self.checkpoint is not None else {}
+            raise BudgetError(f"epochs={epochs} is less than half a step; give more")
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
         self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.signal = 0
 
     def run(self, pending: list[int]) -> Fit:
         """Learn until the budget is spent or a signal is pending."""
-        self.learner.start(self.model.learned_parameters())
-        self._restore()
-        state = self.state
-        if state.step == 0:
-            self._check_engine()
-        saved = time.monotonic()
-        while self._fraction() < 1 and not pending:
-            begun = time.monotonic()
-            self._step()
-            state.train_seconds += time.monotonic() - begun
-            state.seconds += time.monotonic() - begun
-            if self._validation_due():
-                self._validate()
+        state, learner = self.state, self.settings.learner
+        parameters = self.model.learned_parameters()
+        with _own_random_numbers(self.settings.seed, self.train.images.device):
+            learner.start(parameters)
+            self._restore()
+            try:
+                if state.step == 0:
+                    self._check_engine()
+                with self.group.average_gradients(parameters):
+                    self._settle(pending)
+                    while self._fraction() < 1 and not self.signal:
+                        begun = time.monotonic()
+                        self._step()
+                        took = time.monotonic() - begun
+                        state.train_seconds += took
+                        state.seconds += took
+                        self._settle(pending, took)
+                        self._tell()
+                        self._agree(pending)
+            except ProcessLostError:
+                self._save()  # The step that couldn't be done changed nothing.
+                raise
+            if self.signal:
                 self._save()
-                saved = time.monotonic()
-            elif time.monotonic() - saved > SAVE_EVERY_S:
-                self._save()
-                saved = time.monotonic()
-            self._tell()
-        if pending:
-            self._save()
-            raise KeyboardInterrupt if pending[0] == signal.SIGINT else SystemExit(128 + pending[0])
-        if not self.best:
-            self._validate()
-            self._save()
+        if self.signal:
+            raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(128 + self.signal)
         self.model.load_learned_state(self.best)
         return Fit(
             images_seen=state.images,
@@ -231,49 +200,106 @@ class _Run:
         model, images = self.model, self.train.images[:2]
         if model.host.engine == "dense" or not model.host.prepared.shares:
             return
-        labels = model.label_map.reads() if self.loss == "task" else None
+        labels = model.label_map.reads() if self.settings.loss == "task" else None
         parameters = [p for p in model.program.parameters() if p.requires_grad]
         with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
             with torch.no_grad():  # Nothing in a canvas is learned.
                 canvases = model.canvas(images)
             verify.check(model.host, model.program(canvases), parameters, labels)
 
+    def _settle(self, pending: list[int], step_seconds: float = 0.0) -> None:
+        """What comes between two steps: signals, validation, saving."""
+        self._agree(pending)
+        if self.signal:
+            return
+        if self._validation_due():
+            self._save()  # A validation may take long, and a signal ends it.
+            self._validate(pending)
+            if not self.signal:
+                self._save()
+        elif step_seconds > LONG_S or self.keeper.is_time(self.state.step):
+            self._save()
+
+    def _agree(self, pending: list[int]) -> None:
+        """Bring time and signals to what they are in all processes: they decide what comes next."""
+        if self.group.size == 1:
+            self.signal = pending[0] if pending else 0
+            return
+        came = [float(number in pending) for number in (signal.SIGINT, signal.SIGTERM)]
+        seconds = self.state.seconds if self.group.leads else 0.0
+        interrupts, terminations, self.state.seconds = self.group.total(
+            torch.tensor([*came, seconds], dtype=torch.float64)
+        ).tolist()
+        self.signal = signal.SIGINT if interrupts else signal.SIGTERM if terminations else 0
+
     def _step(self) -> None:
-        state = self.state
+        state, kind = self.state, self.settings.loss
         epoch, place = divmod(state.step, self.steps_per_epoch)
         if self.order[0] != epoch:
-            self.order = (epoch, epoch_order(len(self.train), self.seed, epoch).to(self.train.labels.device))
+            order = epoch_order(len(self.train), self.settings.seed, epoch)
+            self.order = (epoch, order.to(self.train.labels.device))
         chosen = self.order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        batch = self.train.take(chosen)
+        own = self.group.share(chosen)
+        share = len(own) * self.group.size / len(chosen)
+        batch = self.train.take(own if len(own) else chosen[:1])
+
+        def objective() -> Tensor:
+            loss = loss_of(self.model, batch.images, batch.labels, kind)
+            if self.group.size == 1:
+                return loss
+            loss = loss * share  # Its mean over the processes is the mean over the batch.
+            mean = self.group.total(loss.detach()) / self.group.size
+            return mean + (loss - loss.detach())
+
         try:
-            loss = self.learner.step(
-                lambda: loss_of(self.model, batch.images, batch.labels, self.loss),
-                Progress(fraction=self._fraction(), epoch=epoch),
-            )
+            loss = self.settings.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
             self._save()
+            culprits = self._culprits(own)
             if self.best:
                 self.model.load_learned_state(self.best)
-            raise DataError(f"step {state.step}, training images {chosen[:4].tolist()}...: {error}") from error
+            places = culprits or chosen.tolist()
+            named = f"{str(places[:4])[:-1]}, ...]" if len(places) > 4 else str(places)
+            each = "" if culprits else ", none of which alone has such a loss"
+            raise DataError(
+                f"step {state.step}, training images {named}{each}: {error}", details=tuple(map(str, places))
+            ) from error
         state.step += 1
-        state.images += len(batch)
+        state.images += len(chosen)
         state.loss_sum += loss
         state.loss_count += 1
 
+    @torch.no_grad()
+    def _culprits(self, own: Tensor) -> list[int]:
+        """The images of this batch whose own loss isn't finite."""
+        batch = self.train.take(own)
+        losses = losses_of(self.model, batch.images, batch.labels, self.settings.loss) if len(own) else own
+        return [place for part in self.group.every(own[~torch.isfinite(losses)].tolist()) for place in part]
+
     def _fraction(self) -> float:
-        spent = self.state.seconds / self.budget.seconds if self.budget.seconds is not None else 0.0
+        budget = self.settings.budget
+        spent = self.state.seconds / budget.seconds if budget.seconds is not None else 0.0
         return max(spent, self.state.step / self.last_step if self.last_step is not None else 0.0)
 
     def _validation_due(self) -> bool:
         fraction = self._fraction()
-        return fraction >= 1 or int(fraction * self.validations) > self.state.validations
+        if fraction >= 1:
+            return self.state.validated_step != self.state.step
+        return int(fraction * self.settings.validations) > self.state.validations
 
-    def _validate(self) -> None:
+    def _validate(self, pending: list[int]) -> None:
         state = self.state
         begun = time.monotonic()
-        result = self.validation = evaluate(self.model, self.validation_split)
+        split = self.validation_split
+        own = split.take(self.group.share(torch.arange(len(split), device=split.labels.device)))
+        part = predict(self.model, own, stop=lambda: bool(pending))
+        self._agree(pending)
+        if self.signal:
+            return
+        result = self.validation = score(self.group.joined(part, len(split)), split.labels.cpu())
         state.seconds += time.monotonic() - begun
-        state.validations = int(self._fraction() * self.validations)
+        state.validations = int(self._fraction() * self.settings.validations)
+        state.validated_step = state.step
         if (result.correct, -result.loss) > (state.best_correct, -state.best_loss):
             state.best_correct, state.best_loss, state.best_step = result.correct, result.loss, state.step
             self.best = self.model.learned_state()
@@ -290,7 +316,7 @@ class _Run:
         state.loss_sum, state.loss_count = 0.0, 0
 
     def _tell(self) -> None:
-        if self.observe is None:
+        if self.observe is None or not self.group.leads:
             return
         state = self.state
         rows = state.history
@@ -302,97 +328,25 @@ class _Run:
                 loss=state.loss_sum / state.loss_count if state.loss_count else rows[-1]["loss"],
                 validation=self.validation,
                 images_per_s=state.images / max(state.train_seconds, 1e-9),
+                history=rows,
             )
         )
 
     def _save(self) -> None:
-        if self.checkpoint is None:
-            return
-        tensors = {f"now/{k}": v for k, v in self.model.learned_state().items()}
-        tensors |= {f"best/{k}": v for k, v in self.best.items()}
-        tensors |= {f"learner/{k}": v.cpu() for k, v in self.learner.state().items()}
-        meter = dataclasses.asdict(self.model.host.meter)
-        record = {"state": dataclasses.asdict(self.state), "meter": meter, "made_from": self.made_from}
-        save_state(self.checkpoint, tensors, record)
-
-    def _made_from(self) -> dict[str, Any]:
-        """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
-        model = self.model
-        return {
-            "host": model.host.fingerprint,
-            "task": model.task.fingerprint,
-            "canvas": format_spec(model.canvas),
-            "program": format_spec(model.program),
-            "label map": format_spec(model.label_map),
-            "learner": format_spec(self.learner),
-            "loss": self.loss,
-            "seed": self.seed,
-            "batch size": self.batch_size,
-        }
+        if self.group.leads:
+            self.keeper.save(self.state, self.best)
 
     def _restore(self) -> None:
-        if self.checkpoint is None or not self.checkpoint.exists():
-            return
-        tensors, record = load_state(self.checkpoint)
-        for part, fingerprint in self.made_from.items():
-            if record["made_from"].get(part) != fingerprint:
-                raise ConfigError(
-                    f"{self.checkpoint}: is of a run with another {part}; give the same to go on, or start elsewhere"
-                )
-        groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}}
-        for key, value in tensors.items():
-            group, _, name = key.partition("/")
-            groups[group][name] = value
-        self.model.load_learned_state(groups["now"])
-        self.best = groups["best"]
-        self.learner.load_state(groups["learner"])
-        self.state = RunState(**record["state"])
-        meter = self.model.host.meter
-        meter.calls, meter.images = meter.calls + record["meter"]["calls"], meter.images + record["meter"]["images"]
+        found = self.group.first(self.keeper.load)
+        if found is not None:
+            self.state.__dict__.update(found[0].__dict__)
+            self.best = found[1]
+            self.keeper.take_over(found[2])
 
 
-def _check(model: Reprogrammed, task: Task, learner: Learner, loss: str, batch_size: int, validations: int) -> None:
-    if model.task.classes != task.class_names or model.task.shape != task.image_shape:
-        raise ConfigError(
-            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
-            "build it for this task"
-        )
-    if loss not in get_args(LossKind):
-        raise ConfigError(f"no loss {loss!r}; known: {', '.join(get_args(LossKind))}")
-    have = model.host.info.access
-    if RANK.index(have) < RANK.index(learner.access):
-        raise ConfigError(
-            f"learner {learner.name()} needs {learner.access} access, host {model.host.info.id} gives {have} only; "
-            "choose a learner that needs less, or wrap the host with access='gradient' if it is differentiable"
-        )
-    if batch_size < 1 or validations < 1:
-        raise ConfigError("batch_size and validations are at least 1")
-    if not model.learned_parameters():
-        raise ConfigError("neither program nor label map has anything to learn")
-
-
-def loss_of(model: Reprogrammed, images: Tensor, labels: Tensor, kind: LossKind) -> Tensor:
-    """The loss of a batch, in nats.
-
-    Args:
-        model: what is learned.
-        images: b × c × h × w.
-        labels: b.
-        kind: "host" is the paper's −log P(h_g(y) | X_adv) (equation 3): the softmax runs over all the host's
-            labels, so the host itself must come to say "tench". "task" is the cross-entropy of the task scores: the
-            softmax runs over the task's labels, the other host labels may say what they like.
-
-    Returns:
-        A scalar.
-    """
-    if kind == "task":
-        return F.cross_entropy(model(images), labels)
-    host_scores = model.host_scores(images)
-    wanted: Tensor = model.label_map(host_scores).gather(1, labels[:, None])[:, 0]
-    return (host_scores.logsumexp(dim=1) - wanted).mean()
-
-
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    """The order of n images in an epoch: a permutation, a function of (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(n, generator=generator)
+@contextlib.contextmanager
+def _own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random numbers as a function of the seed; the caller's go on afterwards as if nothing had been."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,29 +1,76 @@
-"""Signals that wait until a step is done."""
+"""Signals that wait until a step is done, but not for long."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from reprogram.checkpoint import no_file_half_written
+
+GRACE_S = 1.4
+"""How long a step may go on after a signal. A longer one is given up: what was saved before it is there."""
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextlib.contextmanager
 def held_signals(active: bool) -> Iterator[list[int]]:
-    """Hold SIGINT and SIGTERM back until the step is done; a second one of the same kind acts at once."""
+    """Hold SIGINT and SIGTERM back until the step is done; a second one of the same kind acts at once.
+
+    A step that goes on for more than `GRACE_S` seconds ends with the process, by a thread that waits for the signal
+    beside it: Python's own handlers can't run while a long operation of torch does.
+
+    Args:
+        active: whether to do anything; without effect outside the main thread.
+
+    Yields:
+        The signals that came.
+    """
     pending: list[int] = []
     if not active or threading.current_thread() is not threading.main_thread():
         yield pending
         return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING}
 
     def hold(number: int, _: Any) -> None:
         pending.append(number)
         signal.signal(number, before[number] or signal.SIG_DFL)
 
-    for number in before:
-        signal.signal(number, hold)
+    for ending in ENDING:
+        signal.signal(ending, hold)
     try:
-        yield pending
+        with _watched():
+            yield pending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """End the process where a signal isn't answered in time."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(read_end, done), name="signal watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        signal.set_wakeup_fd(before)
+        os.close(write_end)
+        watcher.join()
+        os.close(read_end)
+
+
+def _watch(read_end: int, done: threading.Event) -> None:
+    while number := os.read(read_end, 1):  # Nothing comes when the other end is closed.
+        if number[0] in ENDING and not done.wait(GRACE_S):
+            with no_file_half_written(GRACE_S):
+                with contextlib.suppress(OSError):
+                    print("reprogram: stopped in a long step; the run goes on from before it", file=sys.stderr)
+                os._exit(128 + number[0])

@@ -1,140 +1,36 @@
 """A run: from a configuration to a folder with the program, the result and the report.
 
-The folder holds `config.toml` (as resolved), `checkpoint.safetensors` (while it goes on), `program.safetensors`,
-`result.json`, `examples.json` and `report.html`. The same configuration on an interrupted folder goes on where it
-stopped.
+The folder holds `config.toml` (as resolved), `checkpoint.safetensors` and the one before it (while it goes on),
+`history.jsonl`, `program.safetensors`, `examples.json`, `report.html` and, last, `result.json`. The same configuration
+on an interrupted folder goes on where it stopped; on a finished one it returns the result that is there.
 """
 
+import contextlib
 import json
 import os
 import platform
-import re
 import shlex
 import sys
-import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from reprogram import baselines, datacheck
 from reprogram._version import __version__
-from reprogram.checkpoint import write_atomic
-from reprogram.errors import ConfigError, DataError
+from reprogram.checkpoint import Checkpoint, write_atomic
+from reprogram.distributed import Group, group, local_device
+from reprogram.errors import ConfigError
 from reprogram.evaluation import Evaluation, predict, score
-from reprogram.fitting import Budget, Fit, LossKind, Report, fit
-from reprogram.hosts.base import EngineName
+from reprogram.fitting import Fit, Report, fit
 from reprogram.model import Reprogrammed, load_host, load_task
-from reprogram.registry import MAX_SEED, format_spec
+from reprogram.registry import format_spec
 from reprogram.report.examples import answers
+from reprogram.runconfig import RunConfig
+from reprogram.runfolder import RunFolder
 from reprogram.tasks.base import Task
 
 RESULT_SCHEMA = 1
-FILES = ("config.toml", "checkpoint.safetensors", "program.safetensors", "examples.json", "result.json", "report.html")
-MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
-BASELINES = ("map-alone", "linear-probe", "untrained")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What a run is. Components are specs (see `reprogram.registry`).
-
-    Attributes:
-        host: the frozen classifier.
-        task: what it shall do.
-        canvas: where task images go.
-        program: what is learned.
-        label_map: from host labels to task labels.
-        learner: what improves the program.
-        loss: "task" or "host" (the paper's): over which labels the softmax runs.
-        seed: of start values and order of images.
-        epochs: budget in passes over the training images.
-        seconds: budget in seconds of learning.
-        batch_size: images a step.
-        validations: how often the validation split is looked at.
-        baselines: of `BASELINES`, beside chance and majority, which cost nothing.
-        data: folder of the task's files, for tasks that take one.
-        download: whether weights and data may be fetched.
-        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
-        engine: "shared" computes what the batch shares once, "dense" every image whole; the numbers are the same.
-        out: the run folder; empty: runs/TASK-HOST-PROGRAM-SEED.
-    """
-
-    host: str = "efficientnet-lite0"
-    task: str = "squares"
-    canvas: str = "centre"
-    program: str = "frame"
-    label_map: str = "first"
-    learner: str = "gradient"
-    loss: LossKind = "task"
-    seed: int = 0
-    epochs: float | None = None
-    seconds: float | None = None
-    batch_size: int = 16
-    validations: int = 10
-    baselines: tuple[str, ...] = ("map-alone", "linear-probe")
-    data: str = ""
-    download: bool = False
-    skip_bad: bool = False
-    device: str = "auto"
-    engine: EngineName = "shared"
-    out: str = ""
-
-    def __post_init__(self) -> None:
-        for name in self.baselines:
-            if name not in BASELINES:
-                raise ConfigError(f"no baseline {name!r}; known: {', '.join(BASELINES)}")
-        if self.epochs is not None or self.seconds is not None:
-            Budget(epochs=self.epochs, seconds=self.seconds)
-        if self.batch_size < 1 or self.validations < 1:
-            raise ConfigError("batch_size and validations are at least 1")
-        if not 0 <= self.seed < MAX_SEED:
-            raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        if self.out:
-            return Path(self.out)
-        parts = (self.task, self.host, self.program, f"s{self.seed}")
-        return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part).strip("_")[-40:] for part in parts)
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the result: everything but places and permissions."""
-        skip = {"out", "download", "device", "engine", "baselines"}
-        return {key: value for key, value in asdict(self).items() if key not in skip}
-
-
-def to_toml(config: RunConfig) -> str:
-    """The configuration as a TOML file that `reprogram fit --config` takes."""
-    lines = [MARK, "[fit]"]
-    for key, value in asdict(config).items():
-        if value is not None:
-            text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-            lines.append(f"{key} = {text}")
-    return "\n".join(lines) + "\n"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The `[fit]` table of a configuration file; hyphens and underscores in names are the same.
-
-    Raises:
-        ConfigError: missing, damaged, or without that table.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: no valid TOML ({error})") from None
-    values = table.get("fit", table)
-    if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
-        raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}")
-    return {key.replace("-", "_"): value for key, value in values.items()}
 
 
 def execute(
@@ -153,19 +49,38 @@ def execute(
         command: the command that the result names; by default this process's own.
 
     Returns:
-        The result, as `result.json` holds it.
+        The result, as `result.json` holds it; nothing in the other processes of a group than the leading one.
 
     Raises:
         ConfigError: the folder holds another run, or components don't fit.
         DataError: data can't be read, or the folder can't be written.
         HostUnavailableError: the host isn't here.
     """
-    folder = config.folder
-    resumed = _prepare(folder, config)
-    if resumed:
-        say(f"going on with the interrupted run in {folder}")
+    folder = RunFolder(config.folder)
+    with group(resolve_device(local_device(config.device))) as together, contextlib.ExitStack() as owned:
+        together.first(lambda: owned.enter_context(folder.owned()))
+        state = together.first(lambda: folder.prepare(config))
+        if not together.leads:
+            say, observe = (lambda _: None), None
+        if state == "finished":
+            say(f"the run in {folder.path} is finished already")
+            Checkpoint(folder.checkpoint).remove()
+            return folder.read_result()
+        if state == "interrupted":
+            say(f"going on with the interrupted run in {folder.path}")
+        return _execute(config, folder, together, say, observe, command)
+
+
+def _execute(
+    config: RunConfig,
+    folder: RunFolder,
+    together: Group,
+    say: Callable[[str], None],
+    observe: Callable[[Report], None] | None,
+    command: str | None,
+) -> dict[str, Any]:
     say(f"loading host {config.host}")
-    host = load_host(config.host, download=config.download).to(resolve_device(config.device))
+    host = load_host(config.host, download=config.download).to(resolve_device(local_device(config.device)))
     host.engine = config.engine
     say(f"loading task {config.task}")
     task = load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
@@ -175,28 +90,37 @@ def execute(
     model = Reprogrammed.build(
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
-    write_atomic(folder / "config.toml", to_toml(config).encode())
+    together.first(lambda: folder.write_config(config))
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
-    fitted = _fit(model, task, config, folder / "checkpoint.safetensors", observe)
+
+    def follow(report: Report) -> None:
+        folder.append_history(report.history)
+        if observe is not None:
+            observe(report)
+
+    fitted = _fit(model, task, config, folder.checkpoint, follow)
+    if not together.leads:  # The rest is the leading process's work.
+        return {}
+    folder.append_history(fitted.history)
     say("measuring on the test split")
     test_scores = predict(model, task.test)
     test = score(test_scores, task.test.labels)
     measured = {"chance": baselines.chance(task), "majority": baselines.majority(task)}
     measured |= _asked_baselines(config, model, task, say)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
-    model.save(folder / "program.safetensors")
+    model.save(folder.program)
     result = _result(config, model, task, fitted, test, measured, command) | {"data": checked.to_json()}
     examples = {
         **answers(model, task, test_scores),
         "history": fitted.history,
         "confusion": [list(row) for row in test.confusion],
     }
-    write_atomic(folder / "examples.json", _json(examples))
-    write_atomic(folder / "result.json", _json(result))
+    write_atomic(folder.examples, _json(examples))
     from reprogram.report import write_report
 
-    write_report(folder)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    write_report(folder.path, result=json.loads(_json(result)))
+    write_atomic(folder.result, _json(result))
+    Checkpoint(folder.checkpoint).remove()
     return result
 
 
@@ -218,45 +142,9 @@ def _fit(
         validations=config.validations,
         seed=config.seed,
         checkpoint=checkpoint,
+        checkpoint_every=config.checkpoint_every,
         observe=observe,
     )
-
-
-def _prepare(folder: Path, config: RunConfig) -> bool:
-    """Check the run folder; whether it holds an interrupted run of this configuration."""
-    if (folder / "result.json").exists():
-        raise ConfigError(f"{folder}: holds a finished run; choose another --out, or remove the folder")
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise DataError(f"{folder}: can't be made in {there}, which may not be written; choose another --out")
-    own = folder / "config.toml"
-    if not own.exists():
-        foreign = [name for name in FILES if (folder / name).exists()]
-        if foreign:
-            raise ConfigError(f"{folder}: holds a {foreign[0]} of something else; choose another --out")
-        return False
-    if not own.read_bytes().startswith(MARK.encode()):
-        raise ConfigError(f"{own}: isn't the configuration of a run, and would be overwritten; choose another --out")
-    values = read_toml(own)
-    before = RunConfig(**{f.name: values[f.name] for f in fields(RunConfig) if f.name in values}).identity()
-    for key, value in config.identity().items():
-        if before.get(key) != value:
-            raise ConfigError(
-                f"{folder}: holds an interrupted run with {key}={before.get(key)!r}, not {value!r}; "
-                "give the same configuration to go on, or another --out"
-            )
-    return (folder / "checkpoint.safetensors").exists()
-
-
-def remove_finished(folder: Path) -> bool:
-    """Remove a finished run's own files, and the folder if nothing else is in it; whether there was one."""
-    if not (folder / "result.json").exists():
-        return False
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    return True
 
 
 def _asked_baselines(

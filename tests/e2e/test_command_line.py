@@ -75,6 +75,7 @@ def test_fit_writes_the_run_folder(run):
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.toml",
         "examples.json",
+        "history.jsonl",
         "program.safetensors",
         "report.html",
         "result.json",
@@ -259,7 +260,10 @@ def test_usage_errors_are_two(arguments):
 
 def test_a_finished_run_is_not_overwritten(run):
     before = {p.name: p.read_bytes() for p in run[0].iterdir()}
-    assert "finished" in refused(3, *FIT, "--out", run[0])
+    assert "seed=" in refused(3, *FIT, "--out", run[0], "--seed", "9")
+    assert "baselines=" in refused(3, *FIT, "--out", run[0], "--baselines", "none")
+    code, out, _ = cli(*FIT, "--out", run[0], "--json")
+    assert (code, json.loads(out)) == (0, run[1])
     assert {p.name: p.read_bytes() for p in run[0].iterdir()} == before
 
 

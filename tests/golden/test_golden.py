@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 PUBLIC = [
     "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Evaluation", "ExportParityError", "Fit", "Framed",
     "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner",
+    "ProcessLostError",
     "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "Split", "Task", "TaskSource", "__version__",
     "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
 ]  # fmt: skip

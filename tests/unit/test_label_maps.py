@@ -7,7 +7,7 @@ from scipy.special import logsumexp, softmax
 
 import reprogram
 from helpers import random_task, tiny_model
-from reprogram.fitting import loss_of
+from reprogram.losses import loss_of
 from reprogram.registry import configure
 
 SCORES = np.random.default_rng(0).normal(size=(5, 40)) * 3

@@ -11,10 +11,10 @@ from torch import nn
 
 import reprogram
 from helpers import random_task, tiny_model
-from reprogram.checkpoint import load_state
-from reprogram.fitting import epoch_order
+from reprogram.checkpoint import Checkpoint
 from reprogram.learners.base import Progress
 from reprogram.learners.gradient import Gradient
+from reprogram.losses import epoch_order
 
 LR = 0.05
 
@@ -286,9 +286,9 @@ def test_signals_save_first_and_handlers_come_back(tmp_path, number, raised):
         reprogram.fit(tiny_model(task), task, checkpoint=tmp_path / "c", observe=interrupt, **ARGUMENTS)
     if raised is SystemExit:
         assert error.value.code == 143
-    assert load_state(tmp_path / "c")[1]["state"]["images"] == 32
+    assert Checkpoint(tmp_path / "c").load()[1]["state"]["images"] == 32
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+    assert {p.name for p in tmp_path.iterdir()} <= {"c", "c.previous"}
 
 
 def test_a_finished_checkpoint_gives_the_same_again(uninterrupted, tmp_path):
@@ -300,25 +300,57 @@ def test_a_finished_checkpoint_gives_the_same_again(uninterrupted, tmp_path):
     assert fitted.validation.accuracy == reprogram.evaluate(model, task.validation).accuracy
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "folder", "other model"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage, one_line):
-    task = random_task()
-    path = tmp_path / "c"
-    reprogram.fit(tiny_model(task), task, checkpoint=path, **ARGUMENTS)
+def damage_file(path, damage):
+    raw = path.read_bytes()
     if damage == "folder":
         path.unlink()
         path.mkdir()
-    elif damage == "other model":
-        with pytest.raises(reprogram.ReprogramError) as error:
-            reprogram.fit(tiny_model(task, size=20), task, checkpoint=path, **ARGUMENTS)
-        one_line(error, "c")
-        return
+    elif damage == "missing":
+        path.unlink()
+    elif damage == "one bit":
+        path.write_bytes(raw[:-5] + bytes([raw[-5] ^ 4]) + raw[-4:])
     else:
-        raw = path.read_bytes()
         path.write_bytes({"truncated": raw[: len(raw) // 2], "empty": b"", "text": b"hello " * 99}[damage])
+
+
+def interrupted(path, task):
+    """A checkpoint and the one before it, of a run in its middle."""
+
+    def stop(report):
+        if report.images >= 64:
+            raise StopError
+
+    with pytest.raises(StopError):
+        reprogram.fit(tiny_model(task), task, checkpoint=path, checkpoint_every=1, observe=stop, **ARGUMENTS)
+    return Checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "one bit", "missing"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(uninterrupted, tmp_path, damage):
+    task = random_task()
+    both = interrupted(tmp_path / "c", task)
+    damage_file(both.path, damage)
+    model = tiny_model(task)
+    assert result_of(model, reprogram.fit(model, task, checkpoint=both.path, **ARGUMENTS)) == uninterrupted
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "one bit", "folder"])
+def test_two_damaged_checkpoints_are_refused(tmp_path, damage, one_line):
+    task = random_task()
+    both = interrupted(tmp_path / "c", task)
+    damage_file(both.path, damage)
+    damage_file(both.previous, damage)
     with pytest.raises(reprogram.DataError) as error:
-        reprogram.fit(tiny_model(task), task, checkpoint=path, **ARGUMENTS)
-    one_line(error, str(path))
+        reprogram.fit(tiny_model(task), task, checkpoint=both.path, **ARGUMENTS)
+    one_line(error, str(both.path))
+
+
+def test_another_models_checkpoint_is_refused(tmp_path, one_line):
+    task = random_task()
+    interrupted(tmp_path / "c", task)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(tiny_model(task, size=20), task, checkpoint=tmp_path / "c", **ARGUMENTS)
+    one_line(error, "another host")
 
 
 def test_validations_are_spread_and_counted():

@@ -1,6 +1,8 @@
 """The command line: one file a verb. Results on stdout, all else on stderr; the errors carry the exit codes."""
 
+import contextlib
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable
         or mismatched, 6 verification failed, 130 and 143 interrupted.
     """
+    with contextlib.suppress(ValueError):  # Only the main thread may.
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app([*(sys.argv[1:] if arguments is None else arguments)], exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -75,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         _complain("this is a bug in reprogram; please report it with the lines above")
         return EXIT_BUG
+
+
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _complain(text: str) -> None:

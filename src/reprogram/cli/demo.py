@@ -24,7 +24,8 @@ def demo_command(
     """
     common = common or Common()
     start_torch(common.threads)
-    from reprogram.runs import execute, remove_finished
+    from reprogram.runfolder import RunFolder
+    from reprogram.runs import execute
 
     display = Display(common.quiet)
     device = {"device": common.device} if common.device else {}
@@ -34,17 +35,12 @@ def demo_command(
         )
         for name, task in TASKS.items()
     ]
-    if all((config.folder / "result.json").exists() for config in configs):
-        for config in configs:
-            remove_finished(config.folder)
+    folders = [RunFolder(config.folder) for config in configs]
+    if all(folder.result.exists() for folder in folders):
+        for folder in folders:
+            folder.remove_finished()
     results = []
     for config in configs:
-        if (config.folder / "result.json").exists():
-            display.say(f"{config.folder} is finished already")
-            import json
-
-            results.append(json.loads((config.folder / "result.json").read_text(encoding="utf-8")))
-            continue
         with display.learning() as observe:
             results.append(execute(config, say=display.say, observe=observe))
     if common.json:

@@ -29,14 +29,16 @@ def fit_command(
     download: bool | None = None,
     skip_bad: bool | None = None,
     engine: Literal["shared", "dense"] | None = None,
+    checkpoint_every: str | None = None,
     out: str | None = None,
+    resume: Path | None = None,
     config: Path | None = None,
     common: Common | None = None,
 ) -> int:
     """Learn a program, measure it on the test split and write program, result and report into a run folder.
 
     Flags win over REPROGRAM_* environment variables, these over --config, that over the defaults. The same command on
-    an interrupted run goes on where it stopped.
+    an interrupted run goes on where it stopped, and so does --resume RUN.
 
     Args:
         host: the frozen classifier, e.g. timm:resnet50.a1_in1k (default: efficientnet-lite0).
@@ -56,7 +58,9 @@ def fit_command(
         download: allow fetching weights and data (default: no).
         skip_bad: go on without image files that can't be read; the result names them (default: no).
         engine: compute what the batch shares once, or every image whole (default: shared).
+        checkpoint_every: how often the state is saved: steps such as 100, or seconds such as 30s (default: 30s).
         out: run folder (default: runs/TASK-HOST-PROGRAM-SEED).
+        resume: an interrupted run's folder: go on with it, as it is configured.
         config: TOML file with a table [fit] of these options.
         common: options of every verb.
     """
@@ -79,21 +83,44 @@ def fit_command(
         "download": download,
         "skip_bad": skip_bad,
         "engine": engine,
+        "checkpoint_every": checkpoint_every,
         "out": out,
         "device": common.device,
     }
+    flags = {key: value for key, value in flags.items() if value is not None}
     start_torch(common.threads)
+    from reprogram.distributed import launched_rank
     from reprogram.runs import execute
 
-    resolved = resolve({key: value for key, value in flags.items() if value is not None}, config)
-    display = Display(common.quiet)
+    resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
+    display = Display(common.quiet or launched_rank() > 0)
     with display.learning() as observe:
         result = execute(resolved, say=display.say, observe=observe)
+    if launched_rank() > 0:
+        return 0
     if common.json:
         emit({**result, "folder": str(resolved.folder)})
     else:
         show(result, resolved.folder)
     return 0
+
+
+def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """The options of the run in this folder, with these flags on top.
+
+    Raises:
+        ConfigError: there is no run, or the flags say that it is elsewhere.
+    """
+    from dataclasses import asdict
+
+    from reprogram.runfolder import RunFolder
+
+    if config is not None or "out" in flags:
+        other = "--config" if config is not None else "--out"
+        raise ConfigError(f"--resume {folder}: goes on with the run as it is configured there; leave {other} out")
+    if not (folder / "config.toml").exists():
+        raise ConfigError(f"{folder}: holds no run that could be gone on with; config.toml is missing")
+    return {**asdict(RunFolder(folder).read_config()), "out": str(folder), **flags}
 
 
 def resolve(flags: dict[str, Any], config: Path | None) -> Any:
@@ -106,7 +133,7 @@ def resolve(flags: dict[str, Any], config: Path | None) -> Any:
 
     from pydantic import TypeAdapter, ValidationError
 
-    from reprogram.runs import RunConfig, read_toml
+    from reprogram.runconfig import RunConfig, read_toml
 
     values = read_toml(config) if config is not None else {}
     known = [f.name for f in dataclasses.fields(RunConfig)]

@@ -21,15 +21,20 @@ BASELINE_NAMES = {
 BLUE, ORANGE, GREY = "#2a6f97", "#d1495b", "#8d99ae"
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
     """Write `report.html` into a finished run's folder.
+
+    Args:
+        folder: of the run.
+        result: by default what `result.json` holds.
 
     Raises:
         DataError: the folder holds no finished run, or a damaged one.
     """
     from jinja2 import Environment, PackageLoader
 
-    result, examples = _read(folder / "result.json"), _read(folder / "examples.json")
+    result = _read(folder / "result.json") if result is None else printable_all(result)
+    examples = _read(folder / "examples.json")
     config_path = folder / "config.toml"
     environment = Environment(loader=PackageLoader("reprogram.report", "."), autoescape=True)
     try:

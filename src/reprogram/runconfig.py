@@ -1,0 +1,122 @@
+"""What a run is: one configuration, as flags, as a TOML file and as an object."""
+
+import json
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reprogram.checkpoint import Interval
+from reprogram.errors import ConfigError
+from reprogram.hosts.base import EngineName
+from reprogram.losses import LossKind
+from reprogram.registry import MAX_SEED
+from reprogram.settings import Budget
+
+MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
+BASELINES = ("map-alone", "linear-probe", "untrained")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run is. Components are specs (see `reprogram.registry`).
+
+    Attributes:
+        host: the frozen classifier.
+        task: what it shall do.
+        canvas: where task images go.
+        program: what is learned.
+        label_map: from host labels to task labels.
+        learner: what improves the program.
+        loss: "task" or "host" (the paper's): over which labels the softmax runs.
+        seed: of start values and order of images.
+        epochs: budget in passes over the training images.
+        seconds: budget in seconds of learning.
+        batch_size: images a step.
+        validations: how often the validation split is looked at.
+        baselines: of `BASELINES`, beside chance and majority, which cost nothing.
+        data: folder of the task's files, for tasks that take one.
+        download: whether weights and data may be fetched.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
+        engine: "shared" computes what the batch shares once, "dense" every image whole; the numbers are the same.
+        checkpoint_every: how often the state is saved: steps such as "100", or seconds such as "30s".
+        out: the run folder; empty: runs/TASK-HOST-PROGRAM-SEED.
+    """
+
+    host: str = "efficientnet-lite0"
+    task: str = "squares"
+    canvas: str = "centre"
+    program: str = "frame"
+    label_map: str = "first"
+    learner: str = "gradient"
+    loss: LossKind = "task"
+    seed: int = 0
+    epochs: float | None = None
+    seconds: float | None = None
+    batch_size: int = 16
+    validations: int = 10
+    baselines: tuple[str, ...] = ("map-alone", "linear-probe")
+    data: str = ""
+    download: bool = False
+    skip_bad: bool = False
+    device: str = "auto"
+    engine: EngineName = "shared"
+    checkpoint_every: str = "30s"
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise ConfigError(f"no baseline {name!r}; known: {', '.join(BASELINES)}")
+        if self.epochs is not None or self.seconds is not None:
+            Budget(epochs=self.epochs, seconds=self.seconds)
+        Interval.parse(self.checkpoint_every)
+        if self.batch_size < 1 or self.validations < 1:
+            raise ConfigError("batch_size and validations are at least 1")
+        if not 0 <= self.seed < MAX_SEED:
+            raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        if self.out:
+            return Path(self.out)
+        parts = (self.task, self.host, self.program, f"s{self.seed}")
+        return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part).strip("_")[-40:] for part in parts)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result: everything but places, permissions and habits."""
+        skip = {"out", "data", "download", "device", "baselines", "checkpoint_every"}
+        return {key: value for key, value in asdict(self).items() if key not in skip}
+
+
+def to_toml(config: RunConfig) -> str:
+    """The configuration as a TOML file that `reprogram fit --config` takes."""
+    lines = [MARK, "[fit]"]
+    for key, value in asdict(config).items():
+        if value is not None:
+            text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+            lines.append(f"{key} = {text}")
+    return "\n".join(lines) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The `[fit]` table of a configuration file; hyphens and underscores in names are the same.
+
+    Raises:
+        ConfigError: missing, damaged, or without that table.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    values = table.get("fit", table)
+    if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
+        raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}")
+    return {key.replace("-", "_"): value for key, value in values.items()}

@@ -1,0 +1,195 @@
+"""A run's folder: who works in it, what it holds, and whether that is whole."""
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from reprogram.checkpoint import Checkpoint, remove_strays, write_atomic
+from reprogram.errors import ConfigError, DataError
+from reprogram.runconfig import MARK, RunConfig, read_toml, to_toml
+
+LOCK = "lock"
+
+
+class RunFolder:
+    """The files of one run. `result.json` is written last: where it is, all the others are whole.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.history = path / "history.jsonl"
+        self.program = path / "program.safetensors"
+        self.examples = path / "examples.json"
+        self.report = path / "report.html"
+        self.result = path / "result.json"
+        self._rows_written = 0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that a run writes, but for the lock."""
+        states = (self.checkpoint, Checkpoint(self.checkpoint).previous)
+        return (self.config, *states, self.history, self.program, self.examples, self.report, self.result)
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Be the only process that works in this folder; what a killed one was writing is removed.
+
+        The lock is the system's own (flock): it ends with its process, however that ends. A folder that was made for
+        this and is still empty at the end is removed.
+
+        Raises:
+            ConfigError: another process works in it; names its id.
+            DataError: the folder can't be made or written.
+        """
+        absent = [place for place in (self.path, *self.path.absolute().parents) if not place.exists()]
+        self._require_writable()
+        lock = _lock(self.path / LOCK)
+        try:
+            remove_strays(self.path)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()
+            os.close(lock)
+            with contextlib.suppress(OSError):  # The first that isn't empty ends it.
+                for place in absent:
+                    place.rmdir()
+
+    def _require_writable(self) -> None:
+        there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise DataError(f"{self.path}: can't be made in {there}, which may not be written; choose another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.path}: can't be made ({error.strerror}); choose another --out") from None
+
+    def prepare(self, config: RunConfig) -> str:
+        """Check that the folder is free for this run, or holds a part of it.
+
+        Returns:
+            "new", "interrupted" or "finished".
+
+        Raises:
+            ConfigError: it holds something else; names the first option that differs.
+        """
+        if not self.config.exists():
+            foreign = [path.name for path in self.files if path.exists()]
+            if foreign:
+                raise ConfigError(f"{self.path}: holds a {foreign[0]} of something else; choose another --out")
+            return "new"
+        if not self.config.read_bytes().startswith(MARK.encode()):
+            raise ConfigError(
+                f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
+            )
+        state = "finished" if self.result.exists() else "interrupted"
+        before = self.read_config()
+        mine, theirs = config.identity(), before.identity()
+        if state == "finished":
+            mine, theirs = {**mine, "baselines": config.baselines}, {**theirs, "baselines": before.baselines}
+        for key, value in mine.items():
+            if theirs[key] != value:
+                article = "a finished" if state == "finished" else "an interrupted"
+                way = "or remove the folder" if state == "finished" else "or give the same configuration to go on"
+                raise ConfigError(
+                    f"{self.path}: holds {article} run with {key}={theirs[key]!r}, not {value!r}; "
+                    f"choose another --out, {way}"
+                )
+        return state
+
+    def read_config(self) -> RunConfig:
+        """The configuration that the folder holds.
+
+        Raises:
+            ConfigError: there is none, or it is damaged.
+        """
+        values = read_toml(self.config)
+        known = {f.name: values[f.name] for f in fields(RunConfig) if f.name in values}
+        try:
+            return RunConfig(**{**known, "baselines": tuple(known.get("baselines", ()))})
+        except TypeError as error:
+            raise ConfigError(f"{self.config}: damaged ({error}); choose another --out") from None
+
+    def read_result(self) -> dict[str, Any]:
+        """The result of a finished run.
+
+        Raises:
+            DataError: it can't be read.
+        """
+        try:
+            result: dict[str, Any] = json.loads(self.result.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.result}: can't be read ({error}); remove the folder and run it again") from None
+        return result
+
+    def write_config(self, config: RunConfig) -> None:
+        """Keep the configuration, as resolved."""
+        write_atomic(self.config, to_toml(config).encode())
+
+    def append_history(self, rows: Sequence[dict[str, float]]) -> None:
+        """Bring `history.jsonl`, a line a validation, to these rows; while a run goes on only new ones are written.
+
+        Raises:
+            DataError: it can't be written.
+        """
+        new = rows[self._rows_written :]
+        if not new:
+            return
+        text = "".join(json.dumps(row) + "\n" for row in new)
+        if self._rows_written:
+            try:
+                with self.history.open("a", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError as error:
+                raise DataError(f"{self.history}: can't be written ({error.strerror}); free some space") from None
+        else:  # The first of this process: what a killed one wrote last may be torn.
+            write_atomic(self.history, text.encode())
+        self._rows_written = len(rows)
+
+    def remove_finished(self) -> bool:
+        """Remove a finished run's own files, and the folder if nothing else is in it; whether there was one."""
+        if not self.result.exists():
+            return False
+        for path in reversed(self.files):
+            path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+        return True
+
+
+def _lock(path: Path) -> int:
+    try:
+        import fcntl
+    except ImportError:  # No such locks on this system.
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise DataError(f"{path}: can't be written ({error.strerror}); choose another --out") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
+                return handle
+            os.close(handle)  # Its owner removed it in between.
+        except BlockingIOError:
+            owner = os.read(handle, 200).decode(errors="replace") or "unknown"
+            os.close(handle)
+            raise ConfigError(
+                f"{path.parent}: process {owner} works in this run folder; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            os.close(handle)
+            raise DataError(f"{path}: can't be written ({error.strerror}); free some space") from None

@@ -1,0 +1,89 @@
+"""How a run learns, and what it may spend."""
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from reprogram.errors import BudgetError, ConfigError
+from reprogram.hosts.base import Access
+from reprogram.learners.base import Learner
+from reprogram.losses import LossKind
+from reprogram.model import Reprogrammed
+from reprogram.registry import format_spec
+from reprogram.tasks.base import Task
+
+RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may spend; whichever is spent first ends it.
+
+    A run that only counts epochs is a function of its seed. One that counts seconds depends on the machine's speed.
+
+    Attributes:
+        epochs: passes over the training images; parts count. None: no limit.
+        seconds: of learning, validation included. None: no limit.
+    """
+
+    epochs: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise BudgetError(f"{name}={value}; a positive number is expected")
+        if self.epochs is None and self.seconds is None:
+            raise BudgetError("no budget; give epochs, seconds or both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run learns; `fit` says what each is."""
+
+    learner: Learner
+    loss: LossKind
+    budget: Budget
+    batch_size: int
+    validations: int
+    seed: int
+
+    def check(self, model: Reprogrammed, task: Task) -> None:
+        """Refuse what doesn't fit.
+
+        Raises:
+            ConfigError: the host gives less than the learner needs, or model and task differ, or a number is too small.
+        """
+        if model.task.classes != task.class_names or model.task.shape != task.image_shape:
+            raise ConfigError(
+                f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
+                "build it for this task"
+            )
+        if self.loss not in get_args(LossKind):
+            raise ConfigError(f"no loss {self.loss!r}; known: {', '.join(get_args(LossKind))}")
+        have = model.host.info.access
+        if RANK.index(have) < RANK.index(self.learner.access):
+            raise ConfigError(
+                f"learner {self.learner.name()} needs {self.learner.access} access, host {model.host.info.id} gives "
+                f"{have} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
+                "differentiable"
+            )
+        if self.batch_size < 1 or self.validations < 1:
+            raise ConfigError("batch_size and validations are at least 1")
+        if not model.learned_parameters():
+            raise ConfigError("neither program nor label map has anything to learn")
+
+
+def made_from(model: Reprogrammed, settings: Settings) -> dict[str, Any]:
+    """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
+    return {
+        "host": model.host.fingerprint,
+        "task": model.task.fingerprint,
+        "canvas": format_spec(model.canvas),
+        "program": format_spec(model.program),
+        "label map": format_spec(model.label_map),
+        "learner": format_spec(settings.learner),
+        "loss": settings.loss,
+        "seed": settings.seed,
+        "batch size": settings.batch_size,
+    }
