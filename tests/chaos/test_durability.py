@@ -156,7 +156,7 @@ def test_two_processes_in_one_folder(tmp_path):
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
-    """A host with one operation of a minute: what was saved before it is there."""
+    """A host with one operation of many seconds: what was saved before it is there."""
     script = tmp_path / "slow.py"
     script.write_text(
         "import sys, time, torch, reprogram\n"
@@ -167,7 +167,7 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
         "    calls.append(1)\n"
         "    if len(calls) == 9:\n"
         "        print('stalled', flush=True)\n"
-        "        torch.randn(6000, 6000) @ torch.randn(6000, 60000)\n"  # One operation, without Python in it.
+        "        torch.randn(6000, 6000) @ torch.randn(6000, 12000)\n"  # One operation, without Python in it.
         "    return x.flatten(1) @ weight\n"
         "model = reprogram.Reprogrammed.build(reprogram.Host.wrap(classify, size=16), task)\n"
         "reprogram.fit(model, task, epochs=9, batch_size=8, checkpoint=sys.argv[1], checkpoint_every=1)\n"
