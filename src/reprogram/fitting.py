@@ -14,7 +14,7 @@ from torch import Tensor
 from reprogram.checkpoint import LONG_S, Interval
 from reprogram.distributed import Group, group
 from reprogram.engine import verify
-from reprogram.errors import BudgetError, DataError, ProcessLostError
+from reprogram.errors import DataError, ProcessLostError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.interrupts import held_signals
 from reprogram.keeper import Keeper, RunState
@@ -75,6 +75,7 @@ def fit(
     learner: Learner | str = "gradient",
     loss: LossKind = "task",
     epochs: float | None = None,
+    images: int | None = None,
     seconds: float | None = None,
     batch_size: int = 16,
     validations: int = 10,
@@ -95,6 +96,7 @@ def fit(
         loss: "task" is the cross-entropy of the task scores; "host" is the paper's (equation 3), whose softmax
             runs over all the host's labels. `reprogram.losses.losses_of` says more.
         epochs: budget in passes over the training images; 5 where no budget is given.
+        images: budget in training images seen.
         seconds: budget in seconds.
         batch_size: images a step, of all processes together.
         validations: how often the validation split is looked at; the best program of these is kept.
@@ -118,7 +120,8 @@ def fit(
         ExportParityError: the host's shared execution isn't what its own module computes.
         ProcessLostError: another process of the job is gone.
     """
-    budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
+    unlimited = epochs is None and images is None and seconds is None
+    budget = Budget(epochs=5.0 if unlimited else epochs, images=images, seconds=seconds)
     with held_signals(checkpoint is not None) as pending, group(model.canvas.frame.device) as together:
         if isinstance(learner, str):
             variant, config = configure("learners", learner)
@@ -148,10 +151,7 @@ class _Run:
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         self.batch_size = min(settings.batch_size, len(self.train))
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
-        epochs = settings.budget.epochs
-        self.last_step = round(epochs * self.steps_per_epoch) if epochs is not None else None
-        if self.last_step == 0:
-            raise BudgetError(f"epochs={epochs} is less than half a step; give more")
+        self.last_step = settings.budget.steps(self.batch_size, self.steps_per_epoch)
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None

@@ -137,6 +137,7 @@ def _fit(
         learner=config.learner,
         loss=config.loss,
         epochs=config.epochs,
+        images=config.images,
         seconds=config.seconds,
         batch_size=config.batch_size,
         validations=config.validations,

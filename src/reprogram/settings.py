@@ -18,23 +18,42 @@ RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 class Budget:
     """What a run may spend; whichever is spent first ends it.
 
-    A run that only counts epochs is a function of its seed. One that counts seconds depends on the machine's speed.
+    A run that only counts epochs or images is a function of its seed. One that counts seconds depends on the machine's
+    speed.
 
     Attributes:
         epochs: passes over the training images; parts count. None: no limit.
+        images: training images seen, repeats counted; rounded to whole batches. None: no limit.
         seconds: of learning, validation included. None: no limit.
     """
 
     epochs: float | None = None
+    images: int | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "seconds"):
+        for name in ("epochs", "images", "seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise BudgetError(f"{name}={value}; a positive number is expected")
-        if self.epochs is None and self.seconds is None:
-            raise BudgetError("no budget; give epochs, seconds or both")
+        if self.epochs is None and self.images is None and self.seconds is None:
+            raise BudgetError("no budget; give epochs, images or seconds")
+
+    def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
+        """How many steps the epochs and images allow; None where only the time is limited.
+
+        Raises:
+            BudgetError: less than half a step.
+        """
+        allowed = []
+        if self.epochs is not None:
+            allowed.append(round(self.epochs * steps_per_epoch))
+        if self.images is not None:
+            allowed.append(round(self.images / batch_size))
+        if 0 in allowed:
+            given = f"epochs={self.epochs}" if self.images is None else f"images={self.images}"
+            raise BudgetError(f"{given} is less than half a step; give more")
+        return min(allowed, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

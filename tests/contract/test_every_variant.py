@@ -155,7 +155,7 @@ def test_label_maps_give_a_score_and_an_assignment_a_label(label_map):
 
 @pytest.fixture
 def example_files(tmp_path, monkeypatch):
-    """What the examples of `checkpoint`, `folder` and `cifar10` read, in the current folder."""
+    """What the examples of hosts and tasks read, in the current folder."""
     monkeypatch.chdir(tmp_path)
     net = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=16, size=48)").net
     save_file(net.state_dict(), "example.safetensors")
@@ -169,7 +169,8 @@ def example_files(tmp_path, monkeypatch):
     arrays = {
         f"x_{part}": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for part, n in (("train", 60), ("test", 30))
     }
-    np.savez(tmp_path / "cifar.npz", **arrays, y_train=np.arange(60) % 10, y_test=np.arange(30) % 10)
+    for file in ("cifar.npz", "example.npz"):
+        np.savez(tmp_path / file, **arrays, y_train=np.arange(60) % 10, y_test=np.arange(30) % 10)
     return tmp_path
 
 

@@ -20,6 +20,7 @@ def fit_command(
     learner: str | None = None,
     loss: Literal["task", "host"] | None = None,
     epochs: float | None = None,
+    images: int | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
     validations: int | None = None,
@@ -48,7 +49,8 @@ def fit_command(
         canvas: where the task image goes (default: centre).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
-        epochs: budget in passes over the training images (default: 5, if --seconds isn't given either).
+        epochs: budget in passes over the training images (default: 5, if no other budget is given).
+        images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step (default: 16).
         validations: how often the validation split is looked at (default: 10).
@@ -74,6 +76,7 @@ def fit_command(
         "learner": learner,
         "loss": loss,
         "epochs": epochs,
+        "images": images,
         "seconds": seconds,
         "batch_size": batch_size,
         "validations": validations,
