@@ -10,7 +10,6 @@ from reprogram.canvases.resize import Resize
 from reprogram.evaluation import Evaluation, batches, evaluate
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
-from reprogram.registry import EmptyConfig
 from reprogram.tasks.base import Split, Task
 
 PROBE_IMAGES = 2_000
@@ -64,7 +63,7 @@ def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
 
 @torch.no_grad()
 def _features(host: Host, task: Task, split: Split) -> "tuple[np.ndarray[Any, Any], str]":
-    canvas = Resize(EmptyConfig(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)
+    canvas = Resize(Resize.Config(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)
     found, layer = [], ""
     for images in batches(split, 64, host.mean.device):
         features, layer = host.features(canvas(images))

@@ -93,7 +93,8 @@ def save(model: Reprogrammed, path: Path) -> Path:
 
 def _plain(config: Any) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return plain
+    unwritten = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    return {key: value for key, value in plain.items() if key not in unwritten}
 
 
 def read(path: Path) -> ProgramFile:
@@ -191,7 +192,9 @@ def _build(header: Header) -> tuple[Any, Program, LabelMap]:
                 "install its package, or get the file again"
             )
         variant = find(family, component.name)
-        wrong = sorted(set(component.config) ^ {f.name for f in fields(variant.Config)})
+        allowed = {f.name: bool(f.metadata.get("later")) for f in fields(variant.Config)}
+        needed = {name for name, came_later in allowed.items() if not came_later}
+        wrong = sorted((set(component.config) - set(allowed)) | (needed - set(component.config)))
         if wrong:
             raise ProgramFileError(f"refused: {component.name}: option {wrong[0][:80]!r} is unknown or missing")
         chosen[family] = (variant, build_config(variant, component.config, strict=True))

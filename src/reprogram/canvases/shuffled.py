@@ -14,7 +14,7 @@ class Shuffled(Canvas):
     """The centred task image with its pixels permuted, the same way in every image (paper, section 4.4)."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Canvas.Config):
         """Options.
 
         Attributes:

@@ -3,21 +3,20 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.programs.base import Program, check_box, check_init
+from reprogram.programs.base import Weighted, check_box
 
 
-class Patch(Program):
+class Patch(Weighted):
     """A patch of pixels (1 + tanh W) / 2 that replaces the canvas (adversarial patch; Brown et al., 2017).
 
     It is confined when it doesn't overlap the task image.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Program.Config):
+    class Config(Weighted.Config):
         """Options.
 
         Attributes:
@@ -25,18 +24,16 @@ class Patch(Program):
             left: first column, in pixels.
             height: in pixels.
             width: in pixels.
-            init: standard deviation of the normal distribution that W starts from.
         """
 
         top: int = 0
         left: int = 0
         height: int = 32
         width: int = 32
-        init: float = 0.05
 
         def __post_init__(self) -> None:
             check_box(self.top, self.left, self.height, self.width)
-            check_init(self.init)
+            super().__post_init__()
 
     @classmethod
     def example(cls) -> Config:
@@ -44,21 +41,16 @@ class Patch(Program):
         return cls.Config(height=8, width=8)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
-        super().__init__(config, geometry=geometry)
-        self.box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
-        if not self.box.within(geometry.height, geometry.width):
+        box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
+        if not box.within(geometry.height, geometry.width):
             raise ConfigError(
                 f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) "
                 f"reach out of the canvas of {geometry.height}x{geometry.width}; move it or make it smaller"
             )
+        super().__init__(config, geometry=geometry, shape=(1, geometry.channels, config.height, config.width))
+        self.box = box
         self.overlap = self.box.intersection(geometry.window)
         self.confined = self.overlap is None
-        self.weight = nn.Parameter(torch.zeros(1, geometry.channels, config.height, config.width))
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """W ~ N(0, init²)."""
-        with torch.no_grad():
-            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * self.config.init)
 
     def run(self, framed: Framed) -> Framed:
         """Lay the patch over frame and window."""
