@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from reprogram.engine import Prepared
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.framed import Framed
-from reprogram.registry import Component
+from reprogram.registry import Component, format_spec
 
 Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
@@ -316,6 +316,28 @@ class HostSource(Component):
             ConfigError: the configuration names something that doesn't exist.
         """
         raise NotImplementedError
+
+    def spec(self) -> str:
+        """The spec by which results and program files name this source: it holds everything but anybody's folders."""
+        return format_spec(self)
+
+    def nameable(self) -> bool:
+        """Whether a stranger's program file may have it built: no option chooses files or special arguments."""
+        return not getattr(self.config, "kwargs", None)
+
+    def untrained(self, seed: int) -> Host:
+        """The same architecture and preprocessing with random weights; override it where trained weights may be absent.
+
+        Args:
+            seed: of the random weights.
+
+        Raises:
+            ConfigError: the architecture can't be built anew.
+        """
+        host = self.build()
+        if host.untrained is None:
+            raise ConfigError(f"host {host.info.id}: its architecture can't be built anew, it has no untrained twin")
+        return host.untrained(seed)
 
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
