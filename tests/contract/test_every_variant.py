@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import reprogram
 from helpers import ConvNet, seeded
 from reprogram import registry
+from reprogram.hearing import fitted_alone
 from reprogram.learners.base import Progress
 from reprogram.registry import FAMILIES, configure, find, format_spec, names, summary
 
@@ -25,7 +26,7 @@ def test_the_foundation_is_listed():
         "tasks": {"cifar10", "digits", "folder", "mnist", "squares"},
         "canvases": {"centre", "resize", "shuffled"},
         "programs": {"frame", "full", "patch"},
-        "label-maps": {"first", "many-to-one", "random"},
+        "label-maps": {"first", "frequency", "iterative", "many-to-one", "random"},
         "learners": {"gradient"},
     }
     for family, some in wanted.items():
@@ -122,7 +123,9 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
         return
     model = reprogram.Reprogrammed.build(host(), squares, **parts, seed=3)
     start = model.learned_state()
-    before = reprogram.evaluate(model, squares.train).loss
+    reading = fitted_alone(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
+    with torch.no_grad():
+        before = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train).loss
     fitted = reprogram.fit(
         model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.1)"
     )
