@@ -23,6 +23,10 @@ class ConfigError(ReprogramError, ValueError):
     """An option, a name or a combination of components that can't work."""
 
 
+class FolderInUseError(ConfigError):
+    """A run folder that another process works in."""
+
+
 class DataError(ReprogramError):
     """Images, labels or folders that can't be read or don't fit."""
 
@@ -50,7 +54,7 @@ class BudgetError(ReprogramError):
 
 
 class ProcessLostError(ReprogramError):
-    """One of the processes that learn together is gone."""
+    """One of the processes that work together is gone, or none of them can be started."""
 
 
 class ExportParityError(ReprogramError):

@@ -1,14 +1,16 @@
 """What a run is: one configuration, as flags, as a TOML file and as an object."""
 
+import functools
 import json
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import Interval
-from reprogram.errors import ConfigError
+from reprogram.errors import ConfigError, nearest
 from reprogram.hosts.base import EngineName
 from reprogram.losses import LossKind
 from reprogram.registry import MAX_SEED
@@ -92,6 +94,43 @@ class RunConfig:
         """What decides the result: everything but places, permissions and habits."""
         skip = {"out", "data", "download", "device", "baselines", "checkpoint_every"}
         return {key: value for key, value in asdict(self).items() if key not in skip}
+
+
+def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
+    """A configuration from what a file or flags say.
+
+    Args:
+        values: by option, with underscores; what isn't given keeps its default.
+        where: they come from.
+
+    Raises:
+        ConfigError: an unknown option, or a value of the wrong type or range; names it.
+    """
+    from pydantic import ValidationError
+
+    known = [f.name for f in fields(RunConfig)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: no option {key!r}; {nearest(key, known)}")
+    baselines = values.get("baselines", RunConfig.baselines)
+    baselines = [baselines] if isinstance(baselines, str) else baselines
+    try:
+        config: RunConfig = _adapter().validate_python(
+            {**values, "baselines": () if list(baselines) == ["none"] else baselines}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":  # Raised by RunConfig itself, in full words.
+            raise ConfigError(str(first["ctx"]["error"])) from None
+        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}: {first['msg']}") from None
+    return config
+
+
+@functools.cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunConfig)
 
 
 def to_toml(config: RunConfig) -> str:

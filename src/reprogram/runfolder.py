@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import Checkpoint, remove_strays, write_atomic
-from reprogram.errors import ConfigError, DataError
+from reprogram.errors import ConfigError, DataError, FolderInUseError
 from reprogram.runconfig import MARK, RunConfig, read_toml, to_toml
 
 LOCK = "lock"
@@ -48,7 +48,7 @@ class RunFolder:
         this and is still empty at the end is removed.
 
         Raises:
-            ConfigError: another process works in it; names its id.
+            FolderInUseError: another process works in it; names its id.
             DataError: the folder can't be made or written.
         """
         absent = [place for place in (self.path, *self.path.absolute().parents) if not place.exists()]
@@ -187,7 +187,7 @@ def _lock(path: Path) -> int:
         except BlockingIOError:
             owner = os.read(handle, 200).decode(errors="replace") or "unknown"
             os.close(handle)
-            raise ConfigError(
+            raise FolderInUseError(
                 f"{path.parent}: process {owner} works in this run folder; wait for it, or choose another --out"
             ) from None
         except OSError as error:

@@ -23,6 +23,7 @@ from reprogram.distributed import Group, group, local_device
 from reprogram.errors import ConfigError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.fitting import Fit, Report, fit
+from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed, load_host, load_task
 from reprogram.registry import format_spec
 from reprogram.report.examples import answers
@@ -33,12 +34,25 @@ from reprogram.tasks.base import Task
 RESULT_SCHEMA = 1
 
 
+class Loader:
+    """Where a run's host and task come from: here they are loaded anew."""
+
+    def host(self, config: RunConfig) -> Host:
+        """The host that a run is configured with; its meter stands at zero."""
+        return load_host(config.host, download=config.download)
+
+    def task(self, config: RunConfig) -> Task:
+        """The task that a run is configured with."""
+        return load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
+
+
 def execute(
     config: RunConfig,
     *,
     say: Callable[[str], None] = lambda _: None,
     observe: Callable[[Report], None] | None = None,
     command: str | None = None,
+    loader: Loader | None = None,
 ) -> dict[str, Any]:
     """Learn, measure and report; or go on with an interrupted run of the same configuration.
 
@@ -47,6 +61,7 @@ def execute(
         say: told what is going on, a line at a time.
         observe: told after every step.
         command: the command that the result names; by default this process's own.
+        loader: where host and task come from; by default they are loaded anew.
 
     Returns:
         The result, as `result.json` holds it; nothing in the other processes of a group than the leading one.
@@ -68,7 +83,7 @@ def execute(
             return folder.read_result()
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
-        return _execute(config, folder, together, say, observe, command)
+        return _execute(config, folder, together, say, observe, command, loader or Loader())
 
 
 def _execute(
@@ -78,12 +93,13 @@ def _execute(
     say: Callable[[str], None],
     observe: Callable[[Report], None] | None,
     command: str | None,
+    loader: Loader,
 ) -> dict[str, Any]:
     say(f"loading host {config.host}")
-    host = load_host(config.host, download=config.download).to(resolve_device(local_device(config.device)))
+    host = loader.host(config).to(resolve_device(local_device(config.device)))
     host.engine = config.engine
     say(f"loading task {config.task}")
-    task = load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
+    task = loader.task(config)
     checked = datacheck.check(task)
     for line in checked.warnings():
         say(f"warning: {line}")

@@ -17,6 +17,7 @@ from reprogram.text import printable
 VERBS = {
     "demo": "Count squares, then read digits, with a frozen ImageNet network: the main job in ten minutes.",
     "fit": "Learn a program, measure it, report it.",
+    "sweep": "Run a grid: hosts, tasks, programs, seeds; each cell a run, on several workers.",
     "evaluate": "Measure a program on a task.",
     "predict": "Task labels for image files, and what the host itself sees.",
     "inspect": "Check a program file and show what it holds, without its host.",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError
 from reprogram.text import printable
 
 
@@ -132,30 +132,10 @@ def resolve(flags: dict[str, Any], config: Path | None) -> Any:
     Raises:
         ConfigError: an unknown key or a value of the wrong type; names it.
     """
-    import dataclasses
-
-    from pydantic import TypeAdapter, ValidationError
-
-    from reprogram.runconfig import RunConfig, read_toml
+    from reprogram.runconfig import from_values, read_toml
 
     values = read_toml(config) if config is not None else {}
-    known = [f.name for f in dataclasses.fields(RunConfig)]
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{config}: no option {key!r}; {nearest(key, known)}")
-    values |= flags
-    if isinstance(values.get("baselines"), str):
-        values["baselines"] = [values["baselines"]]
-    if list(values.get("baselines", ())) == ["none"]:
-        values["baselines"] = ()
-    try:
-        resolved: RunConfig = TypeAdapter(RunConfig).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":  # Raised by RunConfig itself, in full words.
-            raise ConfigError(str(first["ctx"]["error"])) from None
-        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or 'configuration'}: {first['msg']}") from None
-    return resolved
+    return from_values({**values, **flags}, str(config))
 
 
 def show(result: dict[str, Any], folder: Path) -> None:

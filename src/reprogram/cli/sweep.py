@@ -1,0 +1,161 @@
+"""`reprogram sweep`: run a grid."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from reprogram.cli.console import Common, Display, emit, start_torch, table
+from reprogram.text import printable
+
+if TYPE_CHECKING:
+    from reprogram.sweep import Cell, News, Outcome
+
+MAX_ROWS = 12
+FAILED = 3
+
+
+def sweep_command(
+    grid: Path,
+    *,
+    out: Path = Path("runs"),
+    executor: str = "local",
+    address: str = "",
+    workers: int = 0,
+    retries: int = 2,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+    common: Common | None = None,
+) -> int:
+    """Run every cell of a grid that isn't finished, each as `reprogram fit` would, in a run folder below --out.
+
+    A cell that fails is reported and doesn't stop the others. The same command goes on with what is missing.
+
+    Args:
+        grid: TOML file with a table [grid]: the options of `reprogram fit`, where a list is an axis.
+        out: folder of the run folders.
+        executor: where workers run: local, in processes of this machine; ray, on a cluster.
+        address: of the Ray cluster, such as 10.0.0.1:6379, or auto.
+        workers: how many at a time; 0 is as many as there is room for.
+        retries: how often in a row a cell is begun anew whose worker was lost before it got further.
+        list_: show the cells and how they stand; run nothing.
+        common: options of every verb; --threads is each worker's, 1 by default.
+    """
+    common = common or Common()
+    threads = common.threads or 1
+    start_torch(threads)
+    from dataclasses import replace
+
+    from reprogram.sweep import Cell, placed, read_grid, run_cells
+
+    cells = placed(read_grid(grid), out)
+    if common.device is not None:
+        cells = [Cell(cell.name, replace(cell.config, device=common.device)) for cell in cells]
+    if list_:
+        _list(cells, common.json)
+        return 0
+    with _display(cells, common.quiet) as (say, observe):
+        outcomes = run_cells(
+            cells,
+            executor=executor,
+            workers=workers,
+            address=address,
+            retries=retries,
+            threads=threads,
+            say=say,
+            observe=observe,
+        )
+    return _conclude(outcomes, common)
+
+
+def _list(cells: "list[Cell]", as_json: bool) -> None:
+    from reprogram.runfolder import RunFolder
+
+    states = []
+    for cell in cells:
+        folder = RunFolder(cell.config.folder)
+        states.append("finished" if folder.result.exists() else "begun" if folder.config.exists() else "missing")
+    if as_json:
+        emit([{**_row(cell), "state": state} for cell, state in zip(cells, states, strict=True)])
+    else:
+        table([(cell.name, state) for cell, state in zip(cells, states, strict=True)])
+
+
+def _row(cell: "Cell") -> dict[str, Any]:
+    return {"name": cell.name, "folder": str(cell.config.folder)}
+
+
+def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
+    """Print what came of them, and name those that failed."""
+    if common.json:
+        emit([{**_row(o.cell), "state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes])
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    counts = {state: sum(o.state == state for o in outcomes) for state in ("finished", "already", "failed")}
+    if not common.json:
+        print(f"{counts['finished']} finished, {counts['already']} finished before, {counts['failed']} failed")
+    for outcome in failed:
+        print(f"reprogram: {printable(outcome.cell.name)} failed: {printable(outcome.error)}", file=sys.stderr)
+    return FAILED if failed else 0
+
+
+@contextlib.contextmanager
+def _display(cells: "list[Cell]", quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[News], None]]]":
+    """What tells people how it goes: a live table where stderr is a terminal, else a line a cell."""
+    display = Display(quiet)
+    if quiet or not sys.stderr.isatty():
+        yield display.say, _Lines(display, len(cells))
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    shown = _Table(len(cells))
+    with Live(get_renderable=shown.render, console=Console(stderr=True), refresh_per_second=4) as live:
+        yield lambda text: live.console.print(printable(text), markup=False, highlight=False), shown
+
+
+class _Lines:
+    """A line for each cell that is done."""
+
+    def __init__(self, display: Display, num_cells: int) -> None:
+        self.display, self.num_cells, self.done = display, num_cells, 0
+
+    def __call__(self, news: "News") -> None:
+        if news.state in ("finished", "failed", "already"):
+            self.done += 1
+            what = "finished before" if news.state == "already" else news.state
+            accuracy = f", test accuracy {news.accuracy:.4f}" if news.accuracy is not None else ""
+            error = f": {news.error}" if news.error else ""
+            self.display.say(f"{self.done}/{self.num_cells}  {news.cell.name}  {what}{accuracy}{error}")
+
+
+class _Table:
+    """Counts, and a row for each cell that runs."""
+
+    def __init__(self, num_cells: int) -> None:
+        self.num_cells = num_cells
+        self.running: dict[str, News] = {}
+        self.counts = {"finished": 0, "already": 0, "failed": 0}
+
+    def __call__(self, news: "News") -> None:
+        self.running = {name: other for name, other in self.running.items() if name != news.cell.name}
+        if news.state == "running":
+            self.running = {**self.running, news.cell.name: news}  # Replaced, not changed: another thread draws it.
+        elif news.state in self.counts:
+            self.counts[news.state] += 1
+
+    def render(self) -> Any:
+        from rich.markup import escape
+        from rich.table import Table
+
+        counts = self.counts
+        done = counts["finished"] + counts["already"]
+        title = f"{done} of {self.num_cells} finished, {counts['failed']} failed, {len(self.running)} running"
+        rows = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for heading in ("cell", "worker", "done", "validation"):
+            rows.add_column(heading, justify="left" if heading in ("cell", "worker") else "right", no_wrap=True)
+        for name, news in sorted(self.running.items())[:MAX_ROWS]:
+            accuracy = f"{news.accuracy:.3f}" if news.accuracy is not None else "–"
+            rows.add_row(escape(name), escape(printable(news.worker)), f"{100 * news.fraction:.0f} %", accuracy)
+        return rows

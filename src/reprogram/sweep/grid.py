@@ -1,0 +1,117 @@
+"""Grid files: TOML whose lists are axes."""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from reprogram.errors import ConfigError, ReprogramError
+from reprogram.registry import configure
+from reprogram.runconfig import RunConfig, from_values
+from reprogram.sweep.cells import Cell
+
+MAX_CELLS = 100_000
+SPECS = {
+    "host": "hosts",
+    "task": "tasks",
+    "canvas": "canvases",
+    "program": "programs",
+    "label_map": "label-maps",
+    "learner": "learners",
+}
+"""Options that are specs, and the family of each."""
+
+
+def read_grid(path: str | Path) -> list[Cell]:
+    """The cells of a grid file.
+
+    It holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list gives
+    one cell for each of its values, two lists one for each pair, and so on. `baselines`, which is a list by itself,
+    takes a list of lists.
+
+    Args:
+        path: of the TOML file.
+
+    Returns:
+        The cells, without a place (`placed` gives them one). A name holds task, host, program, seed and a digest of all
+        that isn't left at its default, so a grid may grow and its cells keep their names.
+
+    Raises:
+        ConfigError: no grid, an unknown option or component, a wrong value, or two cells that are the same run.
+    """
+    path = Path(path)
+    cells: dict[str, Cell] = {}
+    for values in _combinations(path):
+        try:
+            cell = _cell(from_values(values, "grid"))
+        except ReprogramError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        if cell.name in cells:
+            raise ConfigError(f"{path}: two cells are the same run, {cell.name}; leave one of them out")
+        cells[cell.name] = cell
+    _check_specs(path, cells)
+    return list(cells.values())
+
+
+def _combinations(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for table in _tables(path):
+        axes = {}
+        for key, value in table.items():
+            name = key.replace("-", "_")
+            if name == "out":
+                raise ConfigError(f"{path}: out={value!r}; the folder of a grid is given by --out")
+            one = not isinstance(value, list) or (name == "baselines" and not any(isinstance(v, list) for v in value))
+            axes[name] = [value] if one else value
+            if not axes[name]:
+                raise ConfigError(f"{path}: {key} is an empty list; give it a value or leave it out")
+        count = len(found) + math.prod(map(len, axes.values()))
+        if count > MAX_CELLS:
+            raise ConfigError(f"{path}: {count:,} cells; at most {MAX_CELLS:,} are allowed in a file, write several")
+        found += [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
+    return found
+
+
+def _tables(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: can't be read ({reason}); give a TOML file with a table [grid]") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    tables = content.get("grid")
+    tables = [tables] if isinstance(tables, dict) else tables
+    if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        shown = ", ".join(sorted(content)[:5]) or "nothing"
+        raise ConfigError(f"{path}: expected a table [grid], or several [[grid]], and nothing else; found {shown}")
+    if not tables:
+        raise ConfigError(f"{path}: no table [grid]; write one")
+    return tables
+
+
+def _cell(config: RunConfig) -> Cell:
+    """Its name doesn't change when an option gets new values, or when `reprogram` gets a new option."""
+    habits = {"out", "device", "download", "checkpoint_every", "baselines"}
+    decided = {f.name: getattr(config, f.name) for f in fields(RunConfig) if f.name not in habits}
+    changed = {name: value for name, value in decided.items() if value != getattr(RunConfig, name)}
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+    words = (
+        re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[:32] for text in (config.task, config.host, config.program)
+    )
+    return Cell("-".join([*words, f"s{config.seed}", digest[:8]]), config)
+
+
+def _check_specs(path: Path, cells: dict[str, Cell]) -> None:
+    """Find a misspelt component now, not in hours."""
+    for option, family in SPECS.items():
+        for spec in {getattr(cell.config, option): None for cell in cells.values()}:
+            try:
+                configure(family, spec)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {option}: {error}") from None

@@ -1,0 +1,116 @@
+"""Grid files: what cells they give, how cells are called, and what is refused."""
+
+import itertools
+import re
+
+import pytest
+
+from reprogram.errors import ConfigError
+from reprogram.runconfig import RunConfig
+from reprogram.sweep import Cell, placed, read_grid, run_cells
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text):
+        path = tmp_path / "grid.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_lists_are_axes(write):
+    cells = read_grid(
+        write(
+            '[grid]\nhost = ["linear:40", "linear:30"]\ntask = "digits"\nseed = [0, 1, 2]\nlabel-map = ["first"]\n'
+            'epochs = 2\nbaselines = ["map-alone"]\nprogram = ["frame(init=0.1)", "full"]\n'
+        )
+    )
+    got = {(c.config.host, c.config.seed, c.config.program) for c in cells}
+    assert got == set(itertools.product(["linear:40", "linear:30"], range(3), ["frame(init=0.1)", "full"]))
+    assert len(cells) == 12 == len({c.name for c in cells})
+    assert {c.config.baselines for c in cells} == {("map-alone",)} and {c.config.epochs for c in cells} == {2.0}
+    for cell in placed(cells, "some/where"):
+        assert cell.config.out == f"some/where/{cell.name}" and re.fullmatch(r"[A-Za-z0-9._-]{1,200}", cell.name)
+
+
+def test_baselines_vary_as_lists_of_lists(write):
+    """They don't decide what is learned, so their values need seeds or the like beside them."""
+    with pytest.raises(ConfigError, match="the same run"):
+        read_grid(write('[grid]\nbaselines = [["map-alone"], []]\n'))
+    cells = read_grid(write('[grid]\nbaselines = [["map-alone", "untrained"]]\n'))
+    assert [c.config.baselines for c in cells] == [("map-alone", "untrained")]
+    assert read_grid(write('[grid]\nbaselines = "none"\n'))[0].config.baselines == ()
+
+
+def test_several_tables_are_joined(write):
+    cells = read_grid(write('[[grid]]\ntask = "digits"\nseed = [0, 1]\n[[grid]]\ntask = "squares"\nepochs = 3\n'))
+    assert [(c.config.task, c.config.seed) for c in cells] == [("digits", 0), ("digits", 1), ("squares", 0)]
+
+
+def test_a_grid_that_grows_keeps_its_names(write):
+    small = {c.name: c.config for c in read_grid(write('[grid]\ntask = "digits"\n'))}
+    large = {c.name: c.config for c in read_grid(write('[grid]\ntask = ["squares", "digits"]\nseed = [0, 1]\n'))}
+    assert large.items() >= small.items()
+
+
+BAD = {
+    "": "[grid]",
+    "[grid": "TOML",
+    "[fit]\nseed = 1": "found fit",
+    "grid = 3": "[grid]",
+    "grid = []": "no table",
+    "[grid]\nseed = []": "seed is an empty list",
+    "[grid]\nsede = 1": "did you mean 'seed'",
+    "[grid]\nseed = ['a']": "seed",
+    "[grid]\nseed = [0, 0]": "the same run",
+    "[grid]\nseed = -1": "seed=-1",
+    "[grid]\nseed = [[0]]": "seed",
+    "[grid]\nout = 'x'": "--out",
+    "[grid]\nhost = 3": "host",
+    "[grid]\nhost = {a = 1}": "host",
+    "[grid]\nprogram = ['frame', 'farme']": "did you mean 'frame'",
+    "[grid]\nprogram = 'frame(inti=1)'": "inti",
+    "[grid]\nbaselines = ['nothing']": "nothing",
+    "[grid]\nepochs = [1, -1]": "epochs=-1",
+    f"[grid]\nseed = {list(range(400))}\nbatch-size = {list(range(1, 401))}": "160,000 cells",
+    "[grid]\nseed = " + "[" * 9999 + "]" * 9999: "grid.toml",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=[words[:20] for words in BAD.values()])
+def test_bad_grids_are_refused_in_one_line(write, one_line, text):
+    path = write(text)
+    with pytest.raises(ConfigError) as error:
+        read_grid(path)
+    one_line(error, str(path), BAD[text])
+
+
+def test_a_grid_that_is_not_there(tmp_path, one_line):
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError) as error:
+            read_grid(path)
+        one_line(error, str(path), "can't be read")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError):
+        read_grid(tmp_path / "bytes.toml")
+
+
+def test_cells_need_names_and_folders_of_their_own(tmp_path, one_line):
+    one, other = (RunConfig(out=str(tmp_path / name)) for name in "ab")
+    with pytest.raises(ConfigError) as error:
+        run_cells([Cell("x", one), Cell("x", other)])
+    one_line(error, "2 cells are named x")
+    with pytest.raises(ConfigError) as error:
+        run_cells([Cell("x", one), Cell("y", one)])
+    one_line(error, "in the folder")
+    with pytest.raises(ConfigError) as error:
+        run_cells([Cell("x", one)], executor="lcoal")
+    one_line(error, "did you mean 'local'")
+    with pytest.raises(ConfigError) as error:
+        run_cells([Cell("x", one)], address="10.0.0.1:6379")
+    one_line(error, "--executor ray")
+    with pytest.raises(ConfigError):
+        run_cells([Cell("x", one)], workers=-1)
+    assert run_cells([]) == []
