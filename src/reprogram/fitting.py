@@ -20,10 +20,10 @@ from reprogram.hearing import first_images, hear
 from reprogram.interrupts import held_signals
 from reprogram.keeper import Keeper, RunState
 from reprogram.learners.base import Learner, Progress
-from reprogram.losses import LossKind, epoch_order, loss_of, losses_of
+from reprogram.losses import epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure
-from reprogram.settings import Budget, Settings, made_from
+from reprogram.settings import Budget, LossKind, Settings, made_from
 from reprogram.tasks.base import Task
 
 

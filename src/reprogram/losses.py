@@ -1,15 +1,13 @@
 """What learning minimises, and the order in which it sees the images."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.model import Reprogrammed
-
-LossKind = Literal["task", "host"]
+from reprogram.settings import LossKind
 
 
 def losses_of(

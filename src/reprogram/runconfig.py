@@ -11,10 +11,8 @@ from typing import Any
 
 from reprogram.checkpoint import Interval
 from reprogram.errors import ConfigError, nearest
-from reprogram.hosts.base import EngineName
-from reprogram.losses import LossKind
 from reprogram.registry import MAX_SEED
-from reprogram.settings import Budget
+from reprogram.settings import Budget, EngineName, LossKind
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 BASELINES = ("map-alone", "linear-probe", "untrained")

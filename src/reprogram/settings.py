@@ -1,16 +1,20 @@
-"""How a run learns, and what it may spend."""
+"""How a run learns, and what it may spend. Doesn't import torch: a configuration is read before that."""
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reprogram.errors import BudgetError, ConfigError
-from reprogram.hosts.base import Access
-from reprogram.learners.base import Learner
-from reprogram.losses import LossKind
-from reprogram.model import Reprogrammed
 from reprogram.registry import format_spec
-from reprogram.tasks.base import Task
 
+if TYPE_CHECKING:
+    from reprogram.learners.base import Learner
+    from reprogram.model import Reprogrammed
+    from reprogram.tasks.base import Task
+
+Access = Literal["gradient", "scores", "top-k", "label"]
+"""What a host gives away, the most first."""
+EngineName = Literal["shared", "dense"]
+LossKind = Literal["task", "host"]
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 
 
@@ -60,14 +64,14 @@ class Budget:
 class Settings:
     """How a run learns; `fit` says what each is."""
 
-    learner: Learner
+    learner: "Learner"
     loss: LossKind
     budget: Budget
     batch_size: int
     validations: int
     seed: int
 
-    def check(self, model: Reprogrammed, task: Task) -> None:
+    def check(self, model: "Reprogrammed", task: "Task") -> None:
         """Refuse what doesn't fit.
 
         Raises:
@@ -93,7 +97,7 @@ class Settings:
             raise ConfigError("neither program nor label map has anything to learn")
 
 
-def made_from(model: Reprogrammed, settings: Settings) -> dict[str, Any]:
+def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
     """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
     return {
         "host": model.host.fingerprint,

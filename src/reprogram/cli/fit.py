@@ -7,6 +7,9 @@ from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.errors import ConfigError
+from reprogram.launch import launched_rank
+from reprogram.lock import refuse_owned
+from reprogram.runfolder import RunFolder
 from reprogram.text import printable
 
 
@@ -91,11 +94,12 @@ def fit_command(
         "device": common.device,
     }
     flags = {key: value for key, value in flags.items() if value is not None}
+    resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
+    if launched_rank() == 0:  # The others find its lock, and belong to it.
+        refuse_owned(RunFolder(resolved.folder).lock)
     start_torch(common.threads)
-    from reprogram.distributed import launched_rank
     from reprogram.runs import execute
 
-    resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
     display = Display(common.quiet or launched_rank() > 0)
     with display.learning() as observe:
         result = execute(resolved, say=display.say, observe=observe)
@@ -115,8 +119,6 @@ def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[s
         ConfigError: there is no run, or the flags say that it is elsewhere.
     """
     from dataclasses import asdict
-
-    from reprogram.runfolder import RunFolder
 
     if config is not None or "out" in flags:
         other = "--config" if config is not None else "--out"

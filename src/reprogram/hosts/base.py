@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,11 +17,7 @@ from reprogram.engine import Prepared
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.framed import Framed
 from reprogram.registry import Component, format_spec
-
-Access = Literal["gradient", "scores", "top-k", "label"]
-"""What a host gives away, the most first."""
-
-EngineName = Literal["shared", "dense"]
+from reprogram.settings import Access, EngineName
 
 PREPARING = threading.RLock()
 """Tracing changes `nn.Module` for the whole process: one host at a time."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reprogram.checkpoint import Checkpoint
-from reprogram.distributed import launched_size
+from reprogram.launch import launched_size
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
 from reprogram.runfolder import RunFolder
 from reprogram.sweep.cells import Cell, News, Outcome, State
