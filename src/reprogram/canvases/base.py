@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.framed import Box, Framed, Geometry
@@ -152,3 +153,27 @@ def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
             "use the canvas 'resize' or a host with a larger input"
         )
     return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a negative size.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if size < 0:
+        raise ConfigError(f"{name}: size={size}; pixels of the longer side, or 0 for the image's own size")
+
+
+def scaled(image: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width of an image whose longer side is brought to `size`; 0 leaves it as it is."""
+    longer = max(image)
+    height, width = (max(1, round(side * size / longer)) for side in image) if size else image
+    return height, width
+
+
+def resized(images: Float[Tensor, "b C h w"], size: tuple[int, int]) -> Float[Tensor, "b C h2 w2"]:
+    """Images resized (bilinear, antialiased); at that size they stay as they are."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)

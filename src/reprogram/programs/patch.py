@@ -1,12 +1,14 @@
-"""A learned rectangle at a given place of the canvas; it covers what is under it."""
+"""A learned rectangle at a given or random place of the canvas; it covers what is under it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
 from reprogram.programs.base import Weighted, check_box
+from reprogram.registry import later
 
 
 class Patch(Weighted):
@@ -24,12 +26,16 @@ class Patch(Weighted):
             left: first column, in pixels.
             height: in pixels.
             width: in pixels.
+            place: `given` by top and left, or `random`: anywhere on the canvas, as the seed says.
+            seed: of a random place.
         """
 
         top: int = 0
         left: int = 0
         height: int = 32
         width: int = 32
+        place: Literal["given", "random"] = later("given")
+        seed: int = later(0)
 
         def __post_init__(self) -> None:
             check_box(self.top, self.left, self.height, self.width)
@@ -41,10 +47,10 @@ class Patch(Weighted):
         return cls.Config(height=8, width=8)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
-        box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
+        box = place(config, geometry)
         if not box.within(geometry.height, geometry.width):
             raise ConfigError(
-                f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) "
+                f"patch: {config.height}x{config.width} pixels at ({box.top}, {box.left}) "
                 f"reach out of the canvas of {geometry.height}x{geometry.width}; move it or make it smaller"
             )
         super().__init__(config, geometry=geometry, shape=(1, geometry.channels, config.height, config.width))
@@ -64,3 +70,13 @@ class Patch(Weighted):
         source = self.overlap.relative_to(self.box)
         window[..., place.rows, place.columns] = patch[..., source.rows, source.columns]
         return Framed(frame=frame, window=window, box=framed.box)
+
+
+def place(config: Patch.Config, geometry: Geometry) -> Box:
+    """Where the patch goes; one that is too large for the canvas stays at the upper left."""
+    top, left = config.top, config.left
+    if config.place == "random":
+        generator = torch.Generator().manual_seed(config.seed)
+        room = geometry.height - config.height, geometry.width - config.width
+        top, left = (int(torch.randint(max(r, 0) + 1, (1,), generator=generator)) for r in room)
+    return Box(top=top, left=left, height=config.height, width=config.width)
