@@ -4,6 +4,7 @@ The images lost some detail to JPEG (about 30.5 dB); accuracies on them aren't t
 """
 
 import io
+import itertools
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 def unpacked(packed: "np.lib.npyio.NpzFile", part: str) -> "np.ndarray":
     """All images of a split: n × 32 × 32 × 3, uint8."""
     raw, offsets = packed[f"{part}_jpeg"], packed[f"{part}_offsets"]
-    files = (raw[a:b].tobytes() for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+    files = (raw[a:b].tobytes() for a, b in itertools.pairwise(offsets))
     return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
 
 

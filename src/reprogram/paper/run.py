@@ -30,7 +30,7 @@ class Done:
 
 def plan(experiments: Sequence[str], setup: Setup) -> dict[str, list[Planned]]:
     """The runs of each experiment, in the order of the report."""
-    return {name: find(name).plan(setup) for name in in_order(experiments)}
+    return {name: find(name).runs(setup) for name in in_order(experiments)}
 
 
 def run(

@@ -56,7 +56,9 @@ class Setup:
         seeds: of the runs.
         recipe: fields of `RunConfig` for every run.
         fixed: fields that nothing overrides: what the command line gave.
-        options: of each experiment, by its name.
+        options: of each experiment, by its name: `hosts`, `tasks` and `seeds` choose, `fit` changes the recipe, the
+            others are the experiment's own.
+        own: those of the experiment at hand.
         photographs: folder of photographs, for the experiments that compare with them; None where there is none.
         photo: photograph to hide in; empty for the one that scikit-learn carries.
     """
@@ -67,6 +69,7 @@ class Setup:
     recipe: dict[str, Any] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
     photographs: Path | None = None
     photo: str = ""
 
@@ -104,9 +107,27 @@ class Setup:
         """The same run on every host and task with every seed."""
         return [self.plan(h, t, s, **changes) for t in self.tasks for h in self.hosts for s in self.seeds]
 
-    def option(self, experiment: str, name: str, default: Any) -> Any:
-        """What the preset says for an experiment, or the default."""
-        return self.options.get(experiment, {}).get(name, default)
+    def option(self, name: str, default: Any) -> Any:
+        """What the preset says for the experiment at hand, or the default."""
+        return self.own.get(name, default)
+
+    def of(self, experiment: str) -> "Setup":
+        """What the preset says for one experiment.
+
+        Raises:
+            ConfigError: it names a host or task that the preset lacks.
+        """
+        own = self.options.get(experiment, {})
+        chosen = {}
+        for key in ("hosts", "tasks"):
+            known = getattr(self, key)
+            for name in own.get(key, ()):
+                if name not in known:
+                    raise ConfigError(f"preset: experiment {experiment} names {name!r}; {nearest(name, list(known))}")
+            chosen[key] = {name: known[name] for name in own.get(key, known)}
+        tasks = {name: {**values, **own.get("fit", {})} for name, values in chosen["tasks"].items()}
+        seeds = tuple(own.get("seeds", self.seeds))
+        return replace(self, hosts=chosen["hosts"], tasks=tasks, seeds=seeds, own=own)
 
 
 def slug(text: str) -> str:
@@ -143,11 +164,14 @@ def read_preset(name: str) -> Setup:
             raise ConfigError(f"{path}: [{table}] isn't part of a preset; known: {', '.join(sorted(TABLES))}")
     recipe, tasks = found.get("fit", {}), found.get("tasks", {})
     allowed = {f.name for f in fields(RunConfig)} - OWN
-    for where, values in (("fit", recipe), *((f"tasks.{task}", values) for task, values in tasks.items())):
+    options = found.get("experiments", {})
+    recipes = [("fit", recipe), *((f"tasks.{task}", values) for task, values in tasks.items())]
+    recipes += [(f"experiments.{name}.fit", own["fit"]) for name, own in options.items() if "fit" in own]
+    for where, values in recipes:
         for key in values:
             if key not in allowed:
                 raise ConfigError(f"{path}: [{where}] has no option {key!r}; {nearest(key, sorted(allowed))}")
-    return Setup(hosts=found.get("hosts", {}), tasks=tasks, recipe=recipe, options=found.get("experiments", {}))
+    return Setup(hosts=found.get("hosts", {}), tasks=tasks, recipe=recipe, options=options)
 
 
 def with_choices(
@@ -187,12 +211,16 @@ def with_choices(
             raise ConfigError(f"--data {text}: write TASK=PATH; tasks are {', '.join(wanted)}")
         wanted[task] = {**wanted[task], "data": path}
     limits = _budget(budget) if budget else {}
+    given = {"hosts": hosts, "tasks": tasks, "seeds": seeds}
+    dropped = {key for key, value in given.items() if value}  # The command line's choice is every experiment's.
+    options = {e: {k: v for k, v in own.items() if k not in dropped} for e, own in setup.options.items()}
     return replace(
         setup,
         hosts=chosen,
         tasks=wanted,
         seeds=tuple(seeds) or setup.seeds,
         fixed={**limits, **(fixed or {})},
+        options=options,
         photographs=photographs,
         photo=photo,
     )

@@ -33,10 +33,10 @@ class Amplitude(Experiment):
                 program=f"bounded(eps={level / 255!r}, round_8bit=True)",
                 canvas=LIMITS[limited].format(contrast=min(2 * level / 255, 1.0)),
             )
-            for task in setup.option("amplitude", "tasks", list(setup.tasks))
-            for host in setup.option("amplitude", "hosts", list(setup.hosts))
+            for task in setup.tasks
+            for host in setup.hosts
             for limited in LIMITS
-            for level in setup.option("amplitude", "levels", LEVELS)
+            for level in setup.option("levels", LEVELS)
             for seed in setup.seeds
         ]
 

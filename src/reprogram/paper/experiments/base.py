@@ -55,7 +55,8 @@ class Experiment:
     """One table or figure of the paper.
 
     A variant sets `title` and `question`, and writes `plan` and `show`; `measure` where the runs' own results aren't
-    all that it needs. `show` reads the book alone, so that a report can be made anew without any host.
+    all that it needs. Others call `runs`. `show` reads the book alone, so that a report can be made anew without any
+    host.
     """
 
     title: ClassVar[str]
@@ -67,15 +68,19 @@ class Experiment:
         return cls.__module__.rpartition(".")[2].replace("_", "-")
 
     def plan(self, setup: Setup) -> list[Planned]:
-        """The runs that it reads; others may need the same."""
+        """The runs that it reads, on all of the setup's hosts and tasks; other experiments may need the same."""
         raise NotImplementedError
+
+    def runs(self, setup: Setup) -> list[Planned]:
+        """The plan on those hosts and tasks that the preset chooses for this experiment."""
+        return self.plan(setup.of(self.name()))
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """Measure what the runs don't say themselves, by `book.fact`; by default there is nothing."""
 
     def finished(self, setup: Setup, book: Book) -> Iterator[tuple[Row, Planned]]:
         """The finished runs of this setup, each with its plan."""
-        planned = {run.name: run for run in self.plan(setup)}
+        planned = {run.name: run for run in self.runs(setup)}
         for row in book.rows(self.name()):
             if row.folder.name in planned:
                 yield row, planned[row.folder.name]

@@ -45,9 +45,9 @@ class Concealed(Experiment):
                 canvas="shuffled",
                 program=PROGRAM.format(photo=setup.photo, eps=level / 255, contrast=min(2 * level / 255, 1.0)),
             )
-            for task in setup.option("concealed", "tasks", list(setup.tasks))
-            for host in setup.option("concealed", "hosts", list(setup.hosts))
-            for level in setup.option("concealed", "levels", LEVELS)
+            for task in setup.tasks
+            for host in setup.hosts
+            for level in setup.option("levels", LEVELS)
             for seed in setup.seeds
         ]
 

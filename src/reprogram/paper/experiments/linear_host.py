@@ -1,9 +1,11 @@
 """The linear host: it can't be reprogrammed; and the least non-linear one with which it begins."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from reprogram.errors import DataError
 from reprogram.paper.book import Book, Row
 from reprogram.paper.experiments.base import (
     Block,
@@ -37,7 +39,7 @@ class LinearHost(Experiment):
         """A linear host, and hosts that are less and less so."""
         return [
             setup.plan(name, task, seed, spec=spec, baselines=("map-alone",))
-            for task in setup.option("linear-host", "tasks", list(setup.tasks))
+            for task in setup.tasks
             for name, spec in self._hosts(setup, task).items()
             for seed in setup.seeds
         ]
@@ -45,11 +47,13 @@ class LinearHost(Experiment):
     def _hosts(self, setup: Setup, task: str) -> dict[str, str]:
         """Their specs, by short name: twice as wide as the task's images, with as many labels as it needs."""
         config = setup.task_config(task)
-        loaded = task_of(config.task, config.data, config.download)
-        size = setup.option("linear-host", "size", 2 * max(loaded.image_shape[1:]))
-        shape = f"size={size}, num_classes={max(loaded.num_classes, 16)}"
-        width = setup.option("linear-host", "width", 256)
-        slopes = setup.option("linear-host", "slopes", SLOPES)
+        side, labels = 32, 16
+        with contextlib.suppress(DataError):  # Its runs will say so.
+            loaded = task_of(config.task, config.data, config.download)
+            side, labels = max(loaded.image_shape[1:]), max(loaded.num_classes, labels)
+        shape = f"size={setup.option('size', 2 * side)}, num_classes={labels}"
+        width = setup.option("width", 256)
+        slopes = setup.option("slopes", SLOPES)
         bent = {f"slope {slope}": f"two-layer({shape}, width={width}, slope={slope})" for slope in slopes}
         return {"linear": f"linear({shape})", **bent}
 

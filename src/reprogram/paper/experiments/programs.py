@@ -26,11 +26,17 @@ class Programs(Experiment):
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Small programs, with many seeds on every host, for one task."""
-        seeds = setup.option("programs", "seeds", SEEDS)
-        task = setup.option("programs", "task", next(iter(setup.tasks)))
-        images = setup.option("programs", "images", IMAGES)
-        small = {"images": images, "epochs": None, "seconds": None, "validations": 1, "baselines": ()}
-        return [setup.plan(host, task, seed, axis={"of": "small"}, **small) for host in setup.hosts for seed in seeds]
+        small = {
+            "images": IMAGES,
+            "epochs": None,
+            "seconds": None,
+            "validations": 1,
+            "baselines": (),
+            **setup.option("fit", {}),
+        }
+        task = next(iter(setup.tasks))
+        seeds = setup.seeds if len(setup.seeds) > 1 else SEEDS
+        return [setup.plan(host, task, seed, **small) for host in setup.hosts for seed in seeds]
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """The picture and the spectrum of each program."""

@@ -19,7 +19,7 @@ class Shuffled(Experiment):
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every host and task, as it is and shuffled; counting is left out, as in the paper."""
-        wanted = setup.option("shuffled", "tasks", [task for task in setup.tasks if task != "squares"])
+        wanted = [task for task in setup.tasks if task != "squares"] or list(setup.tasks)
         return [
             setup.plan(host, task, seed, axis={"pixels": name}, canvas=canvas, baselines=baselines)
             for task in wanted

@@ -33,10 +33,10 @@ class Size(Experiment):
                 axis={"pixels": pixels, "place": place},
                 program=PLACES[place].format(pixels=pixels),
             )
-            for task in setup.option("size", "tasks", list(setup.tasks))
-            for host in setup.option("size", "hosts", list(setup.hosts))
-            for place in setup.option("size", "places", list(PLACES))
-            for pixels in setup.option("size", "pixels", PIXELS)
+            for task in setup.tasks
+            for host in setup.hosts
+            for place in setup.option("places", list(PLACES))
+            for pixels in setup.option("pixels", PIXELS)
             for seed in setup.seeds
         ]
 

@@ -24,7 +24,7 @@ class Table1(Experiment):
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every host in every state, on every task."""
-        states = setup.option("table1", "states", list(STATES))
+        states = setup.option("states", list(STATES))
         return [
             setup.plan(
                 host,

@@ -95,7 +95,7 @@ def test_presets_name_real_parts(name):
         if variant.name() == "timm":
             assert config.model in timm.list_pretrained(), spec
     for experiment in base.names():
-        planned = base.find(experiment).plan(setup)
+        planned = base.find(experiment).runs(setup)
         distinct = {json.dumps([run.config.identity(), run.config.baselines]) for run in planned}
         assert planned and len({run.name for run in planned}) == len(distinct)
         for run in planned:
@@ -118,11 +118,11 @@ def tiny(**choices):
 def test_the_same_run_has_the_same_name_in_every_experiment():
     setup = tiny(seeds=[0, 1])
     named = {
-        e: {run.name for run in base.find(e).plan(setup)} for e in ("table1", "transfer", "confidence", "baselines")
+        e: {run.name for run in base.find(e).runs(setup)} for e in ("table1", "transfer", "confidence", "baselines")
     }
     assert len(named["transfer"]) == 2
     assert named["transfer"] == named["confidence"] == named["baselines"] < named["table1"]
-    other = {run.name for run in base.find("transfer").plan(tiny(seeds=[0, 1], budget="123"))}
+    other = {run.name for run in base.find("transfer").runs(tiny(seeds=[0, 1], budget="123"))}
     assert not other & named["transfer"]
 
 
@@ -131,9 +131,34 @@ def test_the_same_run_has_the_same_name_in_every_experiment():
     [("20000", "images", 20000), ("90s", "seconds", 90), ("2m", "seconds", 120), ("1.5h", "seconds", 5400)],
 )
 def test_a_budget_is_images_or_time(budget, field, value):
-    (run,) = base.find("transfer").plan(tiny(budget=budget))
+    (run,) = base.find("transfer").runs(tiny(budget=budget))
     limits = {name: getattr(run.config, name) for name in ("epochs", "images", "seconds")}
     assert limits.pop(field) == value and set(limits.values()) == {None}
+
+
+def test_the_command_lines_hosts_and_tasks_are_every_experiments():
+    preset = read_preset("cpu")
+    assert {run.host for run in base.find("size").runs(preset)} == {"efficientnet-lite0"}
+    chosen = with_choices(preset, hosts=["x=linear:32"], tasks=["digits"])
+    assert {(run.host, run.task) for run in base.find("size").runs(chosen)} == {("x", "digits")}
+
+
+def test_an_experiments_recipe_counts_more_than_a_tasks_and_the_budget_most(tmp_path):
+    text = "[hosts]\na = 'linear:32'\n[tasks.digits]\nimages = 10\n[experiments.transfer.fit]\nimages = 20\n"
+    (tmp_path / "p.toml").write_text(text)
+    preset = read_preset(str(tmp_path / "p.toml"))
+    images = [base.find(e).runs(preset)[0].config.images for e in ("baselines", "transfer")]
+    assert images == [10, 20]
+    assert base.find("transfer").runs(with_choices(preset, budget="30"))[0].config.images == 30
+
+
+def test_a_preset_that_chooses_unknown_hosts_is_refused(tmp_path, one_line):
+    (tmp_path / "p.toml").write_text(
+        "[hosts]\nabc = 'linear:32'\n[tasks.digits]\n[experiments.size]\nhosts = ['abd']\n"
+    )
+    with pytest.raises(reprogram.ConfigError) as error:
+        base.find("size").runs(read_preset(str(tmp_path / "p.toml")))
+    one_line(error, "did you mean 'abc'")
 
 
 @pytest.mark.parametrize("choice", [{"budget": "5 days"}, {"budget": "0"}, {"data": ["mnist=x"]}, {"data": ["x"]}])
