@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test lint attacks chaos lock audit docs results bench clean
+.PHONY: demo test lint attacks chaos chaos-sweep lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -28,6 +28,10 @@ KILLS ?= 200
 SEED ?= 0
 chaos: $(READY)
 	$(BIN)/python tests/chaos/kills.py --kills $(KILLS) --seed $(SEED)
+
+# A grid whose workers, and now and then the sweep itself, are killed at intervals: the same bytes for every cell.
+chaos-sweep: $(READY)
+	$(BIN)/python tests/chaos/sweeps.py --kills $(KILLS) --seed $(SEED)
 
 # Every version and hash anew, for all platforms, from pyproject.toml.
 lock: $(TOOLS)/uv

@@ -7,6 +7,7 @@ in which floating point numbers are summed.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from reprogram.launch import launched_size
 TIMEOUT_S = 25.0
 """How long a process waits for the others. It must be longer than the slowest step, or part of a validation."""
 T = TypeVar("T")
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class Group:
@@ -128,6 +130,9 @@ def group(device: torch.device | str = "cpu") -> Iterator[Group]:
     Raises:
         ProcessLostError: the others can't be reached.
     """
+    if _alone.get():
+        yield Group(device=device)
+        return
     if dist.is_available() and dist.is_initialized():
         yield Group(dist.get_rank(), dist.get_world_size(), device)
         return
@@ -142,6 +147,16 @@ def group(device: torch.device | str = "cpu") -> Iterator[Group]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """What learns in here does so by itself, whatever this process belongs to: the others do something else."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
 
 
 @contextlib.contextmanager

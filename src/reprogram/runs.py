@@ -20,7 +20,7 @@ from typing import Any
 from reprogram import baselines, datacheck
 from reprogram._version import __version__
 from reprogram.checkpoint import Checkpoint, write_atomic
-from reprogram.distributed import group
+from reprogram.distributed import alone, group
 from reprogram.errors import ConfigError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.fitting import Fit, Report, fit
@@ -212,7 +212,8 @@ def _untrained(config: RunConfig, model: Reprogrammed, task: Task) -> dict[str, 
     twin = Reprogrammed.build(
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
-    fitted = _fit(twin, task, config, None)
+    with alone():  # Of several processes, only the leading one measures.
+        fitted = _fit(twin, task, config, None)
     test = score(predict(twin, task.test), task.test.labels)
     return {
         **test.to_json(),

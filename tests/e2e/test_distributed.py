@@ -45,6 +45,22 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert difference(programs[1], programs[3]) < 1e-6
 
 
+@pytest.mark.slow
+def test_the_leading_process_measures_all_baselines(tmp_path):
+    """The untrained host's program is learned when the others are done."""
+    options = list(OPTIONS)
+    options[options.index("linear:40")] = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+    options[options.index("4")], options[options.index("none")] = "0.2", "untrained"
+    results = {}
+    for processes in (1, 2):
+        process = launch(processes, "-m", "reprogram", "fit", *options, "--out", tmp_path / str(processes))
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        results[processes] = json.loads(out)["baselines"]["untrained"]
+    assert results[1]["images_seen"] == results[2]["images_seen"] == 80
+    assert results[1]["accuracy"] == results[2]["accuracy"]
+
+
 SCRIPT = """
 import os, sys, torch, reprogram
 from helpers import random_task, tiny_model

@@ -16,6 +16,8 @@ from reprogram.runconfig import RunConfig, from_values
 from reprogram.sweep.cells import Cell
 
 MAX_CELLS = 100_000
+SAVED_EVERY = "5s"
+"""Where a grid doesn't say it: a worker on a shared machine may go at any time."""
 SPECS = {
     "host": "hosts",
     "task": "tasks",
@@ -48,7 +50,7 @@ def read_grid(path: str | Path) -> list[Cell]:
     cells: dict[str, Cell] = {}
     for values in _combinations(path):
         try:
-            cell = _cell(from_values(values, "grid"))
+            cell = _cell(from_values({"checkpoint_every": SAVED_EVERY, **values}, "grid"))
         except ReprogramError as error:
             raise ConfigError(f"{path}: {error}") from None
         if cell.name in cells:

@@ -1,0 +1,15 @@
+"""A grid whose workers are killed at intervals comes to the same bytes."""
+
+import sys
+import time
+
+import pytest
+import sweeps
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_killed_workers_spoil_nothing(tmp_path):
+    done, exact, corrupt = sweeps.chaos(4, int(time.time()) % 1000, 10, tmp_path)
+    assert done >= 4 and exact >= 8 and corrupt == 0
