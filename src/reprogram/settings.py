@@ -93,6 +93,11 @@ class Settings:
             )
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
+        if self.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
+            raise ConfigError(
+                f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
+                "grow for ever; use loss 'task'"
+            )
         if not model.learned_parameters():
             raise ConfigError("neither program nor label map has anything to learn")
 

@@ -26,7 +26,17 @@ def test_the_foundation_is_listed():
         "tasks": {"cifar10", "digits", "folder", "mnist", "squares"},
         "canvases": {"centre", "resize", "shuffled"},
         "programs": {"frame", "full", "patch"},
-        "label-maps": {"first", "frequency", "iterative", "many-to-one", "random"},
+        "label-maps": {
+            "bayesian",
+            "confidence",
+            "first",
+            "frequency",
+            "greedy",
+            "iterative",
+            "linear",
+            "many-to-one",
+            "random",
+        },
         "learners": {"gradient"},
     }
     for family, some in wanted.items():
@@ -122,6 +132,11 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
     if leaves_nothing_to_learn(parts, squares):
         return
     model = reprogram.Reprogrammed.build(host(), squares, **parts, seed=3)
+    if not model.learned_parameters():
+        assert program == "none"
+        with pytest.raises(reprogram.ConfigError, match="anything to learn"):
+            reprogram.fit(model, squares)
+        return
     start = model.learned_state()
     reading = fitted_alone(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
     with torch.no_grad():
