@@ -1,7 +1,9 @@
 """What a run keeps when it is killed, when the disk is full, and when two want the same folder."""
 
+import contextlib
 import errno
 import functools
+import io
 import json
 import os
 import resource
@@ -16,6 +18,7 @@ import long_run
 import pytest
 import torch
 
+from reprogram import cli
 from reprogram.checkpoint import Checkpoint, Interval
 from reprogram.errors import ConfigError, DataError
 from reprogram.lock import locked
@@ -249,6 +252,14 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
     assert Checkpoint(tmp_path / "c.safetensors").load()[1]["state"]["step"] >= 3
 
 
+def called(arguments):
+    """Exit code, stdout and stderr of the command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(arguments)
+    return code, out.getvalue(), err.getvalue()
+
+
 def test_resuming_with_something_else_is_refused(tmp_path):
     folder = tmp_path / "run"
     process = kills.start(folder)
@@ -265,25 +276,19 @@ def test_resuming_with_something_else_is_refused(tmp_path):
         "--engine": "dense",
         "--epochs": "7",
         "--loss": "host",
+        "--canvas": "resize",
+        "--program": "full",
+        "--label-map": "random",
+        "--validations": "7",
+        "--seconds": "9",
     }.items():
-        refused = kills.start(folder, {flag: value})
-        complaint = kills.finish(refused)
-        assert refused.returncode == 3 and f"{flag[2:].replace('-', '_')}=" in complaint, complaint
+        code, _, complaint = called(kills.arguments(folder, {flag: value}))
+        assert code == 3 and f"{flag[2:].replace('-', '_')}=" in complaint, complaint
     assert (folder / "checkpoint.safetensors").read_bytes() == before
-    resumed = subprocess.run(
-        [sys.executable, "-m", "reprogram", "fit", "--resume", str(folder), "--threads", "1", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert resumed.returncode == 0 and "going on with the interrupted run" in resumed.stderr
-    again = subprocess.run(
-        [sys.executable, "-m", "reprogram", "fit", "--resume", str(folder), "--threads", "1", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "finished already" in again.stderr and json.loads(again.stdout) == json.loads(resumed.stdout)
+    code, resumed, said = called(["fit", "--resume", str(folder), "--json"])
+    assert code == 0 and "going on with the interrupted run" in said
+    code, again, said = called(["fit", "--resume", str(folder), "--json"])
+    assert code == 0 and "finished already" in said and json.loads(again) == json.loads(resumed)
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == sorted({row["step"] for row in rows}) and len(rows) == 20
 
