@@ -284,20 +284,21 @@ class _Run:
         except DataError as error:
             self._save()
             culprits = self._culprits(own)
-            if self.best:
-                self.model.load_learned_state(self.best)
-            places = culprits or chosen.tolist()
-            named = f"{str(places[:4])[:-1]}, ...]" if len(places) > 4 else str(places)
             each = "" if culprits else ", none of which alone has such a loss"
-            raise DataError(
-                f"step {state.step}, training images {named}{each}: {error}", details=tuple(map(str, places))
-            ) from error
+            raise self._stopped("training", culprits or chosen.tolist(), f"{each}: {error}") from error
         for scores in answers:
             label_map.hear(scores, self.train.labels[chosen])
         state.step += 1
         state.images += len(chosen)
         state.loss_sum += loss
         state.loss_count += 1
+
+    def _stopped(self, split: str, places: list[int], why: str) -> DataError:
+        """What ends a run at this step, because of these images; the model holds the best program so far."""
+        if self.best:
+            self.model.load_learned_state(self.best)
+        named = f"{str(places[:4])[:-1]}, ...]" if len(places) > 4 else str(places)
+        return DataError(f"step {self.state.step}, {split} images {named}{why}", details=tuple(map(str, places)))
 
     @torch.no_grad()
     def _culprits(self, own: Tensor) -> list[int]:
@@ -326,7 +327,12 @@ class _Run:
         self._agree(pending)
         if self.signal:
             return
-        result = self.validation = score(self.group.joined(part, len(split)), split.labels.cpu())
+        scores = self.group.joined(part, len(split))
+        try:
+            result = self.validation = score(scores, split.labels.cpu())
+        except DataError as error:
+            culprits = torch.nonzero(~torch.isfinite(scores).all(dim=1))[:, 0].tolist()
+            raise self._stopped("validation", culprits, f": {error}") from error
         state.seconds += time.monotonic() - begun
         state.validations = int(self._fraction() * self.settings.validations)
         state.validated_step = state.step

@@ -114,4 +114,7 @@ def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
         "loss": settings.loss,
         "seed": settings.seed,
         "batch size": settings.batch_size,
+        "epochs": settings.budget.epochs,
+        "seconds": settings.budget.seconds,
+        "validations": settings.validations,
     }
