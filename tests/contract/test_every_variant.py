@@ -145,6 +145,11 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
         model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.1)"
     )
     assert fitted.images_seen == 480
+    if model.label_map.fitted == "epochs":  # The program's start values, read by the last map.
+        last = model.learned_state()
+        model.load_learned_state(last | {key: value for key, value in start.items() if key.startswith("program.")})
+        before = reprogram.evaluate(model, squares.train).loss
+        model.load_learned_state(last)
     assert reprogram.evaluate(model, squares.train).loss < before
     assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())
 

@@ -41,7 +41,7 @@ def test_inspect_shows_the_map_with_its_weights(spec, tmp_path, capsys):
         "greedy": "host label 1, host label 5, host label 9, host label 13, host label 17 and 1 more",
         "iterative": "host label 1",
         "bayesian": "0.750 × host label 7, 0.250 × host label 5",
-        "linear": "-20.412 × host label 20, 1.000 × host label 1",  # 100 / √24.
+        "linear": "-45.180 × host label 20, 1.000 × host label 1",  # 100 / ⁴√24.
     }[spec]
     assert len(lines) == 1 and lines[0].split(None, 3)[3] == expected
 

@@ -179,7 +179,7 @@ def test_linear_is_matrix_and_bias(init):
     with torch.no_grad():
         label_map.bias.copy_(torch.arange(5.0))
         label_map.matrix.add_(1.0)
-    expected = scores @ label_map.matrix.detach().numpy().T / np.sqrt(12) + np.arange(5)
+    expected = scores @ label_map.matrix.detach().numpy().T / 12**0.25 + np.arange(5)
     np.testing.assert_allclose(label_map(batch).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
     assert {name for name, p in label_map.named_parameters() if p.requires_grad} == {"matrix", "bias"}
 
@@ -201,7 +201,7 @@ def test_linear_without_a_program_is_numpys_logistic_regression_on_the_hosts_sco
         learner="gradient(learning_rate=0.1, schedule='constant')",
         observe=lambda report: states.append(model.learned_state()),
     )
-    wanted, scale = np.eye(4)[task.train.labels.numpy()], 1 / np.sqrt(24)
+    wanted, scale = np.eye(4)[task.train.labels.numpy()], 24**-0.25
     w = np.concatenate([np.eye(4, 24) / scale, np.zeros((4, 1))], axis=1)  # The bias is the last column.
     inputs = np.concatenate([scores * scale, np.ones((60, 1))], axis=1)
     m, v = np.zeros_like(w), np.zeros_like(w)

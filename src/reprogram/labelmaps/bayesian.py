@@ -18,7 +18,8 @@ class Bayesian(WeightedMap):
     With n_ij images of class i that the host calls j, P(i | j) = n_ij / (Σ_i n_ij + λ), and the weights of class i are
     P(i | j) / Σ_j P(i | j). With `top_fraction`, BLM+, an image counts not once for its largest score but for each of
     its int(top_fraction · k) largest with the host's probability, for 1 at the least. A class without images gets
-    equal weights.
+    equal weights. Where the host says one label of all images, BLM gives all classes the same weights and nothing can
+    be learned; BLM+ of more than one label tells them apart.
     """
 
     fitted: Fitted = "epochs"
@@ -42,6 +43,11 @@ class Bayesian(WeightedMap):
                 raise ConfigError(f"bayesian: top_fraction={self.top_fraction}; a number from 0 to 1 is expected")
             if not 0 <= self.smoothing < float("inf"):
                 raise ConfigError(f"bayesian: smoothing={self.smoothing}; 0 or a positive number is expected")
+
+    @classmethod
+    def example(cls) -> Config:
+        """Half of the labels: an untrained host may say the same of all images."""
+        return cls.Config(top_fraction=0.5)
 
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)

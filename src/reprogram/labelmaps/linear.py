@@ -1,6 +1,5 @@
 """A learned matrix and bias turn all host scores into task scores; with the program, or without one."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +13,9 @@ from reprogram.labelmaps._weighted import WeightedMap
 
 
 class Linear(WeightedMap):
-    """Task scores W s / √K + b of the K host scores s, W and b learned by the learner together with the program.
+    """Task scores W s / ⁴√K + b of the K host scores s, W and b learned by the learner together with the program.
 
-    The division keeps a learner's step about as large in the task scores as it is in W. With the program `none` this
+    The division tames a learner's steps, for K numbers behind a task score move at once. With the program `none` this
     is a linear probe of the host's scores. It needs the loss `task`: with `host` its scores could grow for ever.
     """
 
@@ -36,7 +35,7 @@ class Linear(WeightedMap):
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.fitted, self.fit_images = "once" if config.init == "frequency" else "never", config.images
-        self.scale = 1 / math.sqrt(num_host_labels)
+        self.scale: float = num_host_labels**-0.25
         weights = self.first_weights()
         if config.init == "random":
             weights.normal_(generator=torch.Generator().manual_seed(config.seed))
@@ -52,7 +51,7 @@ class Linear(WeightedMap):
             self.matrix.copy_(torch.zeros_like(said).scatter(1, chosen, 1 / self.scale))
 
     def effective(self) -> Float[Tensor, "k K"]:
-        """W / √K."""
+        """W / ⁴√K."""
         return self.matrix * self.scale
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
