@@ -17,6 +17,7 @@ from reprogram.engine import Prepared
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.framed import Framed
 from reprogram.registry import Component
+from reprogram.unchanged import Kept, Snapshot
 
 Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
@@ -116,7 +117,8 @@ class Host(nn.Module):
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[object, list[Tensor], Prepared]] = []
+        self._prepared: list[tuple[Snapshot, Prepared]] = []
+        self._frame = Kept()
         _check_finite(self.net, info.id)
         self.train(False)
 
@@ -273,20 +275,25 @@ class Host(nn.Module):
         self.meter.images += len(pixels)
         dtype, _ = self._dtype_and_device()
         mean, std = self.mean.to(dtype), self.std.to(dtype)
-        if isinstance(pixels, Framed):
-            frame, window = (pixels.frame.to(dtype) - mean) / std, (pixels.window.to(dtype) - mean) / std
-            return Framed(frame=frame, window=window, box=pixels.box)
-        return (pixels.to(dtype) - mean) / std
+
+        def normalised(part: Tensor) -> Tensor:
+            return (part.to(dtype) - mean) / std
+
+        if not isinstance(pixels, Framed):
+            return normalised(pixels)
+        if torch.is_grad_enabled():
+            frame = normalised(pixels.frame)
+        else:
+            frame = self._frame.get(lambda: normalised(whole), whole, mean, std)
+        return Framed(frame=frame, window=normalised(pixels.window), box=pixels.box)
 
     @property
     def prepared(self) -> Prepared:
         """What runs: an equal and faster form of `net`, made anew when weights change."""
-        tensors = _tensors(self.net)
-        key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
         with PREPARING, torch.inference_mode(False):
-            if not self._prepared or self._prepared[0][0] != key:
-                self._prepared[:] = [(key, tensors, Prepared(self.net))]  # Held, so that no other takes their place.
-            return self._prepared[0][2]
+            if not self._prepared or not self._prepared[0][0].fits(self.net):
+                self._prepared[:] = [(Snapshot(self.net), Prepared(self.net))]
+            return self._prepared[0][1]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
         for parameter in self.net.parameters():
@@ -382,18 +389,6 @@ def _frozen_view(net: nn.Module) -> nn.Module:
         if parameter.requires_grad:  # TorchScript copies its own way.
             parameter.detach_().requires_grad_(False)
     return view.eval()
-
-
-def _tensors(net: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, found faster than by name: this is asked at every call."""
-    found: list[Tensor | None] = []
-    waiting: list[nn.Module | None] = [net]
-    while waiting:
-        module = waiting.pop()
-        if module is not None:
-            found += [*module._parameters.values(), *module._buffers.values()]
-            waiting += module._modules.values()
-    return [tensor for tensor in found if tensor is not None]
 
 
 def _check_finite(net: nn.Module, name: str) -> None:
