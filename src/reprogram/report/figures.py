@@ -22,8 +22,10 @@ def figure_of(width: float, height: float) -> Any:
 
 def svg(figure: Any) -> str:
     """A figure as an SVG in a data address."""
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "reprogram"}):  # The same figure, the same bytes.
         warnings.simplefilter("ignore")  # A class name in a script that the font lacks.
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
