@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import paper
 import results
 from sphinx.application import Sphinx
 
@@ -43,7 +44,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def write(folder: Path) -> None:
     """Write every page; pages whose text is unchanged aren't touched, pages of yore are removed."""
     pages = {f"{family}.md": family_page(family) for family in registry.FAMILIES}
-    pages |= {"api.md": api_page(), "results.md": results.page()}
+    pages |= {"api.md": api_page(), "results.md": results.page(), "paper.md": paper.page()}
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):
         if old.name not in pages:

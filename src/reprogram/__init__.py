@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ProcessLostError,
         ProgramFileError,
         ReprogramError,
+        WriteError,
     )
     from reprogram.evaluation import Evaluation, evaluate, wilson_interval
     from reprogram.fitting import Fit, fit
@@ -52,6 +53,7 @@ _HOMES = {
         "ProcessLostError",
         "ProgramFileError",
         "ReprogramError",
+        "WriteError",
     ),
     "evaluation": ("Evaluation", "evaluate", "wilson_interval"),
     "fitting": ("Fit", "fit"),
@@ -91,6 +93,7 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "WriteError",
     "__version__",
     "evaluate",
     "fit",

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reprogram.canvases.resize import Resize
 from reprogram.evaluation import Evaluation, batches, evaluate
+from reprogram.hearing import fitted_alone
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
-from reprogram.registry import EmptyConfig
 from reprogram.tasks.base import Split, Task
 
 PROBE_IMAGES = 2_000
@@ -31,8 +32,18 @@ def majority(task: Task) -> dict[str, Any]:
 
 
 def label_map_alone(model: Reprogrammed, task: Task) -> dict[str, Any]:
-    """The same canvas, host and label map with no program: what the host gives away by itself."""
-    return evaluate(lambda images: model.label_map(model.host(model.canvas(images))), task).to_json()
+    """The same canvas, host and label map with no program: what the host gives away by itself.
+
+    A map that is fitted to the host's answers is fitted to those without the program.
+    """
+
+    def host_scores(images: Tensor) -> Tensor:
+        scores: Tensor = model.host(model.canvas(images))
+        return scores
+
+    device = model.canvas.frame.device
+    label_map = fitted_alone(model.label_map, host_scores, task.train.to(device))
+    return evaluate(lambda images: label_map(host_scores(images.to(device))), task).to_json()
 
 
 def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
@@ -64,7 +75,7 @@ def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
 
 @torch.no_grad()
 def _features(host: Host, task: Task, split: Split) -> "tuple[np.ndarray[Any, Any], str]":
-    canvas = Resize(EmptyConfig(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)
+    canvas = Resize(Resize.Config(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)
     found, layer = [], ""
     for images in batches(split, 64, host.mean.device):
         features, layer = host.features(canvas(images))

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from reprogram.errors import ConfigError, DataError, WriteError
 
-from reprogram.errors import ConfigError, DataError
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONG_S = 1.0
 """A step that took this long is saved at once: a signal in the next one would cost it."""
@@ -30,7 +30,7 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
         keep: where the old file goes, once the new one is whole on the disk.
 
     Raises:
-        DataError: it can't be written; the old file is as it was, and nothing is left behind.
+        WriteError: it can't be; the old file is as it was, and nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with _writing:
@@ -42,7 +42,7 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
             temporary.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
-            raise DataError(
+            raise WriteError(
                 f"{path}: can't be written ({error.strerror or error}); choose another place or free some space"
             ) from error
         finally:
@@ -133,11 +133,11 @@ class Checkpoint:
         """What `load` has to tell: that it took the previous state, and why."""
         self._latest_is_whole = False
 
-    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    def save(self, tensors: "dict[str, Tensor]", record: dict[str, Any]) -> None:
         """Write a new latest state.
 
         Raises:
-            DataError: it can't be written; what was there is as before.
+            WriteError: it can't be; what was there is as before.
         """
         from safetensors.torch import save
 
@@ -147,7 +147,7 @@ class Checkpoint:
         write_atomic(self.path, content, keep=self.previous if self._latest_is_whole else None)
         self._latest_is_whole = True
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """The latest state that is whole; None where there is none at all.
 
         Raises:
@@ -175,7 +175,7 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -190,7 +190,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, record
 
 
-def _digest(tensors: dict[str, Tensor], record: str) -> str:
+def _digest(tensors: "dict[str, Tensor]", record: str) -> str:
+    import torch
+
     digest = hashlib.sha256(record.encode())
     for name in sorted(tensors):
         value = tensors[name].contiguous()

@@ -6,7 +6,6 @@ in which floating point numbers are summed.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import timedelta
@@ -17,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from reprogram.errors import ProcessLostError, ReprogramError
+from reprogram.launch import launched_size
 
 TIMEOUT_S = 25.0
 """How long a process waits for the others. It must be longer than the slowest step, or part of a validation."""
@@ -157,22 +157,6 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone.reset(before)
-
-
-def launched_size() -> int:
-    """How many processes torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
-
-
-def launched_rank() -> int:
-    """This process's place among them."""
-    return int(os.environ.get("RANK", "0")) if launched_size() > 1 else 0
-
-
-def local_device(name: str) -> str:
-    """The device of this process: where a machine has several CUDA devices, each process takes its own."""
-    local = os.environ.get("LOCAL_RANK", "0")
-    return f"cuda:{local}" if launched_size() > 1 and name == "cuda" else name
 
 
 @contextlib.contextmanager

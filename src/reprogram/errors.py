@@ -31,6 +31,10 @@ class DataError(ReprogramError):
     """Images, labels or folders that can't be read or don't fit."""
 
 
+class WriteError(DataError):
+    """A file that can't be written; what was there is as it was."""
+
+
 class ProgramFileError(ReprogramError):
     """A program file that is refused."""
 

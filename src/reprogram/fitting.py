@@ -14,15 +14,16 @@ from torch import Tensor
 from reprogram.checkpoint import LONG_S, Interval
 from reprogram.distributed import Group, group
 from reprogram.engine import verify
-from reprogram.errors import BudgetError, DataError, ProcessLostError
+from reprogram.errors import DataError, ProcessLostError
 from reprogram.evaluation import Evaluation, predict, score
+from reprogram.hearing import first_images, hear
 from reprogram.interrupts import held_signals
 from reprogram.keeper import Keeper, RunState
 from reprogram.learners.base import Learner, Progress
-from reprogram.losses import LossKind, epoch_order, loss_of, losses_of
+from reprogram.losses import epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure
-from reprogram.settings import Budget, Settings, made_from
+from reprogram.settings import Budget, LossKind, Settings, made_from
 from reprogram.tasks.base import Task
 
 
@@ -75,6 +76,7 @@ def fit(
     learner: Learner | str = "gradient",
     loss: LossKind = "task",
     epochs: float | None = None,
+    images: int | None = None,
     seconds: float | None = None,
     batch_size: int = 16,
     validations: int = 10,
@@ -95,6 +97,7 @@ def fit(
         loss: "task" is the cross-entropy of the task scores; "host" is the paper's (equation 3), whose softmax
             runs over all the host's labels. `reprogram.losses.losses_of` says more.
         epochs: budget in passes over the training images; 5 where no budget is given.
+        images: budget in training images seen.
         seconds: budget in seconds.
         batch_size: images a step, of all processes together.
         validations: how often the validation split is looked at; the best program of these is kept.
@@ -118,7 +121,8 @@ def fit(
         ExportParityError: the host's shared execution isn't what its own module computes.
         ProcessLostError: another process of the job is gone.
     """
-    budget = Budget(epochs=5.0 if epochs is None and seconds is None else epochs, seconds=seconds)
+    unlimited = epochs is None and images is None and seconds is None
+    budget = Budget(epochs=5.0 if unlimited else epochs, images=images, seconds=seconds)
     with held_signals(checkpoint is not None) as pending, group(model.canvas.frame.device) as together:
         if isinstance(learner, str):
             variant, config = configure("learners", learner)
@@ -148,10 +152,7 @@ class _Run:
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         self.batch_size = min(settings.batch_size, len(self.train))
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
-        epochs = settings.budget.epochs
-        self.last_step = round(epochs * self.steps_per_epoch) if epochs is not None else None
-        if self.last_step == 0:
-            raise BudgetError(f"epochs={epochs} is less than half a step; give more")
+        self.last_step = settings.budget.steps(self.batch_size, self.steps_per_epoch)
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
@@ -168,6 +169,7 @@ class _Run:
             try:
                 if state.step == 0:
                     self._check_engine()
+                    self._fit_map(pending)
                 with self.group.average_gradients(parameters):
                     self._settle(pending)
                     while self._fraction() < 1 and not self.signal:
@@ -200,12 +202,29 @@ class _Run:
         model, images = self.model, self.train.images[:2]
         if model.host.engine == "dense" or not model.host.prepared.shares:
             return
-        labels = model.label_map.reads() if self.settings.loss == "task" else None
+        some = self.settings.loss == "task" and model.label_map.fitted != "epochs"
+        labels = model.label_map.reads() if some else None
         parameters = [p for p in model.program.parameters() if p.requires_grad]
         with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
             with torch.no_grad():  # Nothing in a canvas is learned.
                 canvases = model.canvas(images)
             verify.check(model.host, model.program(canvases), parameters, labels)
+
+    def _fit_map(self, pending: list[int]) -> None:
+        """Fit a label map to what the host says before the first step, where it is such a map."""
+        label_map, begun = self.model.label_map, time.monotonic()
+        if label_map.fitted == "never":
+            return
+        images = first_images(self.train, self.settings.seed, label_map.fit_images)
+        own = images.take(self.group.share(torch.arange(len(images), device=images.labels.device)))
+        label_map.heard = torch.zeros(label_map.num_task_labels, label_map.num_host_labels, dtype=torch.float64)
+        hear(label_map, self.model.host_scores, own, stop=lambda: bool(pending))
+        self._agree(pending)
+        if self.signal:
+            return
+        label_map.heard = self.group.total(label_map.heard)
+        label_map.refit_to_heard()
+        self.state.seconds += time.monotonic() - begun
 
     def _settle(self, pending: list[int], step_seconds: float = 0.0) -> None:
         """What comes between two steps: signals, validation, saving."""
@@ -235,6 +254,9 @@ class _Run:
     def _step(self) -> None:
         state, kind = self.state, self.settings.loss
         epoch, place = divmod(state.step, self.steps_per_epoch)
+        label_map = self.model.label_map
+        if place == 0:
+            label_map.refit_to_heard()
         if self.order[0] != epoch:
             order = epoch_order(len(self.train), self.settings.seed, epoch)
             self.order = (epoch, order.to(self.train.labels.device))
@@ -243,8 +265,14 @@ class _Run:
         share = len(own) * self.group.size / len(chosen)
         batch = self.train.take(own if len(own) else chosen[:1])
 
+        answers: list[Tensor] = []
+
+        def listen(scores: Tensor) -> None:
+            answers.append(self.group.joined(scores[: len(own)].cpu(), len(chosen)))
+
         def objective() -> Tensor:
-            loss = loss_of(self.model, batch.images, batch.labels, kind)
+            listens = label_map.fitted == "epochs" and not answers  # A learner may ask more than once.
+            loss = loss_of(self.model, batch.images, batch.labels, kind, listen if listens else None)
             if self.group.size == 1:
                 return loss
             loss = loss * share  # Its mean over the processes is the mean over the batch.
@@ -264,6 +292,8 @@ class _Run:
             raise DataError(
                 f"step {state.step}, training images {named}{each}: {error}", details=tuple(map(str, places))
             ) from error
+        for scores in answers:
+            label_map.hear(scores, self.train.labels[chosen])
         state.step += 1
         state.images += len(chosen)
         state.loss_sum += loss

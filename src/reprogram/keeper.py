@@ -71,6 +71,8 @@ class Keeper:
         tensors = {f"now/{k}": v for k, v in self.model.learned_state().items()}
         tensors |= {f"best/{k}": v for k, v in best.items()}
         tensors |= {f"learner/{k}": v for k, v in self.learner.state().items()}
+        if self.model.label_map.heard is not None:
+            tensors["heard/said"] = self.model.label_map.heard
         tensors["random/cpu"] = torch.get_rng_state()
         if self.model.canvas.frame.is_cuda:
             tensors["random/cuda"] = torch.cuda.get_rng_state(self.model.canvas.frame.device)
@@ -96,7 +98,7 @@ class Keeper:
                     f"{self.checkpoint.path}: is of a run with another {part}; give the same to go on, or start "
                     "elsewhere"
                 )
-        groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}, "random": {}}
+        groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}, "heard": {}, "random": {}}
         for key, value in tensors.items():
             family, _, name = key.partition("/")
             groups[family][name] = value
@@ -110,6 +112,7 @@ class Keeper:
         """Bring model, learner and random numbers to what was saved."""
         self.model.load_learned_state(groups["now"])
         self.learner.load_state(groups["learner"])
+        self.model.label_map.heard = groups["heard"].get("said")
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and self.model.canvas.frame.is_cuda:
             torch.cuda.set_rng_state(groups["random"]["cuda"], self.model.canvas.frame.device)

@@ -113,6 +113,7 @@ class Reprogrammed(nn.Module):
             num_task_labels=len(record.classes),
         )
         parts[1].initialize(torch.Generator().manual_seed(seed))
+        parts[2].initialize(host.info.class_names, record.classes)
         return cls(canvas=parts[0], program=parts[1], host=host, label_map=parts[2], task=record).match_host()
 
     def match_host(self) -> "Reprogrammed":
@@ -131,13 +132,17 @@ class Reprogrammed(nn.Module):
         Returns:
             b × k task scores (logits).
         """
-        canvases = self.program(self.canvas(images))
-        scores: Tensor = self.label_map(self.host(canvases, labels=self.label_map.reads()))
+        scores: Tensor = self.label_map(self.host_scores(images, self.label_map.reads()))
         return scores
 
-    def host_scores(self, images: Tensor) -> Float[Tensor, "b K"]:
-        """What the host itself answers to the reprogrammed images: b × K scores."""
-        scores: Tensor = self.host(self.program(self.canvas(images)))
+    def host_scores(self, images: Tensor, labels: Tensor | None = None) -> Float[Tensor, "b K"]:
+        """What the host itself answers to the reprogrammed images.
+
+        Args:
+            images: b × c × h × w, uint8 or floating point in [0, 1].
+            labels: the host labels whose scores are wanted; all by default. The others may be NaN.
+        """
+        scores: Tensor = self.host(self.program(self.canvas(images)), labels=labels)
         return scores
 
     def learned_parameters(self) -> list[nn.Parameter]:

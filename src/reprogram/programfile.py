@@ -20,12 +20,12 @@ from torch import Tensor
 from reprogram._version import __version__
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import HostMismatchError, HostUnavailableError, ProgramFileError, ReprogramError
-from reprogram.hosts.base import Host
+from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Provenance, Reprogrammed, TaskRecord, compose, load_host
 from reprogram.programformat import FORMAT, MAX_FILE, VERSION, Head, Header, encode, read_body, read_head
 from reprogram.programs.base import Program
-from reprogram.registry import build_config, find, is_listed, parse
+from reprogram.registry import build_config, configure, find, is_listed
 
 FAMILIES = {"canvas": "canvases", "program": "programs", "label_map": "label-maps"}
 
@@ -93,7 +93,8 @@ def save(model: Reprogrammed, path: Path) -> Path:
 
 def _plain(config: Any) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return plain
+    unwritten = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    return {key: value for key, value in plain.items() if key not in unwritten}
 
 
 def read(path: Path) -> ProgramFile:
@@ -150,10 +151,11 @@ def load(path: Path, *, host: Host | str | None, download: bool, any_host: bool)
 def _named_host(path: Path, spec: str, download: bool) -> Host:
     """The host that a file names: a listed one with plain options; a stranger doesn't choose which files are opened."""
     try:
-        parsed = parse(spec)
-        if parsed.name == "checkpoint" or "kwargs" in parsed.options:
+        variant, config = configure("hosts", spec)
+        source: HostSource = variant(config)
+        if not source.nameable():
             raise HostUnavailableError("it was built from a file or with special arguments")
-        return load_host(spec, download=download)
+        return source.build(download=download)
     except ReprogramError as error:
         kind = type(error) if isinstance(error, HostUnavailableError) else HostUnavailableError
         raise kind(
@@ -191,7 +193,9 @@ def _build(header: Header) -> tuple[Any, Program, LabelMap]:
                 "install its package, or get the file again"
             )
         variant = find(family, component.name)
-        wrong = sorted(set(component.config) ^ {f.name for f in fields(variant.Config)})
+        allowed = {f.name: bool(f.metadata.get("later")) for f in fields(variant.Config)}
+        needed = {name for name, came_later in allowed.items() if not came_later}
+        wrong = sorted((set(component.config) - set(allowed)) | (needed - set(component.config)))
         if wrong:
             raise ProgramFileError(f"refused: {component.name}: option {wrong[0][:80]!r} is unknown or missing")
         chosen[family] = (variant, build_config(variant, component.config, strict=True))

@@ -47,6 +47,15 @@ class EmptyConfig:
     """The configuration of a component that has no options."""
 
 
+def later(default: Any) -> Any:
+    """The default of an option that came after version 1 of the program file.
+
+    Files from before don't have it, so it is written only where it isn't its default: they read as they did, and are
+    written as they were.
+    """
+    return field(default=default, metadata={"later": True})
+
+
 class Component:
     """What every variant of every family has: a `Config` and an example of it.
 

@@ -11,10 +11,8 @@ from typing import Any
 
 from reprogram.checkpoint import Interval
 from reprogram.errors import ConfigError, nearest
-from reprogram.hosts.base import EngineName
-from reprogram.losses import LossKind
 from reprogram.registry import MAX_SEED
-from reprogram.settings import Budget
+from reprogram.settings import Budget, EngineName, LossKind
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 BASELINES = ("map-alone", "linear-probe", "untrained")
@@ -34,6 +32,7 @@ class RunConfig:
         loss: "task" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
         epochs: budget in passes over the training images.
+        images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step.
         validations: how often the validation split is looked at.
@@ -56,6 +55,7 @@ class RunConfig:
     loss: LossKind = "task"
     seed: int = 0
     epochs: float | None = None
+    images: int | None = None
     seconds: float | None = None
     batch_size: int = 16
     validations: int = 10
@@ -72,8 +72,8 @@ class RunConfig:
         for name in self.baselines:
             if name not in BASELINES:
                 raise ConfigError(f"no baseline {name!r}; known: {', '.join(BASELINES)}")
-        if self.epochs is not None or self.seconds is not None:
-            Budget(epochs=self.epochs, seconds=self.seconds)
+        if not (self.epochs is None and self.images is None and self.seconds is None):
+            Budget(epochs=self.epochs, images=self.images, seconds=self.seconds)
         Interval.parse(self.checkpoint_every)
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")

@@ -3,17 +3,16 @@
 import contextlib
 import json
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import Checkpoint, remove_strays, write_atomic
-from reprogram.errors import ConfigError, DataError, FolderInUseError
+from reprogram.errors import ConfigError, DataError, WriteError
+from reprogram.lock import locked
 from reprogram.runconfig import MARK, RunConfig, read_toml, to_toml
-
-LOCK = "lock"
 
 
 class RunFolder:
@@ -25,7 +24,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = path / "lock"
         self.config = path / "config.toml"
+        self.times = path / "run.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
@@ -33,19 +34,19 @@ class RunFolder:
         self.report = path / "report.html"
         self.result = path / "result.json"
         self._rows_written = 0
+        self._began = _now()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Everything that a run writes, but for the lock."""
         states = (self.checkpoint, Checkpoint(self.checkpoint).previous)
-        return (self.config, *states, self.history, self.program, self.examples, self.report, self.result)
+        return (self.config, self.times, *states, self.history, self.program, self.examples, self.report, self.result)
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
         """Be the only process that works in this folder; what a killed one was writing is removed.
 
-        The lock is the system's own (flock): it ends with its process, however that ends. A folder that was made for
-        this and is still empty at the end is removed.
+        A folder that was made for this and is still empty at the end is removed.
 
         Raises:
             FolderInUseError: another process works in it; names its id.
@@ -53,14 +54,11 @@ class RunFolder:
         """
         absent = [place for place in (self.path, *self.path.absolute().parents) if not place.exists()]
         self._require_writable()
-        lock = _lock(self.path / LOCK)
         try:
-            remove_strays(self.path)
-            yield
+            with locked(self.lock):
+                remove_strays(self.path)
+                yield
         finally:
-            with contextlib.suppress(OSError):
-                (self.path / LOCK).unlink()
-            os.close(lock)
             with contextlib.suppress(OSError):  # The first that isn't empty ends it.
                 for place in absent:
                     place.rmdir()
@@ -132,15 +130,36 @@ class RunFolder:
             raise DataError(f"{self.result}: can't be read ({error}); remove the folder and run it again") from None
         return result
 
-    def write_config(self, config: RunConfig) -> None:
-        """Keep the configuration, as resolved."""
+    def begin(self, config: RunConfig) -> None:
+        """Keep the configuration, as resolved, and note that the run goes on; when it first did, stays.
+
+        Raises:
+            WriteError: it can't be written.
+        """
         write_atomic(self.config, to_toml(config).encode())
+        began = None
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            began = json.loads(self.times.read_bytes()).get("began")
+        self._note(began or _now(), None, "")
+
+    def end(self, error: str = "") -> None:
+        """Note that the run is over, and why if it failed.
+
+        Raises:
+            WriteError: it can't be written.
+        """
+        self._note(self._began, _now(), error)
+
+    def _note(self, began: str, ended: str | None, error: str) -> None:
+        self._began = began
+        times = {"began": began, "ended": ended, "error": error or None}
+        write_atomic(self.times, (json.dumps(times, indent=2) + "\n").encode())
 
     def append_history(self, rows: Sequence[dict[str, float]]) -> None:
         """Bring `history.jsonl`, a line a validation, to these rows; while a run goes on only new ones are written.
 
         Raises:
-            DataError: it can't be written.
+            WriteError: it can't be.
         """
         new = rows[self._rows_written :]
         if not new:
@@ -151,45 +170,32 @@ class RunFolder:
                 with self.history.open("a", encoding="utf-8") as file:
                     file.write(text)
             except OSError as error:
-                raise DataError(f"{self.history}: can't be written ({error.strerror}); free some space") from None
+                raise WriteError(f"{self.history}: can't be written ({error.strerror}); free some space") from None
         else:  # The first of this process: what a killed one wrote last may be torn.
             write_atomic(self.history, text.encode())
         self._rows_written = len(rows)
 
-    def remove_finished(self) -> bool:
-        """Remove a finished run's own files, and the folder if nothing else is in it; whether there was one."""
-        if not self.result.exists():
-            return False
-        for path in reversed(self.files):
-            path.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
-        return True
+    def remove(self) -> list[str]:
+        """Remove what a run wrote, its configuration last, and the folder if nothing else is in it.
+
+        Returns:
+            The names of what else is in it, which stays.
+
+        Raises:
+            ConfigError: a process works in it; names its id.
+            WriteError: something can't be removed.
+        """
+        try:
+            with self.owned():
+                for path in reversed(self.files):
+                    path.unlink(missing_ok=True)
+            left = sorted(path.name for path in self.path.iterdir())
+            if not left:
+                self.path.rmdir()
+        except OSError as error:
+            raise WriteError(f"{error.filename}: can't be removed ({error.strerror}); remove it yourself") from None
+        return left
 
 
-def _lock(path: Path) -> int:
-    try:
-        import fcntl
-    except ImportError:  # No such locks on this system.
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise DataError(f"{path}: can't be written ({error.strerror}); choose another --out") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
-                return handle
-            os.close(handle)  # Its owner removed it in between.
-        except BlockingIOError:
-            owner = os.read(handle, 200).decode(errors="replace") or "unknown"
-            os.close(handle)
-            raise FolderInUseError(
-                f"{path.parent}: process {owner} works in this run folder; wait for it, or choose another --out"
-            ) from None
-        except OSError as error:
-            os.close(handle)
-            raise DataError(f"{path}: can't be written ({error.strerror}); free some space") from None
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

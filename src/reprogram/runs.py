@@ -1,8 +1,9 @@
 """A run: from a configuration to a folder with the program, the result and the report.
 
-The folder holds `config.toml` (as resolved), `checkpoint.safetensors` and the one before it (while it goes on),
-`history.jsonl`, `program.safetensors`, `examples.json`, `report.html` and, last, `result.json`. The same configuration
-on an interrupted folder goes on where it stopped; on a finished one it returns the result that is there.
+The folder holds `config.toml` (as resolved), `run.json` (when it began and ended), `checkpoint.safetensors` and the one
+before it (while it goes on), `history.jsonl`, `program.safetensors`, `examples.json`, `report.html` and, last,
+`result.json`. The same configuration on an interrupted folder goes on where it stopped; on a finished one it returns
+the result that is there. The folder that it lies in holds an index of the runs, see `reprogram.runstore`.
 """
 
 import contextlib
@@ -19,16 +20,18 @@ from typing import Any
 from reprogram import baselines, datacheck
 from reprogram._version import __version__
 from reprogram.checkpoint import Checkpoint, write_atomic
-from reprogram.distributed import Group, alone, group, local_device
+from reprogram.distributed import alone, group
 from reprogram.errors import ConfigError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.fitting import Fit, Report, fit
 from reprogram.hosts.base import Host
+from reprogram.launch import local_device
 from reprogram.model import Reprogrammed, load_host, load_task
 from reprogram.registry import format_spec
 from reprogram.report.examples import answers
 from reprogram.runconfig import RunConfig
 from reprogram.runfolder import RunFolder
+from reprogram.runstore import recorded
 from reprogram.tasks.base import Task
 
 RESULT_SCHEMA = 1
@@ -72,8 +75,8 @@ def execute(
         HostUnavailableError: the host isn't here.
     """
     folder = RunFolder(config.folder)
-    with group(resolve_device(local_device(config.device))) as together, contextlib.ExitStack() as owned:
-        together.first(lambda: owned.enter_context(folder.owned()))
+    with group(resolve_device(local_device(config.device))) as together, contextlib.ExitStack() as held:
+        together.first(lambda: held.enter_context(folder.owned()))
         state = together.first(lambda: folder.prepare(config))
         if not together.leads:
             say, observe = (lambda _: None), None
@@ -83,18 +86,17 @@ def execute(
             return folder.read_result()
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
-        return _execute(config, folder, together, say, observe, command, loader or Loader())
+        model, task, checked = _load(config, say, loader or Loader())
+        together.first(lambda: held.enter_context(recorded(folder, config, say)))
+        fitted = _learn(config, folder, model, task, say, observe)
+        if not together.leads:  # The rest is the leading process's work.
+            return {}
+        return _measure(config, folder, model, task, fitted, checked, say, command)
 
 
-def _execute(
-    config: RunConfig,
-    folder: RunFolder,
-    together: Group,
-    say: Callable[[str], None],
-    observe: Callable[[Report], None] | None,
-    command: str | None,
-    loader: Loader,
-) -> dict[str, Any]:
+def _load(
+    config: RunConfig, say: Callable[[str], None], loader: Loader
+) -> tuple[Reprogrammed, Task, datacheck.DataCheck]:
     say(f"loading host {config.host}")
     host = loader.host(config).to(resolve_device(local_device(config.device)))
     host.engine = config.engine
@@ -106,7 +108,17 @@ def _execute(
     model = Reprogrammed.build(
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
-    together.first(lambda: folder.write_config(config))
+    return model, task, checked
+
+
+def _learn(
+    config: RunConfig,
+    folder: RunFolder,
+    model: Reprogrammed,
+    task: Task,
+    say: Callable[[str], None],
+    observe: Callable[[Report], None] | None,
+) -> Fit:
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
 
     def follow(report: Report) -> None:
@@ -114,9 +126,19 @@ def _execute(
         if observe is not None:
             observe(report)
 
-    fitted = _fit(model, task, config, folder.checkpoint, follow)
-    if not together.leads:  # The rest is the leading process's work.
-        return {}
+    return _fit(model, task, config, folder.checkpoint, follow)
+
+
+def _measure(
+    config: RunConfig,
+    folder: RunFolder,
+    model: Reprogrammed,
+    task: Task,
+    fitted: Fit,
+    checked: datacheck.DataCheck,
+    say: Callable[[str], None],
+    command: str | None,
+) -> dict[str, Any]:
     folder.append_history(fitted.history)
     say("measuring on the test split")
     test_scores = predict(model, task.test)
@@ -135,6 +157,7 @@ def _execute(
     from reprogram.report import write_report
 
     write_report(folder.path, result=json.loads(_json(result)))
+    folder.end()
     write_atomic(folder.result, _json(result))
     Checkpoint(folder.checkpoint).remove()
     return result
@@ -153,6 +176,7 @@ def _fit(
         learner=config.learner,
         loss=config.loss,
         epochs=config.epochs,
+        images=config.images,
         seconds=config.seconds,
         batch_size=config.batch_size,
         validations=config.validations,

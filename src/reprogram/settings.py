@@ -1,16 +1,20 @@
-"""How a run learns, and what it may spend."""
+"""How a run learns, and what it may spend. Doesn't import torch: a configuration is read before that."""
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reprogram.errors import BudgetError, ConfigError
-from reprogram.hosts.base import Access
-from reprogram.learners.base import Learner
-from reprogram.losses import LossKind
-from reprogram.model import Reprogrammed
 from reprogram.registry import format_spec
-from reprogram.tasks.base import Task
 
+if TYPE_CHECKING:
+    from reprogram.learners.base import Learner
+    from reprogram.model import Reprogrammed
+    from reprogram.tasks.base import Task
+
+Access = Literal["gradient", "scores", "top-k", "label"]
+"""What a host gives away, the most first."""
+EngineName = Literal["shared", "dense"]
+LossKind = Literal["task", "host"]
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 
 
@@ -18,37 +22,56 @@ RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 class Budget:
     """What a run may spend; whichever is spent first ends it.
 
-    A run that only counts epochs is a function of its seed. One that counts seconds depends on the machine's speed.
+    A run that only counts epochs or images is a function of its seed. One that counts seconds depends on the machine's
+    speed.
 
     Attributes:
         epochs: passes over the training images; parts count. None: no limit.
+        images: training images seen, repeats counted; rounded to whole batches. None: no limit.
         seconds: of learning, validation included. None: no limit.
     """
 
     epochs: float | None = None
+    images: int | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "seconds"):
+        for name in ("epochs", "images", "seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise BudgetError(f"{name}={value}; a positive number is expected")
-        if self.epochs is None and self.seconds is None:
-            raise BudgetError("no budget; give epochs, seconds or both")
+        if self.epochs is None and self.images is None and self.seconds is None:
+            raise BudgetError("no budget; give epochs, images or seconds")
+
+    def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
+        """How many steps the epochs and images allow; None where only the time is limited.
+
+        Raises:
+            BudgetError: less than half a step.
+        """
+        allowed = []
+        if self.epochs is not None:
+            allowed.append(round(self.epochs * steps_per_epoch))
+        if self.images is not None:
+            allowed.append(round(self.images / batch_size))
+        if 0 in allowed:
+            given = f"epochs={self.epochs}" if self.images is None else f"images={self.images}"
+            raise BudgetError(f"{given} is less than half a step; give more")
+        return min(allowed, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a run learns; `fit` says what each is."""
 
-    learner: Learner
+    learner: "Learner"
     loss: LossKind
     budget: Budget
     batch_size: int
     validations: int
     seed: int
 
-    def check(self, model: Reprogrammed, task: Task) -> None:
+    def check(self, model: "Reprogrammed", task: "Task") -> None:
         """Refuse what doesn't fit.
 
         Raises:
@@ -74,7 +97,7 @@ class Settings:
             raise ConfigError("neither program nor label map has anything to learn")
 
 
-def made_from(model: Reprogrammed, settings: Settings) -> dict[str, Any]:
+def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
     """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
     return {
         "host": model.host.fingerprint,

@@ -74,6 +74,7 @@ def test_fit_writes_the_run_folder(run):
     assert err == ""
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.toml",
+        "run.json",
         "examples.json",
         "history.jsonl",
         "program.safetensors",

@@ -52,7 +52,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, n
     assert got == code, err
     assert out == "" and err.count("\n") == 1 and "Traceback" not in err
     left = {p.name for p in folder.iterdir()} - {"checkpoint.previous.safetensors", "history.jsonl"}
-    assert left == {"checkpoint.safetensors", "config.toml"}
+    assert left == {"checkpoint.safetensors", "config.toml", "run.json"}
     with safe_open(folder / "checkpoint.safetensors", framework="np") as file:
         step = json.loads(file.metadata()["record"])["state"]["step"]
     assert 0 < step < 8 * 125

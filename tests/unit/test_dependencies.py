@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-DIRECT, TRANSITIVE = 14, 60
+DIRECT, TRANSITIVE = 15, 60
 NEVER = {"lightning", "pytorch-lightning", "httpx"}
 BY_PLATFORM = ("nvidia-", "cuda-", "triton")
 """What PyTorch alone needs on some platforms, for its GPU kernels."""

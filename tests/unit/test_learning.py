@@ -376,9 +376,25 @@ def test_part_of_an_epoch_is_a_budget():
     assert reprogram.fit(model, task, epochs=0.4, batch_size=8).images_seen == 16
 
 
+def test_images_are_a_budget_whatever_the_size_of_the_training_split():
+    small, large = random_task(n=(16, 8, 8)), random_task(n=(64, 8, 8))
+    for task in (small, large):
+        assert reprogram.fit(tiny_model(task), task, images=80, batch_size=8).images_seen == 80
+    assert reprogram.fit(tiny_model(small), small, images=80, epochs=1, batch_size=8).images_seen == 16
+
+
 @pytest.mark.parametrize(
     "key,value",
-    [("epochs", 0), ("epochs", -1), ("epochs", 1e-6), ("epochs", math.nan), ("seconds", 0), ("seconds", math.inf)],
+    [
+        ("epochs", 0),
+        ("epochs", -1),
+        ("epochs", 1e-6),
+        ("epochs", math.nan),
+        ("images", 0),
+        ("images", 3),
+        ("seconds", 0),
+        ("seconds", math.inf),
+    ],
 )
 def test_budgets_that_are_none_are_refused(key, value, one_line):
     with pytest.raises(reprogram.BudgetError) as error:

@@ -243,6 +243,24 @@ def test_files_that_are_no_npz_are_refused(tmp_path, raw, one_line):
     gc.collect()  # A file left open would be heard of here.
 
 
+def test_arrays_are_a_task_of_the_files_name(tmp_path):
+    path = npz(tmp_path / "letters.npz", y_train=np.arange(40) % 4, y_test=np.arange(20) % 4)
+    task = reprogram.load_task(f"arrays:{path}")
+    assert (task.name, task.class_names) == ("arrays:letters", ("0", "1", "2", "3"))
+    with np.load(path) as stored:
+        np.testing.assert_array_equal(task.test.images.numpy(), stored["x_test"].transpose(0, 3, 1, 2))
+    assert sorted([*task.train.labels.tolist(), *task.validation.labels.tolist()]) == sorted(
+        (np.arange(40) % 4).tolist()
+    )
+
+
+@pytest.mark.parametrize("change", [{"y_train": np.arange(40) * 10**6}, {"y_train": np.arange(40) - 1}, NPZ["empty"]])
+def test_arrays_that_are_no_task_are_refused(tmp_path, change, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task(f"arrays:{npz(tmp_path / 'x.npz', **change)}")
+    one_line(error)
+
+
 # Folders of images
 
 

@@ -1,12 +1,17 @@
 """The contract of a canvas: task images in, `Framed` host inputs out, nothing learned."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.registry import Component
+from reprogram.levels import reach, round_to_8bit, within
+from reprogram.registry import Component, later
 
 BACKGROUND = 0.5
 """Pixel value around the task image: the zero of the paper's [-1, 1] images, mid-grey in [0, 1] pixels."""
@@ -29,7 +34,29 @@ class Canvas(Component, nn.Module):
         ConfigError: the task image doesn't fit.
     """
 
-    def __init__(self, config: object, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options of every canvas.
+
+        Attributes:
+            contrast: of the task image, in (0, 1]: its distance from the mid-grey background is multiplied by it, so
+                that no pixel is further away than contrast / 2.
+            round_8bit: round the task image to multiples of 1/255 within that distance, so that a saved PNG holds the
+                very same pixels.
+        """
+
+        contrast: float = later(1.0)
+        round_8bit: bool = later(False)
+
+        def __post_init__(self) -> None:
+            if not 0 < self.contrast <= 1:
+                raise ConfigError(f"contrast={self.contrast}; a number in (0, 1] is expected, 1 changes nothing")
+            if self.round_8bit and 255 * self.contrast < 2:
+                raise ConfigError(
+                    f"contrast={self.contrast} leaves less than one of 255 levels; give more, or leave round_8bit out"
+                )
+
+    def __init__(self, config: Any, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.config = config
         self.image_shape = image_shape
@@ -64,7 +91,17 @@ class Canvas(Component, nn.Module):
                 f"images of shape {tuple(images.shape)}; b x {' x '.join(map(str, self.image_shape))} is expected"
             )
         window = self.arrange(match_channels(to_unit(images, self.frame.dtype), self.host_shape[0]))
-        return Framed(frame=self.frame, window=window, box=self.geometry.window)
+        return Framed(frame=self.frame, window=self._faded(window), box=self.geometry.window)
+
+    def _faded(self, window: Tensor) -> Tensor:
+        """The window in the contrast and the levels that the options ask for."""
+        contrast, whole = self.config.contrast, self.config.round_8bit
+        if contrast < 1:
+            window = BACKGROUND + contrast * (window - BACKGROUND)
+        if whole:
+            low, high = reach(self.frame.new_tensor(BACKGROUND), contrast / 2, whole=True)
+            window = round_to_8bit(within(window, low, high))
+        return window
 
 
 def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -116,3 +153,27 @@ def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
             "use the canvas 'resize' or a host with a larger input"
         )
     return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a negative size.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if size < 0:
+        raise ConfigError(f"{name}: size={size}; pixels of the longer side, or 0 for the image's own size")
+
+
+def scaled(image: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width of an image whose longer side is brought to `size`; 0 leaves it as it is."""
+    longer = max(image)
+    height, width = (max(1, round(side * size / longer)) for side in image) if size else image
+    return height, width
+
+
+def resized(images: Float[Tensor, "b C h w"], size: tuple[int, int]) -> Float[Tensor, "b C h2 w2"]:
+    """Images resized (bilinear, antialiased); at that size they stay as they are."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)

@@ -1,12 +1,39 @@
-"""The task image at its own size in the centre of the canvas, as in the 2018 paper."""
+"""The task image in the centre of the canvas, at its own size as in the 2018 paper or at another."""
 
-from reprogram.canvases.base import Canvas, centred
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from reprogram.canvases.base import Canvas, centred, check_size, resized, scaled
 from reprogram.framed import Box
+from reprogram.registry import later
 
 
 class Centre(Canvas):
-    """The task image in the centre, at its own size (paper, section 3.1)."""
+    """The task image in the centre, at its own size (paper, section 3.1) or resized (bilinear, antialiased).
+
+    The window's size trades accuracy for speed: the larger, the more of the host runs for each image.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Canvas.Config):
+        """Options.
+
+        Attributes:
+            size: of the task image's longer side, in pixels; 0 for its own size.
+        """
+
+        size: int = later(0)
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_size("centre", self.size)
 
     def window_box(self) -> Box:
         """The centre."""
-        return centred(self.image_shape[1:], self.host_shape[1:])
+        return centred(scaled(self.image_shape[1:], self.config.size), self.host_shape[1:])
+
+    def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
+        """Resize to the window."""
+        return resized(images, (self.geometry.window.height, self.geometry.window.width))

@@ -2,9 +2,8 @@
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from reprogram.canvases.base import Canvas
+from reprogram.canvases.base import Canvas, resized
 from reprogram.framed import Box
 
 
@@ -17,5 +16,4 @@ class Resize(Canvas):
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Resize to the host's input size."""
-        resized = F.interpolate(images, size=self.host_shape[1:], mode="bilinear", antialias=True, align_corners=False)
-        return resized.clamp(0, 1)
+        return resized(images, self.host_shape[1:])

@@ -6,34 +6,45 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reprogram.canvases.base import Canvas, centred
+from reprogram.canvases.base import Canvas, centred, check_size, resized, scaled
 from reprogram.framed import Box
+from reprogram.registry import later
 
 
 class Shuffled(Canvas):
-    """The centred task image with its pixels permuted, the same way in every image (paper, section 4.4)."""
+    """The centred task image with its pixels permuted, the same way in every image (paper, section 4.4).
+
+    Where it is resized, that comes first: what is permuted are the pixels of the window.
+    """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Canvas.Config):
         """Options.
 
         Attributes:
             seed: chooses the permutation.
+            size: of the task image's longer side, in pixels; 0 for its own size.
         """
 
         seed: int = 0
+        size: int = later(0)
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_size("shuffled", self.size)
 
     def __init__(self, config: Config, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
         super().__init__(config, image_shape=image_shape, host_shape=host_shape)
         generator = torch.Generator().manual_seed(config.seed)
-        order = torch.randperm(image_shape[1] * image_shape[2], generator=generator)
+        order = torch.randperm(self.geometry.window.height * self.geometry.window.width, generator=generator)
         self.register_buffer("order", order, persistent=False)
         self.order: Tensor
 
     def window_box(self) -> Box:
         """The centre."""
-        return centred(self.image_shape[1:], self.host_shape[1:])
+        return centred(scaled(self.image_shape[1:], self.config.size), self.host_shape[1:])
 
-    def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h w"]:
-        """Permute the pixels; all channels of a pixel move together."""
+    def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
+        """Resize to the window and permute the pixels; all channels of a pixel move together."""
+        images = resized(images, (self.geometry.window.height, self.geometry.window.width))
         return images.flatten(2)[..., self.order].view_as(images)

@@ -21,7 +21,9 @@ VERBS = {
     "evaluate": "Measure a program on a task.",
     "predict": "Task labels for image files, and what the host itself sees.",
     "inspect": "Check a program file and show what it holds, without its host.",
+    "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",
+    "paper": "The 2018 paper's tables and figures, run again.",
     "list": "The hosts, tasks, programs, label maps, canvases and learners there are.",
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }

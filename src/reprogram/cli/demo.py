@@ -38,7 +38,7 @@ def demo_command(
     folders = [RunFolder(config.folder) for config in configs]
     if all(folder.result.exists() for folder in folders):
         for folder in folders:
-            folder.remove_finished()
+            folder.remove()
     results = []
     for config in configs:
         with display.learning() as observe:

@@ -7,6 +7,9 @@ from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.errors import ConfigError
+from reprogram.launch import launched_rank
+from reprogram.lock import refuse_owned
+from reprogram.runfolder import RunFolder
 from reprogram.text import printable
 
 
@@ -20,6 +23,7 @@ def fit_command(
     learner: str | None = None,
     loss: Literal["task", "host"] | None = None,
     epochs: float | None = None,
+    images: int | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
     validations: int | None = None,
@@ -48,7 +52,8 @@ def fit_command(
         canvas: where the task image goes (default: centre).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
-        epochs: budget in passes over the training images (default: 5, if --seconds isn't given either).
+        epochs: budget in passes over the training images (default: 5, if no other budget is given).
+        images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step (default: 16).
         validations: how often the validation split is looked at (default: 10).
@@ -74,6 +79,7 @@ def fit_command(
         "learner": learner,
         "loss": loss,
         "epochs": epochs,
+        "images": images,
         "seconds": seconds,
         "batch_size": batch_size,
         "validations": validations,
@@ -88,11 +94,12 @@ def fit_command(
         "device": common.device,
     }
     flags = {key: value for key, value in flags.items() if value is not None}
+    resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
+    if launched_rank() == 0:  # The others find its lock, and belong to it.
+        refuse_owned(RunFolder(resolved.folder).lock)
     start_torch(common.threads)
-    from reprogram.distributed import launched_rank
     from reprogram.runs import execute
 
-    resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
     display = Display(common.quiet or launched_rank() > 0)
     with display.learning() as observe:
         result = execute(resolved, say=display.say, observe=observe)
@@ -112,8 +119,6 @@ def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[s
         ConfigError: there is no run, or the flags say that it is elsewhere.
     """
     from dataclasses import asdict
-
-    from reprogram.runfolder import RunFolder
 
     if config is not None or "out" in flags:
         other = "--config" if config is not None else "--out"

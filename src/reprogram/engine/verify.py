@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError, ExportParityError
 from reprogram.framed import Framed
-from reprogram.hosts.base import Host, _scores
+from reprogram.hosts._nets import scores_of
+from reprogram.hosts.base import Host
 
 EXACT = 1e-10
 """The largest error in float64."""
@@ -148,7 +149,7 @@ def _twin(host: Host) -> Host:
 
 def _dense(host: Host, framed: Framed) -> Tensor:
     """The scores of the host's module as it was given, image by image."""
-    return _scores(host.net(host._normalised(framed.dense())), host.info.id)
+    return scores_of(host.net(host._normalised(framed.dense())), host.info.id)
 
 
 def _in_float64(host: Host, framed: Framed, parameters: Sequence[Tensor], chosen: slice | Tensor) -> list[_Outcome]:

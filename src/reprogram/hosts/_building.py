@@ -31,6 +31,14 @@ def host_id(source: str, argument: str, config: Any, *, skip: str) -> str:
     return f"{source}:{argument}" + (f"?{'&'.join(options)}" if options else "")
 
 
+def untrained_id(host: str, seed: int, batchnorm: str = "plain") -> str:
+    """The spec of the untrained twin of the host that a spec stands for."""
+    if "?" in host:
+        more = "" if batchnorm == "plain" else f", batchnorm={batchnorm!r}"
+        return f"untrained(host={host!r}, seed={seed}{more})"
+    return f"untrained:{host}?seed={seed}" + ("" if batchnorm == "plain" else f"&batchnorm={batchnorm}")
+
+
 def one_line(error: BaseException) -> str:
     """An error's message in one line of at most 300 characters."""
     return re.sub(r"\s+", " ", str(error) or type(error).__name__).strip()[:300]

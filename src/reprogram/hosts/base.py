@@ -1,27 +1,32 @@
 """The contract of a host: a frozen classifier, [0, 1] pixels in, scores out, every call counted."""
 
-import copy
 import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reprogram.engine import Prepared
-from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.errors import ConfigError
 from reprogram.framed import Framed
-from reprogram.registry import Component
-
-Access = Literal["gradient", "scores", "top-k", "label"]
-"""What a host gives away, the most first."""
-
-EngineName = Literal["shared", "dense"]
+from reprogram.hosts._nets import (
+    Call,
+    LogProbabilities,
+    Outputs,
+    check_finite,
+    check_outputs,
+    frozen_view,
+    scores_of,
+    tensors,
+)
+from reprogram.registry import Component, format_spec
+from reprogram.settings import Access, EngineName
 
 PREPARING = threading.RLock()
 """Tracing changes `nn.Module` for the whole process: one host at a time."""
@@ -107,7 +112,7 @@ class Host(nn.Module):
 
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Host] | None" = None) -> None:
         super().__init__()
-        self.net = _frozen_view(net)
+        self.net = frozen_view(net)
         self.info = info
         self.meter = Meter()
         self.untrained = untrained
@@ -117,7 +122,7 @@ class Host(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         self._prepared: list[tuple[object, list[Tensor], Prepared]] = []
-        _check_finite(self.net, info.id)
+        check_finite(self.net, info.id)
         self.train(False)
 
     @classmethod
@@ -133,6 +138,7 @@ class Host(nn.Module):
         name: str = "callable",
         access: Access | None = None,
         licence: str = "unknown",
+        outputs: Outputs = "scores",
     ) -> "Host":
         """Make a host of any `nn.Module` or callable.
 
@@ -146,18 +152,23 @@ class Host(nn.Module):
             name: what reports call it.
             access: what it gives away; by default what one call with a blank image shows.
             licence: of its weights.
+            outputs: "probabilities" of a classifier that ends with a softmax: the host's scores are their logarithm,
+                with probabilities below 1e-12 taken as 1e-12.
 
         Returns:
             The host; a module is left exactly as it came.
 
         Raises:
-            ConfigError: a call with a blank image fails or doesn't give one row of scores.
+            ConfigError: a call with a blank image fails or doesn't give one row of scores, or of probabilities.
+
+        Warns:
+            UserWarning: the scores look like probabilities, and `outputs` doesn't say so.
         """
         height, width = (size, size) if isinstance(size, int) else size
         owner = getattr(classifier, "__self__", None)
         if isinstance(owner, nn.Module) and classifier == owner.forward:
             classifier = owner
-        net = classifier if isinstance(classifier, nn.Module) else _Call(classifier)
+        net = classifier if isinstance(classifier, nn.Module) else Call(classifier)
         info = HostInfo(
             id=name,
             num_classes=1,
@@ -175,7 +186,10 @@ class Host(nn.Module):
         except Exception as error:
             shape = f"{channels}x{height}x{width}"
             raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {error}") from error
-        scores = _scores(scores, name)
+        scores = scores_of(scores, name)
+        check_outputs(scores, outputs, name)
+        if outputs == "probabilities":
+            host.net = LogProbabilities(host.net, name)
         host.info = dataclasses.replace(
             info,
             num_classes=scores.shape[1],
@@ -229,7 +243,7 @@ class Host(nn.Module):
             if some is not None:
                 unread = some.new_full((len(pixels), self.info.num_classes), float("nan"))
                 return unread.index_copy(1, labels, some)
-        scores = _scores(self.prepared(images), self.info.id)
+        scores = scores_of(self.prepared(images), self.info.id)
         if scores.shape != (len(pixels), self.info.num_classes):
             raise ConfigError(
                 f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
@@ -254,7 +268,7 @@ class Host(nn.Module):
             if self.info.num_classes in sizes and not isinstance(layer, torch.jit.ScriptModule):
                 hooks.append(layer.register_forward_pre_hook(partial(_note, seen, name)))
         try:
-            scores = _scores(self.net(images), self.info.id)
+            scores = scores_of(self.net(images), self.info.id)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -281,11 +295,11 @@ class Host(nn.Module):
     @property
     def prepared(self) -> Prepared:
         """What runs: an equal and faster form of `net`, made anew when weights change."""
-        tensors = _tensors(self.net)
-        key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
+        held = tensors(self.net)
+        key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in held]
         with PREPARING, torch.inference_mode(False):
             if not self._prepared or self._prepared[0][0] != key:
-                self._prepared[:] = [(key, tensors, Prepared(self.net))]  # Held, so that no other takes their place.
+                self._prepared[:] = [(key, held, Prepared(self.net))]  # Held, so that no other takes their place.
             return self._prepared[0][2]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
@@ -316,6 +330,28 @@ class HostSource(Component):
             ConfigError: the configuration names something that doesn't exist.
         """
         raise NotImplementedError
+
+    def spec(self) -> str:
+        """The spec by which results and program files name this source: it holds everything but anybody's folders."""
+        return format_spec(self)
+
+    def nameable(self) -> bool:
+        """Whether a stranger's program file may have it built: no option chooses files or special arguments."""
+        return not getattr(self.config, "kwargs", None)
+
+    def untrained(self, seed: int) -> Host:
+        """The same architecture and preprocessing with random weights; override it where trained weights may be absent.
+
+        Args:
+            seed: of the random weights.
+
+        Raises:
+            ConfigError: the architecture can't be built anew.
+        """
+        host = self.build()
+        if host.untrained is None:
+            raise ConfigError(f"host {host.info.id}: its architecture can't be built anew, it has no untrained twin")
+        return host.untrained(seed)
 
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
@@ -353,58 +389,3 @@ def _note(seen: list[tuple[str, Tensor]], name: str, _: nn.Module, inputs: tuple
     """Remember what a layer reads."""
     if inputs and isinstance(inputs[0], Tensor):
         seen.append((name, inputs[0]))
-
-
-class _Call(nn.Module):
-    """A callable as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.function(pixels)
-
-
-def _frozen_view(net: nn.Module) -> nn.Module:
-    """A copy of the module's structure over the same weights, frozen, in evaluation mode; the module isn't touched."""
-    if isinstance(net, _Call):
-        return net
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
-    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
-    try:
-        view = copy.deepcopy(net, memo)
-    except Exception as error:
-        raise ConfigError(
-            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
-        ) from error
-    for parameter in view.parameters():
-        if parameter.requires_grad:  # TorchScript copies its own way.
-            parameter.detach_().requires_grad_(False)
-    return view.eval()
-
-
-def _tensors(net: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, found faster than by name: this is asked at every call."""
-    found: list[Tensor | None] = []
-    waiting: list[nn.Module | None] = [net]
-    while waiting:
-        module = waiting.pop()
-        if module is not None:
-            found += [*module._parameters.values(), *module._buffers.values()]
-            waiting += module._modules.values()
-    return [tensor for tensor in found if tensor is not None]
-
-
-def _check_finite(net: nn.Module, name: str) -> None:
-    for key, tensor in net.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise HostUnavailableError(f"host {name}: weight {key!r} isn't finite everywhere; get the weights anew")
-
-
-def _scores(output: Any, name: str) -> Tensor:
-    output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
-    return output

@@ -1,15 +1,20 @@
 """Weights from a `.safetensors` file in a timm or torchvision model: `checkpoint:FILE?architecture=timm:resnet18`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
+from reprogram.hosts._building import untrained_id
 from reprogram.hosts._imagenet import class_names
 from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 from reprogram.registry import configure, parse
+
+SAFE = ":,/()[]{}.=?' "
+"""Characters that a spec holds as they are."""
 
 
 class Checkpoint(HostSource):
@@ -64,7 +69,33 @@ class Checkpoint(HostSource):
                 f"{len(unexpected)} unknown ({', '.join(unexpected[:3]) or 'none'}); "
                 "name the architecture it was saved from"
             )
-        return Host(net, self._info(source), untrained=source.untrained)
+        return Host(net, self._info(source), untrained=self.untrained)
+
+    def spec(self) -> str:
+        """`checkpoint:FILE?...` with the file's name alone."""
+        config = self.config
+        options = [f"architecture={quote(config.architecture, safe=SAFE)}"]
+        for item in fields(config)[2:]:
+            value = getattr(config, item.name)
+            if value != item.default:
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                options.append(f"{item.name}={quote(text, safe=SAFE)}")
+        return f"checkpoint:{Path(config.path).name}?{'&'.join(options)}"
+
+    def nameable(self) -> bool:
+        """Never: it opens a file."""
+        return False
+
+    def untrained(self, seed: int) -> Host:
+        """The architecture with random weights and this source's preprocessing; the file isn't needed."""
+        source = self._source()
+        info = replace(
+            self._info(source),
+            id=untrained_id(self.spec(), seed),
+            class_names=None,
+            licence="random weights: none",
+        )
+        return Host(source.create(seed), info, untrained=self.untrained)
 
     def _source(self) -> Any:
         text = self.config.architecture
@@ -83,15 +114,10 @@ class Checkpoint(HostSource):
     def _info(self, source: Any) -> HostInfo:
         config, info = self.config, source.info()
         own = {key: value for key in ("mean", "std", "interpolation", "crop") if (value := getattr(config, key))}
-        options = [f"architecture={config.architecture}"]
-        for key, value in own.items():
-            options.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-        options += [f"{key}={value}" for key in ("size", "num_classes") if (value := getattr(config, key))]
         record: HostInfo = replace(
             info,
             **own,
-            # Only the file's name: a shared program says nothing about anybody's folders.
-            id=f"checkpoint:{Path(config.path).name}?{'&'.join(options)}",
+            id=self.spec(),
             class_names=class_names() if info.num_classes == 1000 else None,
             licence=config.licence,
         )

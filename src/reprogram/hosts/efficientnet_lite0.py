@@ -41,13 +41,13 @@ class EfficientNetLite0(HostSource):
             class_names=class_names(),
             licence="Apache-2.0",
         )
-        return Host(net, info, untrained=_untrained)
+        return Host(net, info, untrained=self.untrained)
 
+    def untrained(self, seed: int) -> Host:
+        """Timm's `tf_efficientnet_lite0` with random weights."""
+        from reprogram.hosts.timm import Timm
 
-def _untrained(seed: int) -> Host:
-    from reprogram.hosts.timm import Timm
-
-    return Timm(Timm.Config(model="tf_efficientnet_lite0", pretrained=False, seed=seed)).build()
+        return Timm(Timm.Config(model="tf_efficientnet_lite0", pretrained=False, seed=seed)).build()
 
 
 def weights_file() -> Path:

@@ -43,7 +43,7 @@ class Linear(HostSource):
         with seeded(config.seed):
             net = nn.Sequential(nn.Flatten(), nn.Linear(config.channels * config.size**2, config.num_classes))
         info = HostInfo(
-            id=host_id("linear", str(config.size), config, skip="size"),
+            id=self.spec(),
             num_classes=config.num_classes,
             size=(config.size, config.size),
             channels=config.channels,
@@ -52,6 +52,10 @@ class Linear(HostSource):
             licence="random weights: none",
         )
         return Host(net, info, untrained=self.untrained)
+
+    def spec(self) -> str:
+        """`linear:SIZE?...`."""
+        return host_id("linear", str(self.config.size), self.config, skip="size")
 
     def untrained(self, seed: int) -> Host:
         """The same with other random weights."""

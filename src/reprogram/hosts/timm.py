@@ -55,6 +55,10 @@ class Timm(HostSource):
         net = self.create(self.config.seed, pretrained=self.config.pretrained, overlay=overlay)
         return Host(net, info, untrained=self.untrained)
 
+    def spec(self) -> str:
+        """`timm:MODEL?...`."""
+        return host_id("timm", self.config.model, self.config, skip="model")
+
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
         """Timm's models with trained weights."""
@@ -98,7 +102,7 @@ class Timm(HostSource):
         named = config.pretrained and num_classes == 1000
         grey = config.in_chans != 3
         return HostInfo(
-            id=host_id("timm", config.model, config, skip="model"),
+            id=self.spec(),
             num_classes=num_classes,
             size=size,
             channels=config.in_chans,

@@ -53,6 +53,10 @@ class Torchvision(HostSource):
             net.load_state_dict(self._state(download))
         return Host(net, info, untrained=self.untrained)
 
+    def spec(self) -> str:
+        """`torchvision:MODEL?...`."""
+        return host_id("torchvision", self.config.model, self.config, skip="model")
+
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
         """Torchvision's classifiers."""
@@ -99,7 +103,7 @@ class Torchvision(HostSource):
         size = config.size or crop
         names = tuple(weights.meta["categories"])
         return HostInfo(
-            id=host_id("torchvision", config.model, config, skip="model"),
+            id=self.spec(),
             num_classes=config.num_classes or len(names),
             size=(size, size),
             mean=tuple(transform.mean),

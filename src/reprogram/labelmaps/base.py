@@ -1,18 +1,30 @@
 """The contract of a label map: host scores in, task scores out."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reprogram.errors import ConfigError
 from reprogram.registry import Component
+
+Fitted = Literal["never", "once", "epochs"]
 
 
 class LabelMap(Component, nn.Module):
     """From host labels to task labels; h_g in the paper (section 3.1).
 
     An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map
-    with parameters that require grad is learned together with the program.
+    with parameters that require grad is learned together with the program. A map that follows the host's own answers
+    sets `fitted` and writes `refit`.
+
+    Attributes:
+        fitted: when `fit` calls `refit`. "once": before the first step, after one pass over training images with the
+            program's start values; the host is called for it, and metered. "epochs": so too, and before each later
+            epoch, from the scores that the last epoch computed anyway.
+        fit_images: training images of that one pass, at the most.
 
     Args:
         config: the variant's `Config`.
@@ -23,11 +35,15 @@ class LabelMap(Component, nn.Module):
         ConfigError: the host has too few labels.
     """
 
+    fitted: Fitted = "never"
+    fit_images: int = 2_000
+
     def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__()
         self.config = config
         self.num_host_labels = num_host_labels
         self.num_task_labels = num_task_labels
+        self.heard: Tensor | None = None
         if num_task_labels < 2:
             raise ConfigError(f"a task of {num_task_labels} class(es) can't be learned; it needs two or more")
 
@@ -38,6 +54,43 @@ class LabelMap(Component, nn.Module):
     def assignment(self) -> list[list[int]]:
         """For each task label, the host labels that speak for it, the most important first."""
         raise NotImplementedError
+
+    def weights(self) -> list[list[float]] | None:
+        """How much each entry of `assignment` counts; None, the default, where all count alike."""
+        return None
+
+    def initialize(self, host_names: tuple[str, ...] | None, task_names: tuple[str, ...]) -> None:
+        """Choose by name, where a map does; called once for a new model, never for one from a file.
+
+        Args:
+            host_names: the host's labels; None where they have no names.
+            task_names: the task's.
+        """
+
+    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
+        """What each answer adds to the statistics that `refit` gets; by default 1 for the largest score."""
+        return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+
+    def refit(self, said: Float[Tensor, "k K"]) -> None:
+        """Fit the map to what the host says.
+
+        Args:
+            said: k × K, float64, on the CPU: what `counted` gave, summed over the images of each class. By default the
+                number of images of class i that the host calls j. The row of a class without images is 0.
+        """
+        raise NotImplementedError
+
+    def hear(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+        """Add a batch to the statistics: k × K sums are kept, however many images there are."""
+        if self.heard is None:
+            self.heard = torch.zeros(self.num_task_labels, self.num_host_labels, dtype=torch.float64)
+        self.heard.index_add_(0, labels.cpu(), self.counted(scores).to("cpu", torch.float64))
+
+    def refit_to_heard(self) -> None:
+        """Fit the map to the statistics, and forget them; without any the map stays."""
+        if self.heard is not None:
+            self.refit(self.heard)
+        self.heard = None
 
     def reads(self) -> Tensor | None:
         """The host labels whose scores `run` looks at; None, the default, stands for all. The others may be NaN."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reprogram.hosts.base import Access
 from reprogram.registry import Component
+from reprogram.settings import Access
 
 Objective = Callable[[], Tensor]
 """The loss of the current batch at the parameters' current values: a scalar. Each call runs the host."""

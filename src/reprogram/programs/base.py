@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
+from reprogram.levels import round_to_8bit, whole_levels
 from reprogram.registry import Component
 
 
@@ -76,9 +77,53 @@ class Program(Component, nn.Module):
         return round_to_8bit(pixels) if self.config.round_8bit else pixels
 
 
-def round_to_8bit(pixels: Tensor) -> Tensor:
-    """Round to multiples of 1/255; the gradient passes straight through."""
-    return pixels + ((pixels.detach() * 255).round() / 255 - pixels.detach())
+class Weighted(Program):
+    """A program whose start is one tensor W of normally distributed numbers.
+
+    Args:
+        config: the variant's `Config`, derived from `Weighted.Config`.
+        geometry: the canvas and the window's place in it.
+        shape: of W; by default 1 × C × H × W.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Program.Config):
+        """Options of such programs.
+
+        Attributes:
+            init: standard deviation of the normal distribution that W starts from.
+        """
+
+        init: float = 0.05
+
+        def __post_init__(self) -> None:
+            check_init(self.init)
+
+    def __init__(self, config: Config, *, geometry: Geometry, shape: tuple[int, ...] | None = None) -> None:
+        super().__init__(config, geometry=geometry)
+        self.weight = nn.Parameter(torch.zeros(shape or (1, *geometry.shape)))
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """W ~ N(0, init²)."""
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * self.config.init)
+
+
+def require_frame(name: str, geometry: Geometry) -> int:
+    """Refuse a window that leaves no frame to a program that lives there.
+
+    Returns:
+        How many pixels the frame has.
+
+    Raises:
+        ConfigError: none.
+    """
+    pixels = int(geometry.mask().sum())
+    if not pixels:
+        raise ConfigError(
+            f"{name}: the task image covers the whole canvas, nothing is left to learn; use the program 'full'"
+        )
+    return pixels
 
 
 def check_box(top: int, left: int, height: int, width: int) -> None:
@@ -101,3 +146,41 @@ def check_init(init: float) -> None:
     """
     if not 0 <= init < 100:
         raise ConfigError(f"init={init}; a standard deviation in [0, 100) is expected")
+
+
+def check_eps(name: str, eps: float, *, whole: bool) -> None:
+    """Refuse a bound that isn't in (0, 1], or that no 8-bit pixel keeps.
+
+    Args:
+        name: of the program.
+        eps: in [0, 1] pixel units.
+        whole: whether pixels are rounded to 8 bits.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if not 0 < eps <= 1:
+        raise ConfigError(f"{name}: eps={eps}; a bound in (0, 1] is expected, in pixels of [0, 1]: 8/255 is 0.0314")
+    if whole and not whole_levels(eps):
+        raise ConfigError(f"{name}: eps={eps} is less than one of 255 levels; give at least 0.00393")
+
+
+def check_pixels(name: str, pixels: int) -> None:
+    """Refuse a program of no pixels.
+
+    Raises:
+        ConfigError: says so.
+    """
+    if pixels < 1:
+        raise ConfigError(f"{name}: pixels={pixels}; at least 1 is expected")
+
+
+def require_pixels(name: str, pixels: int, geometry: Geometry) -> None:
+    """Refuse more pixels than the frame has.
+
+    Raises:
+        ConfigError: says how many there are.
+    """
+    have = require_frame(name, geometry)
+    if pixels > have:
+        raise ConfigError(f"{name}: pixels={pixels}, but the frame around the task image has {have}; give fewer")

@@ -1,16 +1,14 @@
 """A learned frame around the task image: the program of the 2018 paper."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import nn
 
-from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
-from reprogram.programs.base import Program, check_init
+from reprogram.programs.base import Weighted, require_frame
 
 
-class Frame(Program):
+class Frame(Weighted):
     """P = tanh(W ⊙ M), X_adv = X̃ + P (paper, equations 1 and 2).
 
     W has the host's input shape and M is 0 where the task image sits, so the task image isn't touched. The paper's
@@ -20,35 +18,17 @@ class Frame(Program):
 
     confined = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(Program.Config):
-        """Options.
-
-        Attributes:
-            init: standard deviation of the normal distribution that W starts from.
-        """
-
-        init: float = 0.05
-
-        def __post_init__(self) -> None:
-            check_init(self.init)
-
-    def __init__(self, config: Config, *, geometry: Geometry) -> None:
+    def __init__(self, config: Weighted.Config, *, geometry: Geometry) -> None:
+        require_frame("frame", geometry)
         super().__init__(config, geometry=geometry)
-        if not geometry.mask().any():
-            raise ConfigError(
-                "frame: the task image covers the whole canvas, nothing is left to learn; use the program 'full'"
-            )
-        self.weight = nn.Parameter(torch.zeros(1, *geometry.shape))
         self.register_buffer("mask", geometry.mask(), persistent=False)
         self.mask: torch.Tensor
 
     def initialize(self, generator: torch.Generator) -> None:
         """W ~ N(0, init²), and 0 inside the window, where it has no effect."""
+        super().initialize(generator)
         with torch.no_grad():
-            self.weight.copy_(
-                torch.randn(self.weight.shape, generator=generator) * self.config.init * self.geometry.mask()
-            )
+            self.weight.mul_(self.mask)
 
     def run(self, framed: Framed) -> Framed:
         """Add P to the frame."""

@@ -1,23 +1,24 @@
-"""A learned rectangle at a given place of the canvas; it covers what is under it."""
+"""A learned rectangle at a given or random place of the canvas; it covers what is under it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.programs.base import Program, check_box, check_init
+from reprogram.programs.base import Weighted, check_box
+from reprogram.registry import later
 
 
-class Patch(Program):
+class Patch(Weighted):
     """A patch of pixels (1 + tanh W) / 2 that replaces the canvas (adversarial patch; Brown et al., 2017).
 
     It is confined when it doesn't overlap the task image.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Program.Config):
+    class Config(Weighted.Config):
         """Options.
 
         Attributes:
@@ -25,18 +26,20 @@ class Patch(Program):
             left: first column, in pixels.
             height: in pixels.
             width: in pixels.
-            init: standard deviation of the normal distribution that W starts from.
+            place: `given` by top and left, or `random`: anywhere on the canvas, as the seed says.
+            seed: of a random place.
         """
 
         top: int = 0
         left: int = 0
         height: int = 32
         width: int = 32
-        init: float = 0.05
+        place: Literal["given", "random"] = later("given")
+        seed: int = later(0)
 
         def __post_init__(self) -> None:
             check_box(self.top, self.left, self.height, self.width)
-            check_init(self.init)
+            super().__post_init__()
 
     @classmethod
     def example(cls) -> Config:
@@ -44,21 +47,16 @@ class Patch(Program):
         return cls.Config(height=8, width=8)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
-        super().__init__(config, geometry=geometry)
-        self.box = Box(top=config.top, left=config.left, height=config.height, width=config.width)
-        if not self.box.within(geometry.height, geometry.width):
+        box = place(config, geometry)
+        if not box.within(geometry.height, geometry.width):
             raise ConfigError(
-                f"patch: {config.height}x{config.width} pixels at ({config.top}, {config.left}) "
+                f"patch: {config.height}x{config.width} pixels at ({box.top}, {box.left}) "
                 f"reach out of the canvas of {geometry.height}x{geometry.width}; move it or make it smaller"
             )
+        super().__init__(config, geometry=geometry, shape=(1, geometry.channels, config.height, config.width))
+        self.box = box
         self.overlap = self.box.intersection(geometry.window)
         self.confined = self.overlap is None
-        self.weight = nn.Parameter(torch.zeros(1, geometry.channels, config.height, config.width))
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """W ~ N(0, init²)."""
-        with torch.no_grad():
-            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * self.config.init)
 
     def run(self, framed: Framed) -> Framed:
         """Lay the patch over frame and window."""
@@ -72,3 +70,13 @@ class Patch(Program):
         source = self.overlap.relative_to(self.box)
         window[..., place.rows, place.columns] = patch[..., source.rows, source.columns]
         return Framed(frame=frame, window=window, box=framed.box)
+
+
+def place(config: Patch.Config, geometry: Geometry) -> Box:
+    """Where the patch goes; one that is too large for the canvas stays at the upper left."""
+    top, left = config.top, config.left
+    if config.place == "random":
+        generator = torch.Generator().manual_seed(config.seed)
+        room = geometry.height - config.height, geometry.width - config.width
+        top, left = (int(torch.randint(max(r, 0) + 1, (1,), generator=generator)) for r in room)
+    return Box(top=top, left=left, height=config.height, width=config.width)

@@ -1,14 +1,12 @@
 """The report of a run: reads a run folder, writes one HTML file with everything in it."""
 
-import base64
-import io
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
+from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
 from reprogram.text import printable_all
 
 BASELINE_NAMES = {
@@ -18,7 +16,6 @@ BASELINE_NAMES = {
     "linear_probe": "linear probe on the host's features (not reprogramming)",
     "untrained": "the same program on the untrained host",
 }
-BLUE, ORANGE, GREY = "#2a6f97", "#d1495b", "#8d99ae"
 
 
 def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
@@ -64,22 +61,8 @@ def _read(path: Path) -> Any:
         raise DataError(f"{path}: damaged ({error}); run it again") from None
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: Any) -> str:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # A class name in a script that the font lacks.
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def _curve(history: list[dict[str, float]]) -> str:
-    figure = _figure(6, 3.2)
+    figure = figure_of(6, 3.2)
     axes = figure.subplots()
     images = [row["images"] for row in history]
     axes.plot(images, [row["validation_accuracy"] for row in history], "o-", color=BLUE, label="validation accuracy")
@@ -91,12 +74,12 @@ def _curve(history: list[dict[str, float]]) -> str:
         *(a + b for a, b in zip(axes.get_legend_handles_labels(), loss.get_legend_handles_labels(), strict=True)),
         loc="center right",
     )
-    return _svg(figure)
+    return svg(figure)
 
 
 def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
     size = min(2.5 + 0.35 * len(classes), 9)
-    figure = _figure(size, size)
+    figure = figure_of(size, size)
     axes = figure.subplots()
     shares = [[n / max(sum(row), 1) for n in row] for row in confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -111,13 +94,13 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
                     axes.text(
                         j, i, n, ha="center", va="center", fontsize=7, color="white" if shares[i][j] > 0.5 else "black"
                     )
-    return _svg(figure)
+    return svg(figure)
 
 
 def _bars(result: dict[str, Any]) -> str:
     rows = [("this program", result["test"])]
     rows += [(BASELINE_NAMES.get(key, key), value) for key, value in result["baselines"].items()]
-    figure = _figure(6.5, 0.6 + 0.42 * len(rows))
+    figure = figure_of(6.5, 0.6 + 0.42 * len(rows))
     axes = figure.subplots()
     for place, (name, value) in enumerate(reversed(rows)):
         accuracy = value["accuracy"]
@@ -128,4 +111,4 @@ def _bars(result: dict[str, Any]) -> str:
         )
     axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
     axes.set(xlabel="test accuracy", xlim=(0, 1))
-    return _svg(figure)
+    return svg(figure)

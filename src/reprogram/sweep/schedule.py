@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reprogram.checkpoint import Checkpoint
-from reprogram.distributed import launched_size
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
+from reprogram.launch import launched_size
 from reprogram.runfolder import RunFolder
 from reprogram.sweep.cells import Cell, News, Outcome, State
 from reprogram.sweep.executors import make_executor

@@ -1,0 +1,222 @@
+"""`reprogram runs`: list, show, compare and remove the runs of a folder, and make their index anew."""
+
+import re
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from reprogram.cli.console import emit, table
+from reprogram.errors import ConfigError
+from reprogram.runstore import Record, RunStore
+from reprogram.text import printable
+
+SCHEMA = 1
+Key = Literal["name", "state", "task", "host", "program", "seed", "accuracy", "began", "ended", "seconds"]
+State = Literal["running", "interrupted", "finished", "failed"]
+Flag = Annotated[bool, Parameter(negative=())]
+Folder = Annotated[Path, Parameter(env_var="REPROGRAM_RUNS")]
+
+runs_command = App(name="runs", help_format="plaintext", config=())  # What REPROGRAM_TASK says, is for fit.
+
+
+@runs_command.command(name="list")
+def list_runs(
+    *,
+    runs: Folder = Path("runs"),
+    task: str | None = None,
+    host: str | None = None,
+    program: str | None = None,
+    state: State | None = None,
+    sort: Key = "began",
+    reverse: Flag = False,
+    json: Flag = False,
+) -> int:
+    """List the runs, the newest last.
+
+    Patterns are shell-style: * and ? are wildcards. "squares" also matches what has options: "squares(train=100)".
+
+    Args:
+        runs: the folder that the run folders lie in.
+        task: only runs of tasks that match.
+        host: only runs on hosts that match.
+        program: only runs with programs that match.
+        state: only runs in it.
+        sort: by what; runs that don't have it come first.
+        reverse: the other way round.
+        json: print it as JSON.
+    """
+    wanted = {"task": task, "host": host, "program": program}
+    found = [
+        record
+        for record in RunStore(runs).runs()
+        if state in (None, record["state"])
+        and all(pattern is None or _matches(_of(record, key), pattern) for key, pattern in wanted.items())
+    ]
+    found.sort(key=lambda record: _order(record, sort), reverse=reverse)
+    if json:
+        emit({"schema": SCHEMA, "runs": [_shown(record, runs) for record in found]})
+        return 0
+    heads = ("name", "state", "task", "host", "program", "seed", "test accuracy", "n", "95 % interval", "began")
+    table(
+        [
+            heads,
+            *(
+                (*(_of(record, key) for key in heads[:6]), *_accuracy(record["test"]), _time(record["began"]))
+                for record in found
+            ),
+        ]
+    )
+    return 0
+
+
+@runs_command.command
+def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int:
+    """Show what is known of a run.
+
+    Args:
+        run: its name, or the path of its folder.
+        runs: the folder that the run folders lie in.
+        json: print it as JSON.
+    """
+    store, name = _located(run, runs)
+    record = store.run(name)
+    if json:
+        emit({"schema": SCHEMA, **_shown(record, store.folder)})
+        return 0
+    rows: list[tuple[object, ...]] = [(key, record[key]) for key in ("name", "state", "error", "began", "ended")]
+    rows += [(key, record[key]) for key in ("images_seen", "seconds")]
+    rows += [(key, *_accuracy(value)) for key, value in _accuracies(record).items()]
+    rows += [(key, value) for key, value in record["config"].items()]
+    table([row for row in rows if row[1] is not None])
+    return 0
+
+
+@runs_command.command
+def compare(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int:
+    """Show side by side what differs in the configurations of runs, and their accuracies with 95 % intervals.
+
+    Args:
+        names: two or more runs' names, or paths of their folders.
+        runs: the folder that the run folders lie in.
+        json: print it as JSON.
+    """
+    if len(names) < 2:
+        raise ConfigError("runs compare takes two or more runs; reprogram runs list shows them")
+    records = [store.run(name) for store, name in (_located(name, runs) for name in names)]
+    configs = [record["config"] for record in records]
+    keys = dict.fromkeys(key for config in configs for key in config if key != "out")
+    differences = {
+        key: [config.get(key) for config in configs]
+        for key in keys
+        if any(config.get(key) != configs[0].get(key) for config in configs)
+    }
+    measures = dict.fromkeys(key for record in records for key in _accuracies(record))
+    accuracies = {key: [_accuracies(record).get(key) for record in records] for key in measures}
+    states = [record["state"] for record in records]
+    if json:
+        found = {"runs": list(names), "states": states, "differences": differences, "accuracies": accuracies}
+        emit({"schema": SCHEMA, **found})
+        return 0
+    rows: list[tuple[object, ...]] = [("", *(record["name"] for record in records)), ("state", *states)]
+    rows += [(key, *("" if value is None else value for value in values)) for key, values in differences.items()]
+    for key, values in accuracies.items():
+        rows.append((key, *(" ".join(_accuracy(value)).strip() for value in values)))
+    table(rows)
+    return 0
+
+
+@runs_command.command
+def remove(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int:
+    """Remove runs: the files that they wrote, and their folders where nothing else is in them.
+
+    A run that goes on is refused. Nothing is removed unless all names are of runs.
+
+    Args:
+        names: one or more runs' names, or paths of their folders.
+        runs: the folder that the run folders lie in.
+        json: print it as JSON.
+    """
+    if not names:
+        raise ConfigError("runs remove takes the names of runs; reprogram runs list shows them")
+    located = [_located(name, runs) for name in dict.fromkeys(names)]
+    for store, name in located:
+        if store.run(name)["state"] == "running":
+            raise ConfigError(f"{store.folder / name}: goes on; stop it first")
+    removed = []
+    for store, name in located:
+        left = store.remove(name)
+        removed.append({"name": name, "folder": str(store.folder / name), "left": left})
+        if left:
+            some = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+            print(printable(f"{store.folder / name}: kept, for it also holds {some}"), file=sys.stderr)
+        if not json:
+            print(printable(f"removed {store.folder / name}"))
+    if json:
+        emit({"schema": SCHEMA, "removed": removed})
+    return 0
+
+
+@runs_command.command
+def rebuild(*, runs: Folder = Path("runs"), json: Flag = False) -> int:
+    """Make the index of the runs anew from their files.
+
+    Args:
+        runs: the folder that the run folders lie in.
+        json: print it as JSON.
+    """
+    store = RunStore(runs)
+    count = store.rebuild()
+    if json:
+        emit({"schema": SCHEMA, "database": str(store.path), "runs": count})
+    else:
+        print(printable(f"{store.path}: {count} runs"))
+    return 0
+
+
+def _located(run: str, runs: Path) -> tuple[RunStore, str]:
+    """The store and the name that a run's name, or the path of its folder, means."""
+    path = Path(run)
+    return RunStore(runs if path.name == run else path.parent), path.name
+
+
+def _shown(record: Record, runs: Path) -> Record:
+    return {"name": record["name"], "folder": str(runs / record["name"]), **record}
+
+
+def _of(record: Record, key: str) -> str:
+    value = record.get(key, record["config"].get(key))
+    return "" if value is None else str(value)
+
+
+def _matches(spec: str, pattern: str) -> bool:
+    """Whether a spec, or its name without options, matches."""
+    return fnmatchcase(spec, pattern) or fnmatchcase(re.split(r"[(?]", spec)[0], pattern)
+
+
+def _order(record: Record, key: Key) -> tuple[Any, ...]:
+    """Numbers by size, before words by the alphabet; what is missing comes first, equals go by name."""
+    value = (record["test"] or {}).get("accuracy") if key == "accuracy" else record.get(key, record["config"].get(key))
+    if value is None:
+        return (0, 0, "", record["name"])
+    return (1, value, "", record["name"]) if isinstance(value, int | float) else (2, 0, str(value), record["name"])
+
+
+def _accuracies(record: Record) -> dict[str, Record]:
+    found = {"validation": record["validation"], "test": record["test"], **record["baselines"]}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _accuracy(value: Record | None) -> tuple[str, str, str]:
+    """Accuracy, n and interval, as words."""
+    if value is None:
+        return "", "", ""
+    low, high = value["interval"] or (None, None)
+    number = "" if value["n"] is None else f"n={value['n']}"
+    return f"{value['accuracy']:.4f}", number, "" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _time(text: str | None) -> str:
+    return (text or "")[:16].replace("T", " ")

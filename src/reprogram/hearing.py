@@ -1,0 +1,51 @@
+"""What the host says of training images, for label maps that are fitted to it."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reprogram.labelmaps.base import LabelMap
+from reprogram.losses import epoch_order
+from reprogram.tasks.base import Split
+
+BATCH = 64
+
+
+@torch.no_grad()
+def hear(
+    label_map: LabelMap,
+    host_scores: Callable[[Tensor], Tensor],
+    split: Split,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Show images to a host and have a label map hear its answers.
+
+    Args:
+        label_map: keeps the statistics.
+        host_scores: b × c × h × w images to b × K scores.
+        split: the images.
+        stop: asked before each call; from then on nothing more is heard.
+    """
+    for start in range(0, len(split), BATCH):
+        if stop():
+            return
+        images, labels = (part[start : start + BATCH] for part in (split.images, split.labels))
+        label_map.hear(host_scores(images), labels)
+
+
+def first_images(train: Split, seed: int, count: int) -> Split:
+    """The training images that a map is fitted to before the first step: those that the first epoch begins with."""
+    return train.take(epoch_order(len(train), seed, 0)[:count].to(train.labels.device))
+
+
+def fitted_alone(label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split) -> LabelMap:
+    """A copy of a label map that is fitted to other answers, if it is one that is fitted at all."""
+    if label_map.fitted == "never":
+        return label_map
+    label_map = copy.deepcopy(label_map)
+    hear(label_map, host_scores, first_images(train, 0, label_map.fit_images))
+    label_map.refit_to_heard()
+    return label_map

@@ -1,0 +1,123 @@
+"""What a host does with a network: a frozen view of it, its tensors, its scores."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError, HostUnavailableError
+
+Outputs = Literal["scores", "probabilities"]
+"""What a classifier gives for an image."""
+
+
+class Call(nn.Module):
+    """A callable as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Call it."""
+        return self.function(pixels)
+
+
+class LogProbabilities(nn.Module):
+    """A classifier's probabilities as scores: log p, where p counts as at least `SMALLEST`.
+
+    Args:
+        net: gives b x K probabilities.
+        name: of the host, for errors.
+    """
+
+    SMALLEST = 1e-12
+
+    def __init__(self, net: nn.Module, name: str) -> None:
+        super().__init__()
+        self.net = net
+        self.name = name
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The logarithm of what the classifier gives."""
+        return scores_of(self.net(pixels), self.name).clamp_min(self.SMALLEST).log()
+
+
+def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
+    """Hold what a classifier gave against what it is said to give.
+
+    Args:
+        scores: b x K.
+        outputs: as it was stated.
+        name: of the host, for errors.
+
+    Raises:
+        ConfigError: probabilities are stated, and rows that are non-negative and sum to 1 aren't given.
+
+    Warns:
+        UserWarning: such rows are given, and it isn't stated: losses would take a softmax of a softmax.
+    """
+    rows = scores.detach().double()
+    probabilities = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
+    if outputs not in get_args(Outputs):
+        raise ConfigError(f"host {name}: outputs={outputs!r}; {' or '.join(map(repr, get_args(Outputs)))} is expected")
+    if outputs == "probabilities" and not probabilities:
+        raise ConfigError(
+            f"host {name}: a blank image's outputs aren't non-negative with sum 1; leave outputs='probabilities' out"
+        )
+    if outputs == "scores" and probabilities and rows.shape[1] > 1:
+        warnings.warn(
+            f"host {name}: its outputs are non-negative and sum to 1, like probabilities; say outputs='probabilities', "
+            "or gradients through a second softmax are weak",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def frozen_view(net: nn.Module) -> nn.Module:
+    """A copy of the module's structure over the same weights, frozen, in evaluation mode; the module isn't touched."""
+    if isinstance(net, Call):
+        return net
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
+    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
+    try:
+        view = copy.deepcopy(net, memo)
+    except Exception as error:
+        raise ConfigError(
+            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
+        ) from error
+    for parameter in view.parameters():
+        if parameter.requires_grad:  # TorchScript copies its own way.
+            parameter.detach_().requires_grad_(False)
+    return view.eval()
+
+
+def tensors(net: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, found faster than by name: this is asked at every call."""
+    found: list[Tensor | None] = []
+    waiting: list[nn.Module | None] = [net]
+    while waiting:
+        module = waiting.pop()
+        if module is not None:
+            found += [*module._parameters.values(), *module._buffers.values()]
+            waiting += module._modules.values()
+    return [tensor for tensor in found if tensor is not None]
+
+
+def check_finite(net: nn.Module, name: str) -> None:
+    """Refuse weights that aren't finite everywhere."""
+    for key, tensor in net.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise HostUnavailableError(f"host {name}: weight {key!r} isn't finite everywhere; get the weights anew")
+
+
+def scores_of(output: Any, name: str) -> Tensor:
+    """The b x K scores in what a network gave: a tensor, or `logits` in a record."""
+    output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
+    return output

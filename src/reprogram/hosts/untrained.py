@@ -1,0 +1,100 @@
+"""The untrained twin of any host: `untrained:timm:resnet18?seed=1`, or with `&batchnorm=conditioned`."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from reprogram.errors import ConfigError
+from reprogram.hosts._building import untrained_id
+from reprogram.hosts.base import Host, HostSource
+from reprogram.registry import MAX_SEED, configure
+
+IMAGES = 50
+"""In the random batch that BatchNorm is conditioned on."""
+
+
+class Untrained(HostSource):
+    """The same architecture and preprocessing with random weights; trained weights aren't needed.
+
+    `plain` is the initialisation as it comes: BatchNorm's running means are 0 and its variances 1, so that it changes
+    nothing, and scores may barely depend on the image. `conditioned` gives each BatchNorm the mean and the variance of
+    its own input over one batch of 50 images, every pixel uniform in [0, 1] and drawn from the seed, and leaves the
+    rest as it is; dropout stays off.
+
+    Reference: Englert & Lazic, Adversarial Reprogramming Revisited, NeurIPS 2022.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            host: spec of the host; one with `?` of its own goes in brackets: `untrained(host='timm:resnet18?size=64')`.
+            seed: of the random weights and of the random batch.
+            batchnorm: `plain`, or `conditioned` on one batch of random images.
+        """
+
+        host: str
+        seed: int = 0
+        batchnorm: Literal["plain", "conditioned"] = "plain"
+
+    @classmethod
+    def example(cls) -> Config:
+        """A tiny ResNet with conditioned BatchNorm."""
+        host = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+        return cls.Config(host=host, seed=1, batchnorm="conditioned")
+
+    def build(self, *, download: bool = False) -> Host:
+        """Draw the weights, and run the random batch where BatchNorm is conditioned on it."""
+        config = self.config
+        host = self._source().untrained(config.seed)
+        if config.batchnorm == "conditioned":
+            generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # No seed of any weights.
+            condition(host, torch.rand(IMAGES, *host.info.shape, generator=generator))
+        return Host(host.net, replace(host.info, id=self.spec()), untrained=self.untrained)
+
+    def spec(self) -> str:
+        """`untrained:HOST?seed=...`."""
+        return untrained_id(self._source().spec(), self.config.seed, self.config.batchnorm)
+
+    def nameable(self) -> bool:
+        """As the host is."""
+        return self._source().nameable()
+
+    def untrained(self, seed: int) -> Host:
+        """The same with other random weights."""
+        return Untrained(replace(self.config, seed=seed)).build()
+
+    def _source(self) -> HostSource:
+        variant, config = configure("hosts", self.config.host)
+        if variant is Untrained:
+            raise ConfigError(f"untrained: {self.config.host} is untrained already; name the host itself")
+        source: HostSource = variant(config)
+        return source
+
+
+@torch.no_grad()
+def condition(host: Host, pixels: Tensor) -> None:
+    """Give each BatchNorm of a host the statistics of what it reads.
+
+    Args:
+        host: whose buffers change.
+        pixels: b x C x H x W in [0, 1].
+
+    Raises:
+        ConfigError: it has no BatchNorm with running statistics.
+    """
+    layers = [layer for layer in host.net.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    if not layers:
+        raise ConfigError(f"host {host.info.id}: no BatchNorm to condition; leave batchnorm=conditioned out")
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.training, layer.momentum = True, 1.0  # In torch, 1 forgets what was; Keras calls that 0.
+    try:
+        host.net((pixels - host.mean) / host.std)
+    finally:
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.training, layer.momentum = False, momentum

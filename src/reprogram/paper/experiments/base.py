@@ -1,0 +1,167 @@
+"""The contract of an experiment: which runs it needs, what it measures on them, what it shows."""
+
+import functools
+import importlib
+import pkgutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reprogram.errors import ConfigError, nearest
+from reprogram.evaluation import wilson_interval
+from reprogram.paper.book import Book, Row
+from reprogram.paper.setup import Planned, Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the report.
+
+    Attributes:
+        head: names of the columns.
+        rows: cells as text.
+        caption: what it shows.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture of the report: a data address and what it shows."""
+
+    source: str
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Pictures side by side."""
+
+    pictures: Sequence[Picture]
+    caption: str = ""
+
+
+Block = Table | Picture | Strip | str
+"""What a section of the report is made of; text is a paragraph."""
+
+
+class Experiment:
+    """One table or figure of the paper.
+
+    A variant sets `title` and `question`, and writes `plan` and `show`; `measure` where the runs' own results aren't
+    all that it needs. Others call `runs`. `show` reads the book alone, so that a report can be made anew without any
+    host.
+    """
+
+    title: ClassVar[str]
+    question: ClassVar[str]
+
+    @classmethod
+    def name(cls) -> str:
+        """The file's name, with hyphens."""
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    def plan(self, setup: Setup) -> list[Planned]:
+        """The runs that it reads, on all of the setup's hosts and tasks; other experiments may need the same."""
+        raise NotImplementedError
+
+    def runs(self, setup: Setup) -> list[Planned]:
+        """The plan on those hosts and tasks that the preset chooses for this experiment."""
+        return self.plan(setup.of(self.name()))
+
+    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
+        """Measure what the runs don't say themselves, by `book.fact`; by default there is nothing."""
+
+    def finished(self, setup: Setup, book: Book) -> Iterator[tuple[Row, Planned]]:
+        """The finished runs of this setup, each with its plan."""
+        planned = {run.name: run for run in self.runs(setup)}
+        for row in book.rows(self.name()):
+            if row.folder.name in planned:
+                yield row, planned[row.folder.name]
+
+    def show(self, book: Book) -> list[Block]:
+        """Its section of the report, from what the book holds."""
+        raise NotImplementedError
+
+
+def names() -> list[str]:
+    """The experiments there are."""
+    folder = str(Path(__file__).parent)
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([folder]) if m.name != "base")
+
+
+def find(name: str) -> Experiment:
+    """An experiment by its name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in names():
+        raise ConfigError(f"no experiment {name!r}; {nearest(name, names())}")
+    module = importlib.import_module(f"reprogram.paper.experiments.{name.replace('-', '_')}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Experiment) and value.__module__ == module.__name__
+    )
+    experiment: Experiment = found()
+    return experiment
+
+
+def accuracy(correct: int, n: int) -> str:
+    """An accuracy with its 95 % interval."""
+    low, high = wilson_interval(correct, n)
+    return f"{correct / n:.4f} ({low:.4f}–{high:.4f})"
+
+
+def pooled(rows: Sequence[Row]) -> str:
+    """The accuracy of one cell of a table: with its interval, and over how many seeds it goes."""
+    if not rows:
+        return "–"
+    tests = [row.result["test"] for row in rows]
+    n = sum(test["n"] for test in tests)
+    text = accuracy(round(sum(test["accuracy"] * test["n"] for test in tests)), n)
+    if len(rows) == 1:
+        return f"{text}, n={n}"
+    values = [row.accuracy for row in rows]
+    return f"{text}, n={n}, {len(rows)} seeds, sd {statistics.stdev(values):.4f}"
+
+
+def baseline(rows: Sequence[Row], name: str) -> str:
+    """A baseline of the same runs, or a dash where it wasn't measured."""
+    values = [row.result["baselines"][name]["accuracy"] for row in rows if name in row.result["baselines"]]
+    return f"{statistics.mean(values):.4f}" if values else "–"
+
+
+def distinct(values: "Sequence[Any] | Any") -> list[Any]:
+    """The different values, in the order of their first appearance."""
+    return list(dict.fromkeys(values))
+
+
+@functools.cache
+def host_of(spec: str, download: bool = False) -> Any:
+    """A host, built once for all measurements."""
+    from reprogram.model import load_host
+
+    return load_host(spec, download=download)
+
+
+@functools.cache
+def task_of(spec: str, data: str = "", download: bool = False) -> Any:
+    """A task, loaded once for all measurements."""
+    from reprogram.model import load_task
+
+    return load_task(spec, data=data, download=download)
+
+
+def model_of(row: Row, planned: Planned) -> Any:
+    """The reprogrammed model that a run learned."""
+    from reprogram.model import load
+
+    return load(row.program, host=host_of(planned.config.host, planned.config.download))

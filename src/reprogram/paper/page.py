@@ -1,0 +1,83 @@
+"""The report of the paper's experiments: one HTML file, made from the book alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reprogram.checkpoint import write_atomic
+from reprogram.paper.book import Book
+from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
+from reprogram.text import printable
+
+ORDER = (
+    "table1",
+    "baselines",
+    "shuffled",
+    "size",
+    "amplitude",
+    "concealed",
+    "programs",
+    "linear-host",
+    "confidence",
+    "transfer",
+)
+"""In which the report shows them; others follow."""
+
+
+def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
+    """Write `report.html` into the book's folder.
+
+    Args:
+        book: of the experiments.
+        experiments: by name; by default all that have a finished run.
+
+    Raises:
+        DataError: a file of the book is damaged, or the page can't be written.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    wanted = [name for name in in_order(experiments or names()) if book.rows(name)]
+    sections = []
+    for name in wanted:
+        experiment = find(name)
+        blocks = [(type(block).__name__, _inert(block)) for block in experiment.show(book)]
+        sections.append({"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks})
+    runs = {row.folder.name: row.result for name in wanted for row in book.rows(name)}
+    environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)
+    page = environment.get_template("page.html.j2").render(sections=sections, runs=runs, made=circumstances(runs))
+    return write_atomic(book.folder / "report.html", page.encode())
+
+
+def in_order(experiments: Sequence[str]) -> list[str]:
+    """The names in the order of the report."""
+    return sorted(experiments, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def circumstances(runs: dict[str, Any]) -> list[str]:
+    """On what the runs were made: a line for each machine and set of versions."""
+    lines: dict[str, int] = {}
+    for result in runs.values():
+        versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+        line = f"{result['machine']['processor']}, {result['device']}, {result['threads']} thread(s); {versions}"
+        lines[line] = lines.get(line, 0) + 1
+    return [f"{count} runs: {line}" for line, count in lines.items()]
+
+
+def markdown(block: Block) -> str:
+    """A block's text and tables as Markdown; pictures stay in the report."""
+    if isinstance(block, str):
+        return f"**{printable(block)}**\n"
+    if not isinstance(block, Table):
+        return ""
+    lines = [block.head, ["---"] * len(block.head), *block.rows]
+    text = "\n".join("| " + " | ".join(printable(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"{block.caption}\n\n{text}\n"
+
+
+def _inert(block: Block) -> Any:
+    if isinstance(block, Picture | Strip):
+        return block
+    if isinstance(block, Table):
+        rows = [[printable(cell) for cell in row] for row in block.rows]
+        return Table(head=[printable(cell) for cell in block.head], rows=rows, caption=block.caption)
+    return printable(block)

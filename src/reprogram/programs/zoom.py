@@ -1,0 +1,61 @@
+"""The frame program with a learned size of the task image."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reprogram.errors import ConfigError
+from reprogram.framed import Framed, Geometry
+from reprogram.programs.base import Weighted
+
+LIMIT = 4.0
+
+
+class Zoom(Weighted):
+    """The task image is enlarged or reduced by a learned factor; what it doesn't cover is `frame`'s (AutoVP's scale).
+
+    The window stays where it is: an image that grows is cut, one that shrinks leaves room to the program. To let an
+    image grow to the whole canvas choose the canvas `resize` and start below 1. The factor is 4^tanh(z), between 1/4
+    and 4; the image is sampled bilinearly.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Weighted.Config):
+        """Options.
+
+        Attributes:
+            scale: the factor at the start, between 1/4 and 4.
+        """
+
+        scale: float = 1.0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 1 / LIMIT < self.scale < LIMIT:
+                raise ConfigError(f"zoom: scale={self.scale}; a number between 0.25 and 4 is expected")
+
+    def __init__(self, config: Config, *, geometry: Geometry) -> None:
+        super().__init__(config, geometry=geometry)
+        self.z = nn.Parameter(torch.tensor([math.atanh(math.log(config.scale, LIMIT))]))
+
+    def scale(self) -> Tensor:
+        """The factor, a tensor of one number."""
+        return torch.exp(math.log(LIMIT) * torch.tanh(self.z))
+
+    def run(self, framed: Framed) -> Framed:
+        """Draw the program, and the task image over it."""
+        drawn = torch.tanh(self.weight) / 2
+        inside = drawn[..., framed.box.rows, framed.box.columns]
+        background = framed.frame[..., framed.box.rows, framed.box.columns]
+        image = self._resized(framed.window)
+        covered = self._resized(torch.ones_like(framed.window[:1, :1]))
+        return replace(framed, frame=framed.frame + drawn, window=image + (1 - covered) * (background + inside))
+
+    def _resized(self, images: Tensor) -> Tensor:
+        """Images about the window's centre, 0 beyond their edges."""
+        theta = torch.eye(2, 3, dtype=images.dtype, device=images.device)[None] / self.scale()
+        grid = F.affine_grid(theta, [1, *images.shape[1:]], align_corners=False)
+        return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), align_corners=False)

@@ -1,0 +1,57 @@
+"""Images and labels of both splits in one .npz file."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from reprogram.errors import DataError
+from reprogram.tasks.base import Split, check_labels, from_arrays
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+MAX_BYTES = 2**31
+"""Of an .npz file, unpacked: ten times CIFAR-10."""
+
+
+def arrays_of(path: Path, classes: tuple[str, ...] | None = None) -> tuple[Split, Split]:
+    """The training and test images of a file with x_train, y_train, x_test, y_test; images are n h w c or n h w, uint8.
+
+    Args:
+        path: of the .npz file; nothing in it is unpickled.
+        classes: labels must lie in their range; None takes any from 0 on.
+
+    Raises:
+        DataError: missing, damaged, too large, or other arrays.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            size = sum(entry.file_size for entry in arrays.zip.infolist())
+            if size > MAX_BYTES:
+                raise ValueError(f"{size:,} bytes unpacked; at most {MAX_BYTES:,} are read")
+            x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the path of an .npz file") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise DataError(f"{path}: can't be read ({error}); it must hold the arrays {', '.join(ARRAYS)}") from None
+    splits = []
+    for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or labels.size != len(images)
+            or labels.dtype.kind not in "iu"
+        ):
+            raise DataError(f"{path}: images must be n x h x w x c, uint8, with a whole number each as label")
+        splits.append(from_arrays(images, labels.reshape(-1)))
+        if classes is not None:
+            check_labels(splits[-1].labels, len(classes), f"{path}: {part}")
+    return splits[0], splits[1]

@@ -1,0 +1,46 @@
+"""Images as arrays in an .npz file: `arrays:FILE` with x_train, y_train, x_test, y_test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reprogram.errors import DataError
+from reprogram.tasks._npz import arrays_of
+from reprogram.tasks.base import Task, TaskSource, split_off
+
+MAX_CLASSES = 100_000
+
+
+class Arrays(TaskSource):
+    """Any data set that you have as NumPy arrays; the task bears the file's name.
+
+    A tenth of the training images is split off for validation. Classes are named by their numbers.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            path: of the .npz file: x_train and x_test are n h w c or n h w, uint8; y_train and y_test whole numbers
+                from 0 on.
+            seed: of the validation split.
+        """
+
+        path: str
+        seed: int = 0
+
+    @classmethod
+    def example(cls) -> Config:
+        """A file that tests write first."""
+        return cls.Config(path="example.npz")
+
+    def load(self, *, download: bool = False) -> Task:
+        """Read the images."""
+        path = Path(self.config.path)
+        train, test = arrays_of(path)
+        most = max((int(split.labels.max()) for split in (train, test) if len(split)), default=0)
+        if most >= MAX_CLASSES:
+            raise DataError(f"{path}: holds the label {most}; labels are class indices from 0 to {MAX_CLASSES - 1}")
+        classes = tuple(map(str, range(most + 1)))
+        train, validation = split_off(train, 0.1, self.config.seed)
+        return Task(name=f"arrays:{path.stem}", train=train, validation=validation, test=test, class_names=classes)

@@ -1,0 +1,163 @@
+"""`reprogram paper` from end to end, on hosts and tasks that take seconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PRESET = """
+[fit]
+images = 320
+validations = 2
+learner = "gradient(learning_rate=0.1)"
+
+[hosts]
+small = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+other = "timm:test_vit(pretrained=False, num_classes=16, size=48)"
+
+[tasks.digits]
+
+[experiments.table1]
+states = ["trained", "untrained", "untrained, BatchNorm conditioned"]
+
+[experiments.size]
+hosts = ["small"]
+pixels = [64, 512]
+
+[experiments.amplitude]
+hosts = ["small"]
+levels = [8, 64]
+
+[experiments.concealed]
+hosts = ["small"]
+levels = [16]
+
+[experiments.programs]
+seeds = [0, 1, 2]
+fit.images = 160
+
+[experiments.linear-host]
+width = 32
+slopes = [1.0, 0.0]
+"""
+
+
+def reprogram(*arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "reprogram", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=280,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """Everything, once."""
+    folder = tmp_path_factory.mktemp("paper")
+    (folder / "tiny.toml").write_text(PRESET)
+    photographs = folder / "photographs"
+    photographs.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)).save(photographs / f"{i}.png")
+    arguments = (
+        "paper",
+        "all",
+        "--preset",
+        folder / "tiny.toml",
+        "--out",
+        folder / "out",
+        "--photographs",
+        photographs,
+    )
+    done = reprogram(*arguments, "--threads", "1", "--workers", "2", "--json", "--quiet", code=3)
+    return folder, arguments, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_everything_is_run_once_measured_and_shown(paper):
+    folder, _, done = paper
+    failed = [run for run in done["runs"] if run["state"] == "failed"]
+    # A vision transformer has no BatchNorm to condition: named, and nothing else is stopped by it.
+    assert [("other", "BatchNorm" in run["error"]) for run in failed] == [("other", True)] * len(failed) and failed
+    assert all("other" in run["run"] for run in failed)
+    page = (folder / "out" / "report.html").read_text()
+    for title in (
+        "Table 1",
+        "Shuffled pixels",
+        "Hidden in a photograph",
+        "Does the host notice?",
+        "How fragile is it?",
+    ):
+        assert title in page
+    for text in ("untrained, BatchNorm conditioned", "photographs (n=4)", "JPEG 75", "PSNR", "slope 0.0", "[M]"):
+        assert text in page
+    assert page.count("data:image/png;base64,") >= 10 and page.count("data:image/svg+xml;base64,") >= 4
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_second_call_runs_nothing_that_is_there(paper):
+    folder, arguments, first = paper
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").glob("*/result.json")}
+    done = json.loads(reprogram(*arguments, "--threads", "1", "--json", "--quiet", code=3).stdout)
+    assert {run["state"] for run in done["runs"]} == {"already", "failed"}
+    assert len(done["runs"]) == len(first["runs"])
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").glob("*/result.json")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_report_needs_the_json_files_alone(paper, tmp_path):
+    folder, _, _ = paper
+    for part in ("plans", "facts"):
+        shutil.copytree(folder / "out" / part, tmp_path / part)
+    for result in (folder / "out" / "runs").glob("*/result.json"):
+        place = tmp_path / "runs" / result.parent.name / "result.json"
+        place.parent.mkdir(parents=True)
+        shutil.copy(result, place)
+    reprogram("paper", "report", "--out", tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == (folder / "out" / "report.html").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_linear_host_gets_no_further_than_the_best_shift(paper):
+    folder, _, _ = paper
+    facts = [json.loads(path.read_text()) for path in (folder / "out" / "facts" / "linear-host").glob("*.json")]
+    linear = [fact for fact in facts if "linear" in fact["name"] or "slope_1.0" in fact["name"]]
+    bent = [fact for fact in facts if "slope_0.0" in fact["name"]]
+    assert len(linear) == 2 and len(bent) == 1
+    for fact in linear:
+        result = json.loads((folder / "out" / "runs" / fact["name"] / "result.json").read_text())
+        assert fact["fact"]["spread"] < 1e-3
+        assert result["test"]["accuracy"] * result["test"]["n"] <= fact["fact"]["correct"] + 0.05 * fact["fact"]["n"]
+    assert bent[0]["fact"]["spread"] > 0.05
+
+
+def test_the_list_and_the_plan_run_nothing(tmp_path):
+    listed = json.loads(reprogram("paper", "list", "--json").stdout)
+    assert [entry["name"] for entry in listed][:2] == ["table1", "baselines"]
+    (tmp_path / "tiny.toml").write_text(PRESET)
+    plan = ("paper", "size", "--preset", tmp_path / "tiny.toml", "--plan", "--out", tmp_path / "out")
+    planned = json.loads(reprogram(*plan, "--json").stdout)
+    assert len(planned["size"]) == 8 and {run["images"] for run in planned["size"]} == {320}
+    assert "size" in reprogram(*plan).stdout and not Path(tmp_path / "out").exists()
+
+
+def test_an_unknown_experiment_is_one_line():
+    done = reprogram("paper", "tabel1", code=3)
+    assert done.stderr.count("\n") == 1 and "did you mean 'table1'" in done.stderr

@@ -1,0 +1,270 @@
+"""The paper's experiments: plans, measurements and pages, each against an independent oracle."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+import reprogram
+from helpers import random_task
+from reprogram.paper import published
+from reprogram.paper.book import Book
+from reprogram.paper.experiments import base, confidence, linear_host, programs, transfer
+from reprogram.paper.page import ORDER, markdown, write_page
+from reprogram.paper.setup import preset_names, read_preset, short_name, with_choices
+from reprogram.paper.similarity import psnr, ssim
+from reprogram.registry import configure
+
+
+def pictures(seed=0, shape=(3, 3, 40, 48)):
+    generator = torch.Generator().manual_seed(seed)
+    a = torch.rand(shape, generator=generator)
+    return a, (a + 0.1 * torch.randn(shape, generator=generator)).clamp(0, 1)
+
+
+def test_ssim_and_psnr_agree_with_torchmetrics():
+    a, b = (x.double() for x in pictures())
+    for i in range(len(a)):
+        one, other = a[i : i + 1], b[i : i + 1]
+        theirs = structural_similarity_index_measure(one, other, data_range=1.0, sigma=1.5)
+        assert ssim(one, other).item() == pytest.approx(float(theirs), abs=5e-3)  # Theirs pads, and cuts the rim off.
+        assert psnr(one, other).item() == pytest.approx(float(peak_signal_noise_ratio(one, other, data_range=1.0)))
+    assert ssim(a, a).tolist() == pytest.approx([1, 1, 1]) and math.isinf(psnr(a, a)[0])
+
+
+def test_ssim_of_flat_pictures_has_a_closed_form():
+    a, b = torch.full((1, 1, 16, 16), 0.2), torch.full((1, 1, 16, 16), 0.6)
+    expected = (2 * 0.2 * 0.6 + 0.01**2) / (0.2**2 + 0.6**2 + 0.01**2)
+    assert ssim(a.double(), b.double()).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_best_shift_makes_the_mean_probabilities_those_of_the_labels():
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(400, 3, generator=generator)
+    labels = torch.randint(0, 3, (400,), generator=generator)
+    shift = linear_host.best_shift(scores, labels)
+    mean = (scores.double() + shift).softmax(dim=1).mean(dim=0)
+    torch.testing.assert_close(mean, torch.bincount(labels).double() / 400, atol=1e-5, rtol=0)
+
+
+def test_a_waves_power_lies_in_its_ring():
+    _, x = np.mgrid[0:64, 0:64]
+    for cycles in (4, 12, 20):
+        wave = torch.from_numpy(np.sin(2 * np.pi * cycles * x / 64))[None]
+        found = programs.spectrum(wave)
+        assert int(np.argmax(found)) == int(cycles / 64 / 0.5 * programs.BINS)
+        turned = programs.spectrum(wave.transpose(1, 2))
+        assert turned == pytest.approx(found)
+
+
+def test_the_area_under_the_curve_counts_pairs():
+    positive, negative = [0.9, 0.5, 0.7], [0.1, 0.5]
+    pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+    assert confidence._area(positive, negative) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_statistics_of_scores_are_those_of_numpy():
+    scores = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
+    found = confidence._statistics([scores[:2], scores[2:]])
+    raw = scores.double().numpy()
+    p = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+    assert found["entropy"] == pytest.approx((-(p * np.log(p)).sum(axis=1)).tolist(), abs=1e-5)
+    assert found["maximum"] == pytest.approx(p.max(axis=1).tolist(), abs=1e-5)
+    assert found["energy"] == pytest.approx((-np.log(np.exp(raw).sum(axis=1))).tolist(), abs=1e-5)
+
+
+def test_the_ways_of_pictures_change_what_they_say():
+    a, _ = pictures(shape=(2, 3, 24, 32))
+    np.testing.assert_allclose(transfer._round(a).numpy(), np.round(a.numpy() * 255) / 255, atol=1e-7)
+    errors = [float((transfer._jpeg(a, q) - a).abs().mean()) for q in transfer.QUALITIES]
+    assert 0 < errors[0] < errors[1] < errors[2] and transfer._jpeg(a, 95).shape == a.shape
+    flat = torch.full((1, 3, 24, 32), 0.5)
+    torch.testing.assert_close(transfer._resized(flat), flat)
+    assert transfer._resized(a).shape == a.shape and not torch.equal(transfer._resized(a), a)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_name_real_parts(name):
+    setup = read_preset(name)
+    for spec in setup.hosts.values():
+        variant, config = configure("hosts", spec)
+        if variant.name() == "timm":
+            assert config.model in timm.list_pretrained(), spec
+    for experiment in base.names():
+        planned = base.find(experiment).runs(setup)
+        distinct = {json.dumps([run.config.identity(), run.config.baselines]) for run in planned}
+        assert planned and len({run.name for run in planned}) == len(distinct)
+        for run in planned:
+            for family, spec in (
+                ("canvases", run.config.canvas),
+                ("programs", run.config.program),
+                ("hosts", run.config.host),
+            ):
+                configure(family, spec)
+
+
+def test_the_paper_preset_has_the_papers_hosts():
+    assert set(read_preset("paper-2018").hosts) == set(published.TABLE1)
+
+
+def tiny(**choices):
+    return with_choices(read_preset("cpu"), hosts=["linear:32"], tasks=["digits"], **choices)
+
+
+def test_the_same_run_has_the_same_name_in_every_experiment():
+    setup = tiny(seeds=[0, 1])
+    named = {
+        e: {run.name for run in base.find(e).runs(setup)} for e in ("table1", "transfer", "confidence", "baselines")
+    }
+    assert len(named["transfer"]) == 2
+    assert named["transfer"] == named["confidence"] == named["baselines"] < named["table1"]
+    other = {run.name for run in base.find("transfer").runs(tiny(seeds=[0, 1], budget="123"))}
+    assert not other & named["transfer"]
+
+
+@pytest.mark.parametrize(
+    "budget,field,value",
+    [("20000", "images", 20000), ("90s", "seconds", 90), ("2m", "seconds", 120), ("1.5h", "seconds", 5400)],
+)
+def test_a_budget_is_images_or_time(budget, field, value):
+    (run,) = base.find("transfer").runs(tiny(budget=budget))
+    limits = {name: getattr(run.config, name) for name in ("epochs", "images", "seconds")}
+    assert limits.pop(field) == value and set(limits.values()) == {None}
+
+
+def test_the_command_lines_hosts_and_tasks_are_every_experiments():
+    preset = read_preset("cpu")
+    assert {run.host for run in base.find("size").runs(preset)} == {"efficientnet-lite0"}
+    chosen = with_choices(preset, hosts=["x=linear:32"], tasks=["digits"])
+    assert {(run.host, run.task) for run in base.find("size").runs(chosen)} == {("x", "digits")}
+
+
+def test_an_experiments_recipe_counts_more_than_a_tasks_and_the_budget_most(tmp_path):
+    text = "[hosts]\na = 'linear:32'\n[tasks.digits]\nimages = 10\n[experiments.transfer.fit]\nimages = 20\n"
+    (tmp_path / "p.toml").write_text(text)
+    preset = read_preset(str(tmp_path / "p.toml"))
+    images = [base.find(e).runs(preset)[0].config.images for e in ("baselines", "transfer")]
+    assert images == [10, 20]
+    assert base.find("transfer").runs(with_choices(preset, budget="30"))[0].config.images == 30
+
+
+def test_a_preset_that_chooses_unknown_hosts_is_refused(tmp_path, one_line):
+    (tmp_path / "p.toml").write_text(
+        "[hosts]\nabc = 'linear:32'\n[tasks.digits]\n[experiments.size]\nhosts = ['abd']\n"
+    )
+    with pytest.raises(reprogram.ConfigError) as error:
+        base.find("size").runs(read_preset(str(tmp_path / "p.toml")))
+    one_line(error, "did you mean 'abc'")
+
+
+@pytest.mark.parametrize("choice", [{"budget": "5 days"}, {"budget": "0"}, {"data": ["mnist=x"]}, {"data": ["x"]}])
+def test_choices_that_make_no_sense_are_refused(choice, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        tiny(**choice)
+    one_line(error)
+
+
+@pytest.mark.parametrize("text", ["[fit]\nbatchsize = 3", "[hots]\na = 'b'", "[tasks.x]\nout = 'y'", "fit = 3", "x ="])
+def test_bad_presets_are_refused(tmp_path, text, one_line):
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(reprogram.ConfigError) as error:
+        read_preset(str(tmp_path / "p.toml"))
+    one_line(error, "p.toml")
+
+
+def test_unknown_presets_and_experiments_name_the_nearest(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        read_preset("paper-2019")
+    one_line(error, "paper-2018")
+    with pytest.raises(reprogram.ConfigError) as error:
+        base.find("tabel1")
+    one_line(error, "table1")
+
+
+def test_names_of_hosts_are_short():
+    assert short_name("timm:resnet50.a1_in1k?size=64") == "resnet50.a1_in1k"
+    assert short_name("checkpoint:a/b/net.safetensors?architecture=timm:resnet18") == "net"
+    assert short_name("efficientnet-lite0") == "efficientnet-lite0"
+
+
+def test_a_fact_is_measured_once_and_again_when_what_it_is_of_changes(tmp_path):
+    book, calls = Book(tmp_path), []
+
+    def measure():
+        calls.append(1)
+        return {"value": len(calls)}
+
+    assert [book.fact("x", "a b", {"of": 1}, measure) for _ in range(3)] == [{"value": 1}] * 3
+    assert book.fact("x", "a b", {"of": 2}, measure) == {"value": 2}
+    assert Book(tmp_path).facts("x") == {"a b": {"value": 2}}
+
+
+def test_a_damaged_book_is_one_line(tmp_path, one_line):
+    book = Book(tmp_path)
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "size.json").write_text("[{")
+    with pytest.raises(reprogram.DataError) as error:
+        book.rows("size")
+    one_line(error, "size.json")
+
+
+def test_every_experiment_has_its_place_and_shows_an_empty_book(tmp_path):
+    assert set(ORDER) == set(base.names())
+    for name in base.names():
+        experiment = base.find(name)
+        assert experiment.title and experiment.question.strip()[-1] in ".?"
+        for block in experiment.show(Book(tmp_path)):
+            assert isinstance(block, base.Table | base.Picture | base.Strip | str)
+    assert "No run is finished yet" in write_page(Book(tmp_path)).read_text()
+
+
+def test_what_strangers_name_stays_text(tmp_path):
+    block = base.Table(head=["a|b", "c"], rows=[["<script>", "\x1b[31mred"]], caption="x")
+    text = markdown(block)
+    assert "a\\|b" in text and "\x1b" not in text
+
+
+def test_accuracies_of_seeds_are_pooled():
+    def row(accuracy, n):
+        return base.Row(
+            host="h", task="t", seed=0, axis={}, folder=None, result={"test": {"accuracy": accuracy, "n": n}}
+        )
+
+    assert base.pooled([]) == "–"
+    assert base.pooled([row(0.5, 100)]) == base.accuracy(50, 100) + ", n=100"
+    text = base.pooled([row(0.5, 100), row(0.7, 100)])
+    assert text.startswith(base.accuracy(120, 200)) and "2 seeds" in text
+    assert f"sd {np.std([0.5, 0.7], ddof=1):.4f}" in text
+
+
+@pytest.mark.parametrize("kind", ["fully connected", "convolutional"])
+def test_direct_training_learns_and_is_a_function_of_its_seed(kind):
+    from reprogram.paper.direct import train
+
+    task = random_task(n=(200, 40, 60))
+    first, again = (train(task, kind, 12000, seed=3) for _ in range(2))
+    assert first == again and first.accuracy > 0.9
+
+
+def test_published_numbers_are_marked():
+    marked = [
+        e
+        for e in base.names()
+        if published.MARK in json.dumps([getattr(b, "caption", "") for b in base.find(e).show(_EMPTY)])
+    ]
+    assert marked == ["shuffled", "table1"]
+
+
+class _Nothing:
+    def rows(self, _):
+        return []
+
+    def facts(self, _):
+        return {}
+
+
+_EMPTY = _Nothing()
