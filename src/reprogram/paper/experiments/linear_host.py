@@ -90,7 +90,9 @@ class LinearHost(Experiment):
             cells = [pooled(here), accuracy(own, n), accuracy(best, n), baseline(here, "map_alone"), spread]
             table.append([task, host, *cells])
             groups[f"{task}, {host}"] = {"program": sum(r.accuracy for r in here) / len(here), "best shift": best / n}
-        figure = [bars(groups, label="test accuracy")] if groups else []
+        chance = {row.result["baselines"]["chance"]["accuracy"] for row in rows}
+        line = chance.pop() if len(chance) == 1 else None
+        figure = [bars(groups, label="test accuracy", chance=line)] if groups else []
         return [*figure, Table(head=HEAD, rows=table, caption=CAPTION)]
 
 
