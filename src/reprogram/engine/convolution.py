@@ -104,6 +104,9 @@ class Convolution(nn.Module):
 
     def correlate(self, images: Tensor, padding: Padding) -> Tensor:
         """The output, outside of autograd."""
+        if self._steps_over(padding):
+            read = images[..., :: self.stride[0], :: self.stride[1]].contiguous(memory_format=torch.channels_last)
+            return self._unstrided.correlate(read, padding)
         if self._by_product(images, padding):
             return self.bounds.apply_(self._product(images))
         if self._by_winograd(images, padding):
@@ -122,6 +125,10 @@ class Convolution(nn.Module):
         unread = torch.empty(
             tuple(shape), dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
         )
+        if self._steps_over(padding):
+            read = unread.zero_()[..., :: self.stride[0], :: self.stride[1]]
+            read.copy_(self._unstrided.input_gradient(gradient, read.shape, padding))
+            return unread
         options = self.stride, padding, self.dilation, False, [0, 0], self.groups
         found: Tensor = torch.ops.aten.convolution_backward(
             gradient, unread, self.weight, None, *options, [True, False, False]
@@ -152,6 +159,21 @@ class Convolution(nn.Module):
         found: Convolution = self._derived["transposed"]
         return found
 
+    def _steps_over(self, padding: Padding) -> bool:
+        """Whether it reads some pixels alone, each by itself: then it is a 1 × 1 convolution of these."""
+        return self.kernel == (1, 1) and self.stride != (1, 1) and padding == (0, 0)
+
+    @property
+    def _unstrided(self) -> "Convolution":
+        """The same filters at a stride of one."""
+        if "unstrided" not in self._derived:
+            options: dict[str, Any] = {"padding": (0, 0), "dilation": (1, 1), "groups": self.groups}
+            found = Convolution(self.weight, self.bias, stride=(1, 1), **options)
+            found.bounds = self.bounds
+            self._derived["unstrided"] = found
+        kept: Convolution = self._derived["unstrided"]
+        return kept
+
     @property
     def _taps(self) -> winograd.Taps:
         if "taps" not in self._derived:
@@ -162,7 +184,7 @@ class Convolution(nn.Module):
     def _filters(self, images: Tensor, options: dict[str, Any]) -> Tensor:
         """The weight; packed beforehand where the input is so small that packing it would cost much of the time.
 
-        Depthwise filters are small; theirs always is (1.1 to 1.5 times faster).
+        Depthwise filters are small, so that theirs always is (1 to 14 % faster).
         """
         if not self.depthwise and len(images) * images.shape[2] * images.shape[3] > PACKED_UP_TO:
             return self.weight
