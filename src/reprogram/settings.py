@@ -68,6 +68,7 @@ class Settings:
     loss: LossKind
     budget: Budget
     batch_size: int
+    parts: int | None
     validations: int
     seed: int
 
@@ -93,6 +94,8 @@ class Settings:
             )
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
+        if self.parts is not None and self.parts < 1:
+            raise ConfigError(f"parts={self.parts}; at least 1 is expected")
         if not model.learned_parameters():
             raise ConfigError("neither program nor label map has anything to learn")
 
