@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from reprogram.errors import ProcessLostError, ReprogramError
 from reprogram.launch import launched_size
@@ -45,6 +45,10 @@ class Group:
         """This process's part of the items, which all processes have; parts differ by one in length at the most."""
         return items.tensor_split(self.size)[self.rank]
 
+    def share_of(self, items: list[T]) -> list[T]:
+        """The same for a list."""
+        return [items[place] for place in self.share(torch.arange(len(items))).tolist()]
+
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes.
 
@@ -58,30 +62,23 @@ class Group:
             dist.all_reduce(summed)
         return summed.to(values.device)
 
-    def average_gradients(self, parameters: list[nn.Parameter]) -> "contextlib.ExitStack[None]":
-        """While this is open, what autograd computes for these parameters is the mean over all processes."""
-        stack: contextlib.ExitStack[None] = contextlib.ExitStack()
-        if self.size > 1:
-            for parameter in parameters:
-                hook = parameter.register_hook(lambda gradient: self.total(gradient) / self.size)  # type: ignore[no-untyped-call]
-                stack.callback(hook.remove)
-        return stack
-
-    def joined(self, part: Tensor, n: int) -> Tensor:
+    def joined(self, part: Tensor, n: int, start: int | None = None) -> Tensor:
         """All processes' parts of n rows, in order, in every process.
 
         Args:
             part: what this process computed for `share`: rows × columns, on the CPU.
             n: rows in all.
+            start: place of the part's first row; by default that of `share`.
 
         Raises:
             ProcessLostError: one of them is gone.
         """
         if self.size == 1:
             return part
-        rows = [len(places) for places in torch.arange(n).tensor_split(self.size)]
+        if start is None:
+            start = sum(len(places) for places in torch.arange(n).tensor_split(self.size)[: self.rank])
         whole = torch.zeros((n, *part.shape[1:]), dtype=part.dtype)
-        whole[sum(rows[: self.rank]) :][: len(part)] = part
+        whole[start : start + len(part)] = part
         return self.total(whole)
 
     def every(self, value: T) -> list[T]:

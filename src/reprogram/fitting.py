@@ -1,9 +1,8 @@
 """The one training loop: deterministic order, selection on the validation split, resumable."""
 
-import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,10 +17,11 @@ from reprogram.errors import DataError, ProcessLostError
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.hearing import first_images, hear
 from reprogram.interrupts import held_signals
-from reprogram.keeper import Keeper, RunState
+from reprogram.keeper import Keeper, RunState, own_random_numbers
 from reprogram.learners.base import Learner, Progress
 from reprogram.losses import epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
+from reprogram.parts import mean_loss
 from reprogram.registry import configure
 from reprogram.settings import Budget, LossKind, Settings, made_from
 from reprogram.tasks.base import Task
@@ -79,6 +79,7 @@ def fit(
     images: int | None = None,
     seconds: float | None = None,
     batch_size: int = 16,
+    parts: int | None = None,
     validations: int = 10,
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -100,6 +101,8 @@ def fit(
         images: budget in training images seen.
         seconds: budget in seconds.
         batch_size: images a step, of all processes together.
+        parts: that a batch is computed in; by default as many as there are processes. With the same number, any number
+            of processes comes to the same bits; one with as many parts does what so many processes do.
         validations: how often the validation split is looked at; the best program of these is kept.
         seed: of the order of the images, and of torch's random numbers while the run goes on.
         checkpoint: a file that the run's state is kept in, and taken up from if it is there. With it, SIGINT and
@@ -128,7 +131,13 @@ def fit(
             variant, config = configure("learners", learner)
             learner = cast(Learner, variant(config))
         settings = Settings(
-            learner=learner, loss=loss, budget=budget, batch_size=batch_size, validations=validations, seed=seed
+            learner=learner,
+            loss=loss,
+            budget=budget,
+            batch_size=batch_size,
+            parts=parts,
+            validations=validations,
+            seed=seed,
         )
         settings.check(model, task)
         keeper = Keeper(model, learner, made_from(model, settings), checkpoint, Interval.parse(checkpoint_every))
@@ -151,6 +160,7 @@ class _Run:
         device = model.canvas.frame.device
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         self.batch_size = min(settings.batch_size, len(self.train))
+        self.num_parts = settings.parts or together.size
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
         self.last_step = settings.budget.steps(self.batch_size, self.steps_per_epoch)
         self.state = RunState()
@@ -163,24 +173,23 @@ class _Run:
         """Learn until the budget is spent or a signal is pending."""
         state, learner = self.state, self.settings.learner
         parameters = self.model.learned_parameters()
-        with _own_random_numbers(self.settings.seed, self.train.images.device):
+        with own_random_numbers(self.settings.seed, self.train.images.device):
             learner.start(parameters)
             self._restore()
             try:
                 if state.step == 0:
                     self._check_engine()
                     self._fit_map(pending)
-                with self.group.average_gradients(parameters):
-                    self._settle(pending)
-                    while self._fraction() < 1 and not self.signal:
-                        begun = time.monotonic()
-                        self._step()
-                        took = time.monotonic() - begun
-                        state.train_seconds += took
-                        state.seconds += took
-                        self._settle(pending, took)
-                        self._tell()
-                        self._agree(pending)
+                self._settle(pending)
+                while self._fraction() < 1 and not self.signal:
+                    begun = time.monotonic()
+                    self._step()
+                    took = time.monotonic() - begun
+                    state.train_seconds += took
+                    state.seconds += took
+                    self._settle(pending, took)
+                    self._tell()
+                    self._agree(pending)
             except ProcessLostError:
                 self._save()  # The step that couldn't be done changed nothing.
                 raise
@@ -252,7 +261,7 @@ class _Run:
         self.signal = signal.SIGINT if interrupts else signal.SIGTERM if terminations else 0
 
     def _step(self) -> None:
-        state, kind = self.state, self.settings.loss
+        state = self.state
         epoch, place = divmod(state.step, self.steps_per_epoch)
         label_map = self.model.label_map
         if place == 0:
@@ -261,37 +270,47 @@ class _Run:
             order = epoch_order(len(self.train), self.settings.seed, epoch)
             self.order = (epoch, order.to(self.train.labels.device))
         chosen = self.order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        own = self.group.share(chosen)
-        share = len(own) * self.group.size / len(chosen)
-        batch = self.train.take(own if len(own) else chosen[:1])
-
-        answers: list[Tensor] = []
-
-        def listen(scores: Tensor) -> None:
-            answers.append(self.group.joined(scores[: len(own)].cpu(), len(chosen)))
-
-        def objective() -> Tensor:
-            listens = label_map.fitted == "epochs" and not answers  # A learner may ask more than once.
-            loss = loss_of(self.model, batch.images, batch.labels, kind, listen if listens else None)
-            if self.group.size == 1:
-                return loss
-            loss = loss * share  # Its mean over the processes is the mean over the batch.
-            mean = self.group.total(loss.detach()) / self.group.size
-            return mean + (loss - loss.detach())
-
+        objective, heard = self._objective(chosen)
         try:
             loss = self.settings.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
-            self._save()
-            culprits = self._culprits(own)
-            each = "" if culprits else ", none of which alone has such a loss"
-            raise self._stopped("training", culprits or chosen.tolist(), f"{each}: {error}") from error
-        for scores in answers:
-            label_map.hear(scores, self.train.labels[chosen])
+            raise self._blamed(error, chosen) from error
+        if heard is not None:
+            label_map.hear(self.group.total(heard), self.train.labels[chosen])
         state.step += 1
         state.images += len(chosen)
         state.loss_sum += loss
         state.loss_count += 1
+
+    def _objective(self, chosen: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
+        """The loss of these images; and where their host scores go when it is asked, if the label map wants them."""
+        label_map = self.model.label_map
+        parameters = self.model.learned_parameters()
+        wanted, asked = label_map.fitted == "epochs", 0
+        heard = torch.zeros(len(chosen), label_map.num_host_labels, dtype=parameters[0].dtype) if wanted else None
+
+        def loss_of_part(part: slice) -> Tensor:
+            def listen(scores: Tensor) -> None:
+                assert heard is not None
+                heard[part] = scores.cpu()
+
+            batch = self.train.take(chosen[part])
+            listens = heard is not None and asked == 1  # A learner may ask more than once.
+            return loss_of(self.model, batch.images, batch.labels, self.settings.loss, listen if listens else None)
+
+        def objective() -> Tensor:
+            nonlocal asked
+            asked += 1
+            return mean_loss(loss_of_part, len(chosen), self.num_parts, parameters, self.group)
+
+        return objective, heard
+
+    def _blamed(self, error: DataError, chosen: Tensor) -> DataError:
+        """What to say of a step that went wrong; the last good state is saved, the model gets the best."""
+        self._save()
+        culprits = self._culprits(self.group.share(chosen))
+        each = "" if culprits else ", none of which alone has such a loss"
+        return self._stopped("training", culprits or chosen.tolist(), f"{each}: {error}")
 
     def _stopped(self, split: str, places: list[int], why: str) -> DataError:
         """What ends a run at this step, because of these images; the model holds the best program so far."""
@@ -378,11 +397,3 @@ class _Run:
             self.state.__dict__.update(found[0].__dict__)
             self.best = found[1]
             self.keeper.take_over(found[2])
-
-
-@contextlib.contextmanager
-def _own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's random numbers as a function of the seed; the caller's go on afterwards as if nothing had been."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

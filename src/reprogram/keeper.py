@@ -1,7 +1,9 @@
 """What a run keeps between two steps: everything that decides the next one, in its checkpoint."""
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,11 @@ class Keeper:
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and self.model.canvas.frame.is_cuda:
             torch.cuda.set_rng_state(groups["random"]["cuda"], self.model.canvas.frame.device)
+
+
+@contextlib.contextmanager
+def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random numbers as a function of the seed; the caller's go on afterwards as if nothing had been."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -35,6 +35,7 @@ class RunConfig:
         images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step.
+        parts: that a batch is computed in; by default as many as there are processes.
         validations: how often the validation split is looked at.
         baselines: of `BASELINES`, beside chance and majority, which cost nothing.
         data: folder of the task's files, for tasks that take one.
@@ -58,6 +59,7 @@ class RunConfig:
     images: int | None = None
     seconds: float | None = None
     batch_size: int = 16
+    parts: int | None = None
     validations: int = 10
     baselines: tuple[str, ...] = ("map-alone", "linear-probe")
     data: str = ""
@@ -77,6 +79,8 @@ class RunConfig:
         Interval.parse(self.checkpoint_every)
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
+        if self.parts is not None and self.parts < 1:
+            raise ConfigError(f"parts={self.parts}; at least 1 is expected")
         if not 0 <= self.seed < MAX_SEED:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
 

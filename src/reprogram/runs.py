@@ -179,6 +179,7 @@ def _fit(
         images=config.images,
         seconds=config.seconds,
         batch_size=config.batch_size,
+        parts=config.parts,
         validations=config.validations,
         seed=config.seed,
         checkpoint=checkpoint,

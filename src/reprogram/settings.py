@@ -68,6 +68,7 @@ class Settings:
     loss: LossKind
     budget: Budget
     batch_size: int
+    parts: int | None
     validations: int
     seed: int
 
@@ -98,6 +99,8 @@ class Settings:
                 f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
                 "grow for ever; use loss 'task'"
             )
+        if self.parts is not None and self.parts < 1:
+            raise ConfigError(f"parts={self.parts}; at least 1 is expected")
         if not model.learned_parameters():
             raise ConfigError("neither program nor label map has anything to learn")
 

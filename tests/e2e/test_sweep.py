@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reprogram.runconfig import RunConfig
+from reprogram.runstore import RunStore
 from reprogram.sweep import Cell, placed, run_cells
 
 GRID = """[grid]
@@ -71,7 +72,8 @@ def test_every_cell_is_a_run_with_the_same_bits(swept, tmp_path):
     out, outcomes, err = swept
     assert [o["state"] for o in outcomes] == ["finished"] * 8 and {o["attempts"] for o in outcomes} == {1}
     assert err.count("finished, test accuracy") == 8 == err.count("\n")  # No terminal: a line a cell.
-    assert {p.name for p in out.iterdir()} == {o["name"] for o in outcomes}
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {o["name"] for o in outcomes}
+    assert {(run["name"], run["state"]) for run in RunStore(out).runs()} == {(o["name"], "finished") for o in outcomes}
     for outcome in (outcomes[0], outcomes[-1]):
         folder = Path(outcome["folder"])
         result = json.loads((folder / "result.json").read_text())

@@ -1,5 +1,6 @@
 """Grid files: what cells they give, how cells are called, and what is refused."""
 
+import io
 import itertools
 import re
 
@@ -7,7 +8,7 @@ import pytest
 
 from reprogram.errors import ConfigError
 from reprogram.runconfig import RunConfig
-from reprogram.sweep import Cell, placed, read_grid, run_cells
+from reprogram.sweep import Cell, News, placed, read_grid, run_cells
 
 
 @pytest.fixture
@@ -114,3 +115,28 @@ def test_cells_need_names_and_folders_of_their_own(tmp_path, one_line):
     with pytest.raises(ConfigError):
         run_cells([Cell("x", one)], workers=-1)
     assert run_cells([]) == []
+
+
+def test_the_live_table_shows_what_runs_and_counts_the_rest():
+    from rich.console import Console
+
+    from reprogram.cli.sweep import _Table
+
+    table = _Table(3)
+    one, other, third = (Cell(name, RunConfig(out=name)) for name in ("[red]one", "other", "third"))
+    table(News(cell=one, state="running", worker="process 7", fraction=0.25, accuracy=0.5))
+    table(News(cell=other, state="already"))
+    table(News(cell=third, state="running", worker="process 8"))
+    table(News(cell=third, state="waiting", error="its worker ended with signal 9"))
+    table(News(cell=third, state="running", worker="process 9", fraction=0.5))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table.render())
+    shown = console.export_text()
+    assert "1 of 3 finished, 0 failed, 2 running" in shown
+    (row,) = [line.split() for line in shown.splitlines() if "one" in line]
+    assert row == ["[red]one", "process", "7", "25", "%", "0.500"]
+    assert "process 9" in shown and "process 8" not in shown
+    table(News(cell=one, state="failed", error="why"))
+    table(News(cell=third, state="finished", accuracy=1.0))
+    console.print(table.render())
+    assert "2 of 3 finished, 1 failed, 0 running" in console.export_text()

@@ -27,6 +27,7 @@ def fit_command(
     images: int | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
+    parts: int | None = None,
     validations: int | None = None,
     baselines: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     seed: int | None = None,
@@ -57,6 +58,7 @@ def fit_command(
         images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step (default: 16).
+        parts: that a batch is computed in (default: one for each process).
         validations: how often the validation split is looked at (default: 10).
         baselines: of map-alone, linear-probe, untrained; "none" for none (default: map-alone linear-probe).
         seed: of start values and order of images (default: 0).
@@ -83,6 +85,7 @@ def fit_command(
         "images": images,
         "seconds": seconds,
         "batch_size": batch_size,
+        "parts": parts,
         "validations": validations,
         "baselines": baselines,
         "seed": seed,

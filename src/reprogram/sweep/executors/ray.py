@@ -10,6 +10,8 @@ import platform
 import secrets
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections import deque
@@ -25,6 +27,7 @@ from reprogram.sweep.worker import Report, attempt, config_from
 from reprogram.sweep.workshop import Workshop
 
 POLL_S = 0.5
+CONNECT_S = 10.0
 GRACE_S = 15.0
 """How long workers may take to save their cells."""
 
@@ -41,6 +44,7 @@ def executor(*, address: str, threads: int) -> Executor:
     except ImportError:
         raise ConfigError("--executor ray needs the package ray; pip install 'reprogram[ray]'") from None
     address = address or os.environ.get("RAY_ADDRESS", "")
+    _require_listener(address)
     there = {"address": address} if address else {"include_dashboard": False}
     with _own_handlers():
         try:
@@ -49,6 +53,17 @@ def executor(*, address: str, threads: int) -> Executor:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"--address {address}: no Ray cluster to be reached there ({reason})") from None
     return Cluster(threads)
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address where nobody listens; Ray itself would end the process."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return  # "auto" or "local".
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--address {address}: no Ray cluster to be reached there ({error})") from None
 
 
 class Cluster(Executor):
@@ -62,6 +77,8 @@ class Cluster(Executor):
         import ray
 
         self.ray, self.threads = ray, threads
+        self.quiet = contextlib.ExitStack()
+        self.quiet.enter_context(contextlib.redirect_stdout(sys.stderr))  # What Ray prints is no result.
         self.board = ray.remote(num_cpus=0)(Board).remote()
         resources = ray.cluster_resources()
         self.gpus, self.cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
@@ -109,6 +126,7 @@ class Cluster(Executor):
         for actor in self.actors:
             self.ray.kill(actor)
         self.ray.shutdown()
+        self.quiet.close()
 
     def _result(self, call: Any) -> Report:
         try:
