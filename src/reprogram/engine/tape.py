@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -34,6 +35,27 @@ class Tape:
         """Whether it holds the results of this input."""
         same_kind = self.frame.dtype == value.frame.dtype and self.frame.device == value.frame.device
         return self.complete and self.box == value.box and same_kind and torch.equal(self.frame, value.frame)
+
+
+Shelf = WeakKeyDictionary[Any, Tape]
+"""Keeps tapes by the executor that they belong to. Each executor has one; who owns several frames has one for each."""
+
+
+def shelf() -> Shelf | None:
+    """What `kept_on` names just now."""
+    found: Shelf | None = getattr(_thread, "shelf", None)
+    return found
+
+
+@contextlib.contextmanager
+def kept_on(own: Shelf) -> Iterator[None]:
+    """Let executors keep their tapes here, not with themselves, so that other frames don't take their place."""
+    before = shelf()
+    _thread.shelf = own
+    try:
+        yield
+    finally:
+        _thread.shelf = before
 
 
 class _Running:
