@@ -13,7 +13,7 @@ from reprogram.engine.aliasing import in_place
 from reprogram.engine.rules import FUNCTIONS, MODULES
 from reprogram.engine.rules.tables import Rule
 from reprogram.engine.sharing import ChannelsLast, dense
-from reprogram.engine.tape import Tape, running
+from reprogram.engine.tape import Shelf, Tape, running, shelf
 from reprogram.framed import Framed
 
 UNCOVERED = "the rule doesn't cover these arguments"
@@ -63,7 +63,7 @@ class Executor:
         self.modules = dict(traced.named_modules())
         drops = _last_uses(traced.graph)
         self.steps = [_step(node, self.modules, drops.get(node, ())) for node in traced.graph.nodes]
-        self.tape: Tape | None = None
+        self.shelf = Shelf()
 
     def __call__(self, value: Framed) -> Tensor:
         """Compute the host's output for a batch that shares its frame; see `run`.
@@ -71,15 +71,17 @@ class Executor:
         Without gradients, what depends on the frame alone is kept for the next batch with the same frame.
         """
         if torch.is_grad_enabled():
-            self.tape = None
+            self.shelf.clear()
             return self.run(value)
-        tape = self.tape
+        named = shelf()
+        kept = self.shelf if named is None else named
+        tape = kept.get(self)
         if tape is None or not tape.fits(value):
             tape = Tape(value)
         with running(tape):
             output = self.run(value)
         tape.complete = True
-        self.tape = tape
+        kept[self] = tape
         return output
 
     def run(self, value: Framed, watch: Watch | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -44,6 +45,27 @@ class Tape:
 def _version(tensor: Tensor) -> int | None:
     """How often it was written into, where it counts that."""
     return None if tensor.is_inference() else tensor._version
+
+
+Shelf = WeakKeyDictionary[Any, Tape]
+"""Keeps tapes by the executor that they belong to. Each executor has one; who owns several frames has one for each."""
+
+
+def shelf() -> Shelf | None:
+    """What `kept_on` names just now."""
+    found: Shelf | None = getattr(_thread, "shelf", None)
+    return found
+
+
+@contextlib.contextmanager
+def kept_on(own: Shelf) -> Iterator[None]:
+    """Let executors keep their tapes here, not with themselves, so that other frames don't take their place."""
+    before = shelf()
+    _thread.shelf = own
+    try:
+        yield
+    finally:
+        _thread.shelf = before
 
 
 class _Running:
