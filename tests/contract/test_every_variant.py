@@ -1,6 +1,7 @@
 """Every variant of every family, as the registry lists them: configuration, specs, refusals, and that it works."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,6 +194,10 @@ def example_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=16, size=48)").net
     save_file(net.state_dict(), "example.safetensors")
+    config = {"architecture": "test_resnet", "num_classes": 16, "pretrained_cfg": {"input_size": [3, 48, 48]}}
+    (tmp_path / "example-timm").mkdir()
+    (tmp_path / "example-timm" / "config.json").write_text(json.dumps(config))
+    save_file(net.state_dict(), "example-timm/model.safetensors")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "example" / label).mkdir(parents=True)
