@@ -133,7 +133,7 @@ def test_the_live_table_shows_what_runs_and_counts_the_rest():
     console.print(table.render())
     shown = console.export_text()
     assert "1 of 3 finished, 0 failed, 2 running" in shown
-    (row,) = [line.split() for line in shown.splitlines() if "one" in line]
+    (row,) = [line.split() for line in shown.splitlines() if "[red]one" in line]
     assert row == ["[red]one", "process", "7", "25", "%", "0.500"]
     assert "process 9" in shown and "process 8" not in shown
     table(News(cell=one, state="failed", error="why"))

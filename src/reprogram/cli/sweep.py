@@ -146,16 +146,17 @@ class _Table:
             self.counts[news.state] += 1
 
     def render(self) -> Any:
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
 
         counts = self.counts
         done = counts["finished"] + counts["already"]
         title = f"{done} of {self.num_cells} finished, {counts['failed']} failed, {len(self.running)} running"
-        rows = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        rows = Table(box=None, pad_edge=False)
         for heading in ("cell", "worker", "done", "validation"):
             rows.add_column(heading, justify="left" if heading in ("cell", "worker") else "right", no_wrap=True)
         for name, news in sorted(self.running.items())[:MAX_ROWS]:
             accuracy = f"{news.accuracy:.3f}" if news.accuracy is not None else "–"
             rows.add_row(escape(name), escape(printable(news.worker)), f"{100 * news.fraction:.0f} %", accuracy)
-        return rows
+        return Group(title, rows)
