@@ -118,6 +118,7 @@ def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "batch size": settings.batch_size,
         "epochs": settings.budget.epochs,
+        "images": settings.budget.images,
         "seconds": settings.budget.seconds,
         "validations": settings.validations,
     }
