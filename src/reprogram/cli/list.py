@@ -15,7 +15,7 @@ Family = Literal["hosts", "tasks", "programs", "label-maps", "canvases", "learne
 def list_command(
     family: Family, pattern: str | None = None, /, *, json: Annotated[bool, Parameter(negative=())] = False
 ) -> int:
-    """List what there is of a family; with a pattern such as 'resnet*', hosts of timm and torchvision too.
+    """List what there is of a family; with a pattern such as 'resnet*', hosts of timm, torchvision and open_clip too.
 
     Args:
         family: of components.

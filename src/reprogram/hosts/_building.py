@@ -1,6 +1,7 @@
 """What the sources of hosts share."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -42,3 +43,18 @@ def untrained_id(host: str, seed: int, batchnorm: str = "plain") -> str:
 def one_line(error: BaseException) -> str:
     """An error's message in one line of at most 300 characters."""
     return re.sub(r"\s+", " ", str(error) or type(error).__name__).strip()[:300]
+
+
+@contextlib.contextmanager
+def hub(*, download: bool) -> Iterator[None]:
+    """Other libraries' loaders: they go online only where that is allowed, and say nothing but by errors."""
+    from huggingface_hub import constants
+
+    offline, silenced = constants.HF_HUB_OFFLINE, logging.root.manager.disable
+    constants.HF_HUB_OFFLINE = offline or not download
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.disable(silenced)
