@@ -169,6 +169,8 @@ def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
         if complaint:
             print(f"{place}, case {which}: {complaint}", flush=True)
         shutil.rmtree(place, ignore_errors=True)
+        if number % 20 == 0:
+            print(f"{exact + corrupt} of {kills} kills", file=sys.stderr, flush=True)
     print("killed in:", ", ".join(f"{name} {count}" for name, count in sorted(phases.items())))
     return exact, corrupt
 
