@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from reprogram.model import Reprogrammed, load, load_host, load_task
     from reprogram.programs.base import Program
     from reprogram.tasks.base import Split, Task, TaskSource
+    from reprogram.tenants import Tenants
 
 _HOMES = {
     "canvases.base": ("Canvas",),
@@ -64,6 +65,7 @@ _HOMES = {
     "model": ("Reprogrammed", "load", "load_host", "load_task"),
     "programs.base": ("Program",),
     "tasks.base": ("Split", "Task", "TaskSource"),
+    "tenants": ("Tenants",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -93,6 +95,7 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "Tenants",
     "WriteError",
     "__version__",
     "evaluate",

@@ -286,10 +286,8 @@ class _Run:
         """The loss of these images; and where their host scores go when it is asked, if the label map wants them."""
         label_map = self.model.label_map
         parameters = self.model.learned_parameters()
-        heard = None
-        if label_map.fitted == "epochs":
-            heard = torch.zeros(len(chosen), label_map.num_host_labels, dtype=parameters[0].dtype)
-        asked = 0
+        wanted, asked = label_map.fitted == "epochs", 0
+        heard = torch.zeros(len(chosen), label_map.num_host_labels, dtype=parameters[0].dtype) if wanted else None
 
         def loss_of_part(part: slice) -> Tensor:
             def listen(scores: Tensor) -> None:
@@ -311,14 +309,15 @@ class _Run:
         """What to say of a step that went wrong; the last good state is saved, the model gets the best."""
         self._save()
         culprits = self._culprits(self.group.share(chosen))
+        each = "" if culprits else ", none of which alone has such a loss"
+        return self._stopped("training", culprits or chosen.tolist(), f"{each}: {error}")
+
+    def _stopped(self, split: str, places: list[int], why: str) -> DataError:
+        """What ends a run at this step, because of these images; the model holds the best program so far."""
         if self.best:
             self.model.load_learned_state(self.best)
-        places = culprits or chosen.tolist()
         named = f"{str(places[:4])[:-1]}, ...]" if len(places) > 4 else str(places)
-        each = "" if culprits else ", none of which alone has such a loss"
-        return DataError(
-            f"step {self.state.step}, training images {named}{each}: {error}", details=tuple(map(str, places))
-        )
+        return DataError(f"step {self.state.step}, {split} images {named}{why}", details=tuple(map(str, places)))
 
     @torch.no_grad()
     def _culprits(self, own: Tensor) -> list[int]:
@@ -347,7 +346,12 @@ class _Run:
         self._agree(pending)
         if self.signal:
             return
-        result = self.validation = score(self.group.joined(part, len(split)), split.labels.cpu())
+        scores = self.group.joined(part, len(split))
+        try:
+            result = self.validation = score(scores, split.labels.cpu())
+        except DataError as error:
+            culprits = torch.nonzero(~torch.isfinite(scores).all(dim=1))[:, 0].tolist()
+            raise self._stopped("validation", culprits, f": {error}") from error
         state.seconds += time.monotonic() - begun
         state.validations = int(self._fraction() * self.settings.validations)
         state.validated_step = state.step

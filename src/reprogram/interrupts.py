@@ -41,7 +41,7 @@ def held_signals(active: bool) -> Iterator[list[int]]:
     for ending in ENDING:
         signal.signal(ending, hold)
     try:
-        with _watched():
+        with answered_signals():
             yield pending
     finally:
         for number, handler in before.items():
@@ -49,8 +49,14 @@ def held_signals(active: bool) -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[None]:
-    """End the process where a signal isn't answered in time."""
+def answered_signals() -> Iterator[None]:
+    """End the process where a signal isn't answered within `GRACE_S` seconds, whatever it is doing.
+
+    Only for where a handler of Python ends what goes on; without effect outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -72,5 +78,8 @@ def _watch(read_end: int, done: threading.Event) -> None:
         if number[0] in ENDING and not done.wait(GRACE_S):
             with no_file_half_written(GRACE_S):
                 with contextlib.suppress(OSError):
-                    print("reprogram: stopped in a long step; the run goes on from before it", file=sys.stderr)
+                    print(
+                        "reprogram: stopped in the middle; the same command goes on from what was saved before",
+                        file=sys.stderr,
+                    )
                 os._exit(128 + number[0])

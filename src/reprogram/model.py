@@ -113,7 +113,7 @@ class Reprogrammed(nn.Module):
             num_task_labels=len(record.classes),
         )
         parts[1].initialize(torch.Generator().manual_seed(seed))
-        parts[2].initialize(host.info.class_names, record.classes)
+        parts[2].initialize(tuple(map(host.info.label, range(host.info.num_classes))), record.classes)
         return cls(canvas=parts[0], program=parts[1], host=host, label_map=parts[2], task=record).match_host()
 
     def match_host(self) -> "Reprogrammed":

@@ -33,6 +33,8 @@ TABLE = (
 SELECT = "SELECT name, record, seal FROM reprogram_runs"
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
+TROUBLE = (sqlite3.Error, OSError, DataError, UnicodeError)
+"""What can keep an index from being written."""
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, WriteError, ProcessLostError)
 """What ends a run that the same command goes on with."""
 T = TypeVar("T")
@@ -59,7 +61,7 @@ class RunStore:
         if not names and not self.path.exists():
             return []
         indexed: dict[str, tuple[str, str]] = {}
-        with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.suppress(*TROUBLE):
             indexed = self._do(lambda db: {key: (record, seal) for key, record, seal in db.execute(SELECT)})
         records, stale = [], []
         for name in names:
@@ -71,7 +73,7 @@ class RunStore:
                 stale += [name] if record != before else []
             records.append(record)
         if stale or indexed:
-            with contextlib.suppress(sqlite3.Error, OSError):
+            with contextlib.suppress(*TROUBLE):
                 self._do(lambda db: self._put(db, [*stale, *indexed]))
         return records
 
@@ -89,7 +91,7 @@ class RunStore:
         """Bring the index to what the files of one run say; of all runs, where there was no index.
 
         Raises:
-            sqlite3.Error, OSError: it can't be written.
+            TROUBLE: it can't be written.
         """
         self._do(lambda db: self._put(db, [name]))
 
@@ -103,7 +105,7 @@ class RunStore:
         try:
             self._discard()
             self._do(lambda db: None)
-        except (sqlite3.Error, OSError) as error:
+        except TROUBLE as error:
             raise DataError(f"{self.path}: can't be written ({error}); free some space, or make it writable") from None
         return len(names)
 
@@ -120,7 +122,7 @@ class RunStore:
         if not self._holds(name):
             raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self._names())}")
         left = RunFolder(self.folder / name).remove()
-        with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.suppress(*TROUBLE):
             self.update(name)
         return left
 
@@ -208,7 +210,7 @@ def recorded(folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -
         try:
             if works:
                 store.update(path.name)
-        except (sqlite3.Error, OSError) as error:
+        except TROUBLE as error:
             works = False
             say(f"warning: {store.path}: can't be written ({error}); the run itself isn't touched by that")
 

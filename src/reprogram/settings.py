@@ -94,6 +94,11 @@ class Settings:
             )
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
+        if self.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
+            raise ConfigError(
+                f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
+                "grow for ever; use loss 'task'"
+            )
         if self.parts is not None and self.parts < 1:
             raise ConfigError(f"parts={self.parts}; at least 1 is expected")
         if not model.learned_parameters():
@@ -112,4 +117,7 @@ def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
         "loss": settings.loss,
         "seed": settings.seed,
         "batch size": settings.batch_size,
+        "epochs": settings.budget.epochs,
+        "seconds": settings.budget.seconds,
+        "validations": settings.validations,
     }

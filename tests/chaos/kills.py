@@ -4,6 +4,8 @@ python tests/chaos/kills.py --kills 200 --seed 0
 """
 
 import argparse
+import contextlib
+import io
 import os
 import random
 import shutil
@@ -12,24 +14,46 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+
+from reprogram import cli
+from reprogram.runstore import RunStore
 
 OPTIONS = {
     "--host": "linear:40",
     "--task": "squares(train=2000, validation=50, test=50)",
+    "--label-map": "bayesian(top_fraction=0.5, images=200)",  # What it heard decides too.
     "--epochs": "6",
     "--baselines": "none",
     "--validations": "20",
     "--threads": "1",
 }
-MAX_TRIES = 20
+CASES: tuple[dict[str, str], ...] = (
+    {},
+    {"--program": "full", "--label-map": "random", "--loss": "host", "--seed": "3", "--baselines": "map-alone"},
+    {
+        "--program": "patch(height=9, width=9)",
+        "--label-map": "many-to-one(labels_per_class=1)",
+        "--batch-size": "7",
+        "--engine": "dense",
+    },
+    {"--host": "timm:test_resnet?pretrained=0&size=48&num_classes=16", "--validations": "3", "--epochs": "1"},
+)
+SHORT = {"--task": "squares(train=800, validation=50, test=50)", "--epochs": "3"}
 INTERVALS = ("1", "7", "50", "0.02s", "30s")
+PHASES = {"end": "result.json", "writing": "program.safetensors", "learning": "checkpoint.safetensors"}
 
 
 def command(folder: Path, changes: dict[str, str]) -> list[str]:
     """What runs it, with these options changed."""
+    return [sys.executable, "-m", "reprogram", *arguments(folder, changes)]
+
+
+def arguments(folder: Path, changes: dict[str, str]) -> list[str]:
+    """Those of the command line."""
     options = {**OPTIONS, "--out": str(folder), **changes}
-    return [sys.executable, "-m", "reprogram", "fit", "--quiet", *(word for pair in options.items() for word in pair)]
+    return ["fit", "--quiet", *(word for pair in options.items() for word in pair)]
 
 
 def start(folder: Path, changes: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -50,39 +74,102 @@ def finish(process: subprocess.Popen[str]) -> str:
     return complaint.strip() if process.returncode else ""
 
 
-def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
-    """Kill that many runs, each once or more; how many came to the same bytes, and how many were spoilt."""
-    chance = random.Random(seed)
-    began = time.monotonic()
-    whole = folder / "whole"
-    complaint = finish(start(whole))
-    duration = time.monotonic() - began
-    if complaint:
-        sys.exit(f"the uninterrupted run failed: {complaint}")
-    expected = (whole / "program.safetensors").read_bytes()
-    done = exact = corrupt = 0
-    while done < kills:
-        run = folder / f"run{done}"
-        spoilt = ""
-        for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            process = start(run, {"--checkpoint-every": chance.choice(INTERVALS)})
+class Run:
+    """A run in a child of this process, which has imported all that takes long: what is killed is the run.
+
+    Args:
+        folder: of the run.
+        changes: of the options.
+    """
+
+    def __init__(self, folder: Path, changes: dict[str, str]) -> None:
+        self.complaints = folder.with_suffix(".stderr")
+        self.pid, self.status = os.fork(), -1
+        if self.pid == 0:
+            code = 1
             try:
-                process.wait(timeout=chance.uniform(0, duration))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-            complaint = process.communicate()[1]
-            if process.returncode not in (0, -signal.SIGKILL):
-                spoilt = complaint
-            done += 1
-        spoilt = spoilt or finish(start(run, {"--checkpoint-every": chance.choice(INTERVALS)}))
-        same = not spoilt and (run / "program.safetensors").read_bytes() == expected
-        left = [path.name for path in run.iterdir() if path.name.startswith((".", "lock", "checkpoint"))]
-        if same and not left:
-            exact += done - exact - corrupt
-        else:
-            corrupt += done - exact - corrupt
-            print(f"{run}: {spoilt or left or 'another program'}", flush=True)
-        shutil.rmtree(run)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                os.dup2(os.open(self.complaints, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+                code = cli.main(arguments(folder, changes))
+            finally:
+                os._exit(code)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends by itself within that time."""
+        end = time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.0005)
+
+    def kill(self) -> bool:
+        """Kill it; whether it still went on."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status == -signal.SIGKILL
+
+    def complaint(self) -> str:
+        """What it said, if it failed."""
+        return "" if self.status in (0, -signal.SIGKILL) else self.complaints.read_text() or f"exit {self.status}"
+
+
+def whole(folder: Path, changes: dict[str, str]) -> tuple[bytes, float]:
+    """The program of an uninterrupted run, and the seconds that it took."""
+    began = time.monotonic()
+    run = Run(folder, changes)
+    if not run.ended(600) or run.complaint():
+        sys.exit(f"the uninterrupted run failed: {run.complaint()}")
+    return (folder / "program.safetensors").read_bytes(), time.monotonic() - began
+
+
+def spoilt(folder: Path, expected: bytes) -> str:
+    """What is wrong with a finished run's folder and its index."""
+    program = folder / "program.safetensors"
+    if not program.exists() or program.read_bytes() != expected:
+        return "another program"
+    left = [path.name for path in folder.iterdir() if path.name.startswith((".", "lock", "checkpoint"))]
+    states = [record["state"] for record in RunStore(folder.parent).runs() if record["name"] == folder.name]
+    return f"left {left}" if left else "" if states == ["finished"] else f"the store says {states}"
+
+
+def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
+    """Kill runs that many times, each once or more, at uniformly random moments.
+
+    Returns:
+        How many kills were of runs that came to the same bytes as without them, and how many were of others.
+    """
+    chance = random.Random(seed)
+    with contextlib.redirect_stdout(io.StringIO()):  # All is imported, once.
+        cli.main(arguments(folder / "first", SHORT | {"--epochs": "0.1", "--host": CASES[-1]["--host"]}))
+    references = [whole(folder / f"whole{i}", SHORT | case) for i, case in enumerate(CASES)]
+    exact = corrupt = number = 0
+    phases: Counter[str] = Counter()
+    while exact + corrupt < kills:
+        number += 1
+        which = chance.randrange(len(CASES))
+        (expected, duration), place = references[which], folder / f"run{number}"
+
+        def again(place: Path = place, which: int = which) -> Run:
+            return Run(place, SHORT | CASES[which] | {"--checkpoint-every": chance.choice(INTERVALS)})
+
+        done, complaint = 0, ""
+        for _ in range(min(chance.choice((1, 1, 1, 2, 3)), kills - exact - corrupt)):
+            run = again()
+            if not run.ended(chance.uniform(0, 1.2 * duration)) and run.kill():
+                done += 1  # One that was through before isn't counted.
+                phases[next((name for name, file in PHASES.items() if (place / file).exists()), "start")] += 1
+            complaint = complaint or run.complaint()
+        run = again()
+        complaint = complaint or ("" if run.ended(600) else "it hangs") or run.complaint() or spoilt(place, expected)
+        exact, corrupt = (exact, corrupt + done) if complaint else (exact + done, corrupt)
+        if complaint:
+            print(f"{place}, case {which}: {complaint}", flush=True)
+        shutil.rmtree(place, ignore_errors=True)
+    print("killed in:", ", ".join(f"{name} {count}" for name, count in sorted(phases.items())))
     return exact, corrupt
 
 

@@ -1,5 +1,9 @@
 """What a run keeps when it is killed, when the disk is full, and when two want the same folder."""
 
+import contextlib
+import errno
+import functools
+import io
 import json
 import os
 import resource
@@ -10,11 +14,17 @@ import time
 from pathlib import Path
 
 import kills
+import long_run
 import pytest
 import torch
 
+from reprogram import cli
 from reprogram.checkpoint import Checkpoint, Interval
-from reprogram.errors import ConfigError
+from reprogram.errors import ConfigError, DataError
+from reprogram.lock import locked
+from reprogram.runconfig import RunConfig
+from reprogram.runs import execute
+from reprogram.runstore import RunStore
 
 CALLS = ("open", "write", "fsync", "close", "rename", "replace")
 
@@ -135,6 +145,45 @@ def test_a_full_disk_keeps_the_former_state(tmp_path):
     assert kills.finish(kills.start(folder)) == ""
 
 
+CONFIG = {"host": "linear:40", "task": "squares(train=20, validation=10, test=10)", "epochs": 1.0, "batch_size": 10}
+CONFIG |= {"validations": 2, "baselines": (), "checkpoint_every": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("disk", ["full once", "full from then on"])
+def test_a_full_disk_at_any_call_leaves_what_can_be_gone_on_with(tmp_path, monkeypatch, disk):
+    """Each call that makes, writes, syncs or renames a file, in turn: no temporary file, and the same bytes later."""
+    execute(RunConfig(**CONFIG, out=str(tmp_path / "whole")))
+    expected, moment = (tmp_path / "whole" / "program.safetensors").read_bytes(), 1
+    while True:
+        folder, calls = tmp_path / str(moment) / "run", []
+
+        def full(*arguments, inner, calls=calls, moment=moment):
+            if inner is not os.open or arguments[1] & os.O_CREAT:
+                calls.append(inner)
+                if len(calls) == moment or (len(calls) > moment and disk != "full once"):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            return inner(*arguments)
+
+        with monkeypatch.context() as patch:
+            for name in (*CALLS, "mkdir"):
+                if name != "close":
+                    patch.setattr(os, name, functools.partial(full, inner=getattr(os, name)))
+            try:
+                execute(RunConfig(**CONFIG, out=str(folder)))
+            except DataError:
+                states = [record["state"] for record in RunStore(folder.parent).runs()] if folder.exists() else []
+                assert states in ([], ["interrupted"])
+        if folder.exists():
+            assert not [path.name for path in folder.iterdir() if path.name.startswith((".", "lock"))]
+        if len(calls) < moment:
+            break
+        execute(RunConfig(**CONFIG, out=str(folder)))
+        assert (folder / "program.safetensors").read_bytes() == expected
+        moment += 7
+    assert moment > 50
+
+
 def test_two_processes_in_one_folder(tmp_path):
     """The second is refused at once and names the first; when that is killed, its lock is gone with it."""
     folder = tmp_path / "run"
@@ -152,6 +201,23 @@ def test_two_processes_in_one_folder(tmp_path):
     third.send_signal(signal.SIGINT)
     third.communicate()
     assert third.returncode == 130 and not (folder / "lock").exists()
+
+
+def test_the_second_process_is_refused_before_torch_is_imported(tmp_path):
+    code = "import sys; from reprogram.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    with locked(tmp_path / "lock"):
+        second = subprocess.run(
+            [sys.executable, "-c", code, "fit", "--out", tmp_path], capture_output=True, text=True, timeout=60
+        )
+    assert second.returncode == 0 and f"process {os.getpid()} on " in second.stderr
+
+
+@pytest.mark.usefixtures("resident_memory")
+def test_memory_and_open_files_stay_flat(tmp_path):
+    """`python tests/chaos/long_run.py` does the same with a million steps."""
+    rows = long_run.measure(20_000, tmp_path)
+    first, last = rows[1], rows[-1]
+    assert last[0] == 20_000 and last[1] <= 1.01 * first[1] and last[2] == first[2]
 
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -186,6 +252,14 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
     assert Checkpoint(tmp_path / "c.safetensors").load()[1]["state"]["step"] >= 3
 
 
+def called(arguments):
+    """Exit code, stdout and stderr of the command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(arguments)
+    return code, out.getvalue(), err.getvalue()
+
+
 def test_resuming_with_something_else_is_refused(tmp_path):
     folder = tmp_path / "run"
     process = kills.start(folder)
@@ -202,25 +276,19 @@ def test_resuming_with_something_else_is_refused(tmp_path):
         "--engine": "dense",
         "--epochs": "7",
         "--loss": "host",
+        "--canvas": "resize",
+        "--program": "full",
+        "--label-map": "random",
+        "--validations": "7",
+        "--seconds": "9",
     }.items():
-        refused = kills.start(folder, {flag: value})
-        complaint = kills.finish(refused)
-        assert refused.returncode == 3 and f"{flag[2:].replace('-', '_')}=" in complaint, complaint
+        code, _, complaint = called(kills.arguments(folder, {flag: value}))
+        assert code == 3 and f"{flag[2:].replace('-', '_')}=" in complaint, complaint
     assert (folder / "checkpoint.safetensors").read_bytes() == before
-    resumed = subprocess.run(
-        [sys.executable, "-m", "reprogram", "fit", "--resume", str(folder), "--threads", "1", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert resumed.returncode == 0 and "going on with the interrupted run" in resumed.stderr
-    again = subprocess.run(
-        [sys.executable, "-m", "reprogram", "fit", "--resume", str(folder), "--threads", "1", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "finished already" in again.stderr and json.loads(again.stdout) == json.loads(resumed.stdout)
+    code, resumed, said = called(["fit", "--resume", str(folder), "--json"])
+    assert code == 0 and "going on with the interrupted run" in said
+    code, again, said = called(["fit", "--resume", str(folder), "--json"])
+    assert code == 0 and "finished already" in said and json.loads(again) == json.loads(resumed)
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == sorted({row["step"] for row in rows}) and len(rows) == 20
 

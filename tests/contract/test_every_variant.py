@@ -1,6 +1,7 @@
 """Every variant of every family, as the registry lists them: configuration, specs, refusals, and that it works."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,17 @@ def test_the_foundation_is_listed():
         "tasks": {"cifar10", "digits", "folder", "mnist", "squares"},
         "canvases": {"centre", "resize", "shuffled"},
         "programs": {"frame", "full", "patch"},
-        "label-maps": {"first", "frequency", "iterative", "many-to-one", "random"},
+        "label-maps": {
+            "bayesian",
+            "confidence",
+            "first",
+            "frequency",
+            "greedy",
+            "iterative",
+            "linear",
+            "many-to-one",
+            "random",
+        },
         "learners": {"gradient"},
     }
     for family, some in wanted.items():
@@ -122,6 +133,11 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
     if leaves_nothing_to_learn(parts, squares):
         return
     model = reprogram.Reprogrammed.build(host(), squares, **parts, seed=3)
+    if not model.learned_parameters():
+        assert program == "none"
+        with pytest.raises(reprogram.ConfigError, match="anything to learn"):
+            reprogram.fit(model, squares)
+        return
     start = model.learned_state()
     reading = fitted_alone(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
     with torch.no_grad():
@@ -130,6 +146,11 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
         model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.1)"
     )
     assert fitted.images_seen == 480
+    if model.label_map.fitted == "epochs":  # The program's start values, read by the last map.
+        last = model.learned_state()
+        model.load_learned_state(last | {key: value for key, value in start.items() if key.startswith("program.")})
+        before = reprogram.evaluate(model, squares.train).loss
+        model.load_learned_state(last)
     assert reprogram.evaluate(model, squares.train).loss < before
     assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())
 
@@ -173,6 +194,10 @@ def example_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=16, size=48)").net
     save_file(net.state_dict(), "example.safetensors")
+    config = {"architecture": "test_resnet", "num_classes": 16, "pretrained_cfg": {"input_size": [3, 48, 48]}}
+    (tmp_path / "example-timm").mkdir()
+    (tmp_path / "example-timm" / "config.json").write_text(json.dumps(config))
+    save_file(net.state_dict(), "example-timm/model.safetensors")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "example" / label).mkdir(parents=True)

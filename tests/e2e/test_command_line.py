@@ -74,12 +74,12 @@ def test_fit_writes_the_run_folder(run):
     assert err == ""
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.toml",
-        "run.json",
         "examples.json",
         "history.jsonl",
         "program.safetensors",
         "report.html",
         "result.json",
+        "run.json",
     ]
     stored = json.loads((folder / "result.json").read_text())
     assert {**stored, "folder": str(folder)} == result

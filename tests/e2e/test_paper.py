@@ -144,7 +144,9 @@ def test_the_linear_host_gets_no_further_than_the_best_shift(paper):
     for fact in linear:
         result = json.loads((folder / "out" / "runs" / fact["name"] / "result.json").read_text())
         assert fact["fact"]["spread"] < 1e-3
-        assert result["test"]["accuracy"] * result["test"]["n"] <= fact["fact"]["correct"] + 0.05 * fact["fact"]["n"]
+        right, n = round(result["test"]["accuracy"] * result["test"]["n"]), result["test"]["n"]
+        assert abs(right - fact["fact"]["own"]) <= 1  # A tie may fall the other way.
+        assert right <= fact["fact"]["best"] + 0.1 * n  # The best one was chosen on the training images.
     assert bent[0]["fact"]["spread"] > 0.05
 
 

@@ -7,7 +7,19 @@ import time
 
 import pytest
 
-HEAVY = ("torch", "numpy", "timm", "torchvision", "sklearn", "PIL", "matplotlib", "pydantic", "rich", "cyclopts")
+HEAVY = (
+    "torch",
+    "numpy",
+    "timm",
+    "torchvision",
+    "sklearn",
+    "PIL",
+    "matplotlib",
+    "pydantic",
+    "rich",
+    "cyclopts",
+    "sqlite3",
+)
 
 
 def run(*arguments):

@@ -15,8 +15,8 @@ PUBLIC = [
     "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Evaluation", "ExportParityError", "Fit", "Framed",
     "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner",
     "ProcessLostError",
-    "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "Split", "Task", "TaskSource", "__version__",
-    "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
+    "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "Split", "Task", "TaskSource",
+    "Tenants", "__version__", "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
 ]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from reprogram.losses import epoch_order
 from reprogram.registry import configure
 
 FITTED = ["frequency", "frequency(assignment='optimal')", "iterative", "iterative(assignment='optimal')"]
-REFITTED = ["iterative"]
+REFITTED = ["iterative", "bayesian(top_fraction=0.5)", "greedy(refit='epochs')"]
+ALL = [*FITTED, *REFITTED[1:], "bayesian", "greedy", "confidence(labels_per_class=2)", "linear(init='frequency')"]
 
 
 def build(spec, host=12, task=5):
@@ -186,7 +187,7 @@ def test_iterative_is_refitted_from_the_epochs_own_scores(loss):
     assert len({*maps, tuple(calls[0][1])}) > 1, "the map never changed: this test shows nothing"
 
 
-@pytest.mark.parametrize("spec", FITTED)
+@pytest.mark.parametrize("spec", ALL)
 def test_program_and_map_of_the_selected_moment_are_kept_together(spec):
     task = random_task(num_classes=5)
     model = tiny_model(task, label_map=spec, std=(0.05,) * 3)

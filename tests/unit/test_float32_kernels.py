@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from reprogram import Host
 from reprogram.engine import convolution, onednn
+from reprogram.engine.clip import Bounds
 from reprogram.engine.convolution import Convolution
 from reprogram.engine.product import Product
 
@@ -59,6 +60,33 @@ def test_a_convolution_and_the_gradient_of_its_input(case: tuple, size: tuple[in
         (gradient,) = torch.autograd.grad(found, given, factors.float())
         assert distance(found.detach(), wanted.detach()) < TOLERANCE, again
         assert distance(gradient, wanted_gradient) < TOLERANCE, again
+
+
+@pytest.mark.parametrize("limit", [0, float("inf")], ids=["by oneDNN", "by the BLAS"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_pixels_times_filters_by_either_library(
+    limit: float, stride: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "SMALL_PRODUCT", limit)
+    images, weight = normal(2, 8, 9, 7).requires_grad_(), normal(5, 8, 1, 1, seed=1)
+    shift = normal(5, seed=2) if bias else None
+    layer = Convolution(
+        weight.float(),
+        shift.float() if shift is not None else None,
+        stride=(stride, stride),
+        padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+    )
+    layer.bounds = Bounds(low=0.0, high=1.5)
+    wanted = F.conv2d(images, weight, shift, stride).clamp(0, 1.5)
+    (wanted_gradient,) = torch.autograd.grad(wanted.square().sum(), images)
+    given = images.detach().float().requires_grad_()
+    found = layer(given)
+    (gradient,) = torch.autograd.grad(found.square().sum(), given)
+    assert distance(found.detach(), wanted.detach()) < TOLERANCE
+    assert distance(gradient, wanted_gradient) < TOLERANCE
 
 
 def test_filters_packed_for_one_size_serve_every_size_and_padding() -> None:

@@ -132,14 +132,16 @@ def test_penalty_shrinks_the_program():
     assert norms[1] < 0.8 * norms[0]
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("where", ["loss", "gradient", "square of the gradient"])
 def test_what_is_not_finite_stops_before_the_update(where, one_line):
     parameter = nn.Parameter(torch.tensor([1.0, 0.0]))
     built = learner()
     built.start([parameter])
 
     def objective():
-        return parameter.sum() * float("nan") if where == "loss" else parameter.sqrt().sum()
+        if where == "loss":
+            return parameter.sum() * float("nan")
+        return parameter.sqrt().sum() if where == "gradient" else parameter.sum() * 1e30
 
     built.step(lambda: parameter.square().sum(), Progress(fraction=0, epoch=0))
     parameter.data = torch.tensor([1.0, 0.0])
@@ -169,6 +171,38 @@ def test_divergence_names_the_step_and_keeps_the_best(tmp_path, one_line):
     one_line(error, "step 6", "training images")
     assert torch.isfinite(model.program.weight).all()
     assert torch.isfinite(reprogram.evaluate(model, task).loss * torch.ones(1)).all()
+
+
+def test_a_validation_that_is_not_finite_stops_and_names_the_images(tmp_path, one_line):
+    """Validation image 5 has no finite scores from the second validation on; the state before is kept."""
+    task, calls = random_task(), []
+    weight = torch.randn(3 * 16 * 16, 6, generator=torch.Generator().manual_seed(0)) / 10
+
+    def classify(x):
+        scores = x.flatten(1) @ weight
+        if len(x) == len(task.validation):
+            calls.append(1)
+            scores[5] *= float("inf") if len(calls) > 1 else 1.0
+        return scores
+
+    model = reprogram.Reprogrammed.build(reprogram.Host.wrap(classify, size=16), task)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.fit(model, task, epochs=4, batch_size=8, validations=4, checkpoint=tmp_path / "c")
+    one_line(error, "step 10", "validation images [5]")
+    assert error.value.details == ("5",)
+    tensors, record = Checkpoint(tmp_path / "c").load()
+    assert record["state"]["step"] == 10 and len(record["state"]["history"]) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point())
+    assert torch.equal(model.program.weight, tensors["best/program.weight"])
+
+
+@pytest.mark.parametrize("change", [{"epochs": 9}, {"validations": 3}, {"seconds": 5.0}, {"batch_size": 9}])
+def test_another_setting_is_refused_by_name(tmp_path, change, one_line):
+    task = random_task()
+    reprogram.fit(tiny_model(task), task, checkpoint=tmp_path / "c", **ARGUMENTS)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(tiny_model(task), task, checkpoint=tmp_path / "c", **{**ARGUMENTS, **change})
+    one_line(error, f"another {next(iter(change)).replace('_', ' ')}")
 
 
 def test_huge_learning_rates_never_give_invalid_pixels():

@@ -42,13 +42,26 @@ def test_ssim_of_flat_pictures_has_a_closed_form():
     assert ssim(a.double(), b.double()).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_best_shift_makes_the_mean_probabilities_those_of_the_labels():
-    generator = torch.Generator().manual_seed(1)
-    scores = torch.randn(400, 3, generator=generator)
-    labels = torch.randint(0, 3, (400,), generator=generator)
+def test_the_best_shift_is_found_where_there_is_one_number_to_find():
+    scores = torch.tensor([[0.0, 1.0], [0.0, 3.0], [0.0, 2.0], [0.0, 5.0], [0.0, 0.5]]).double()
+    labels = torch.tensor([0, 1, 0, 1, 0])  # Class 1 is right from 3 on: a shift by a number in (-3, -2).
     shift = linear_host.best_shift(scores, labels)
-    mean = (scores.double() + shift).softmax(dim=1).mean(dim=0)
-    torch.testing.assert_close(mean, torch.bincount(labels).double() / 400, atol=1e-5, rtol=0)
+    assert ((scores + shift).argmax(dim=1) == labels).all()
+    assert -3 < float(shift[1] - shift[0]) < -2
+
+
+def test_the_best_shift_beats_random_ones():
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 4, (600,), generator=generator)
+    scores = torch.randn(600, 4, generator=generator).double() + torch.tensor([0.0, 2.0, -1.0, 4.0])
+    scores[torch.arange(600), labels] += 1
+
+    def right(shift):
+        return int(((scores + shift).argmax(dim=1) == labels).sum())
+
+    found = right(linear_host.best_shift(scores, labels))
+    others = [right(4 * torch.randn(4, generator=generator)) for _ in range(2000)]
+    assert found >= max(others) > right(torch.zeros(4))
 
 
 def test_a_waves_power_lies_in_its_ring():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.cli.fit import resolve, show
+from reprogram.interrupts import answered_signals
 
 SETTINGS = {"loss": "host", "validations": 8}
 TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
@@ -41,7 +42,7 @@ def demo_command(
             folder.remove()
     results = []
     for config in configs:
-        with display.learning() as observe:
+        with answered_signals(), display.learning() as observe:
             results.append(execute(config, say=display.say, observe=observe))
     if common.json:
         emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])

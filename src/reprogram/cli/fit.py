@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.errors import ConfigError
+from reprogram.interrupts import answered_signals
 from reprogram.launch import launched_rank
 from reprogram.lock import refuse_owned
 from reprogram.runfolder import RunFolder
@@ -100,12 +101,13 @@ def fit_command(
     resolved = resolve(_resumed(resume, flags, config) if resume is not None else flags, config)
     if launched_rank() == 0:  # The others find its lock, and belong to it.
         refuse_owned(RunFolder(resolved.folder).lock)
-    start_torch(common.threads)
-    from reprogram.runs import execute
-
     display = Display(common.quiet or launched_rank() > 0)
-    with display.learning() as observe:
-        result = execute(resolved, say=display.say, observe=observe)
+    with answered_signals():
+        start_torch(common.threads)
+        from reprogram.runs import execute
+
+        with display.learning() as observe:
+            result = execute(resolved, say=display.say, observe=observe)
     if launched_rank() > 0:
         return 0
     if common.json:

@@ -21,7 +21,7 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
     file = read(program_file)
     header = file.header
     canvas, drawn, label_map = file.parts
-    assignment = label_map.assignment()
+    assignment, weights = label_map.assignment(), label_map.weights()
     if json:
         emit(
             {
@@ -29,6 +29,7 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
                 "bytes": file.num_bytes,
                 "tensors": {name: list(value.shape) for name, value in file.tensors.items()},
                 "assignment": assignment,
+                "weights": weights,
             }
         )
         return 0
@@ -57,11 +58,12 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
         (name, f"{'x'.join(map(str, value.shape))} {str(value.dtype).removeprefix('torch.')}")
         for name, value in file.tensors.items()
     ]
-    for task_label, host_labels in list(zip(header.task.classes, assignment, strict=True))[:50]:
-        shown = ", ".join(names(label) for label in host_labels[:5])
-        rows.append(
-            (f"label {task_label!r}", shown + (f" and {len(host_labels) - 5} more" if len(host_labels) > 5 else ""))
-        )
+    for place, (task_label, host_labels) in enumerate(list(zip(header.task.classes, assignment, strict=True))[:50]):
+        shown = [names(label) for label in host_labels[:5]]
+        if weights is not None:
+            shown = [f"{weight:.3f} × {name}" for name, weight in zip(shown, weights[place], strict=False)]
+        more = "" if len(host_labels) <= 5 else " and others" if weights else f" and {len(host_labels) - 5} more"
+        rows.append((f"label {task_label!r}", ", ".join(shown) + more))
     table(rows)
     return 0
 

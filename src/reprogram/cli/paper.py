@@ -1,11 +1,13 @@
 """`reprogram paper`: the 2018 paper's tables and figures, run again."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch, table
+from reprogram.text import printable
 
 Many = Parameter(consume_multiple=True)
 EXIT_FAILED = 3
@@ -49,9 +51,10 @@ def paper_command(
         executor: what runs them: local worker processes, or ray.
         workers: at the same time.
         address: of a Ray cluster.
-        common: options of every verb.
+        common: options of every verb; --threads is each worker's, 1 by default.
     """
     common = common or Common()
+    from reprogram.paper.book import Book
     from reprogram.paper.experiments.base import find, names
     from reprogram.paper.page import in_order, write_page
     from reprogram.paper.setup import read_preset, with_choices
@@ -61,8 +64,6 @@ def paper_command(
         emit([{"name": n, "title": t} for n, t in rows]) if common.json else table([*rows])
         return 0
     if experiment == "report":
-        from reprogram.paper.book import Book
-
         print(write_page(Book(out)))
         return 0
     fixed: dict[str, Any] = {"download": True} if download else {}
@@ -82,22 +83,35 @@ def paper_command(
         _show_plan(wanted, setup, common.json)
         return 0
     start_torch(common.threads)
-    from reprogram.paper.run import run
+    from reprogram.cli.sweep import display_cells
+    from reprogram.paper.run import begin, measure
+    from reprogram.paper.run import plan as planned
+    from reprogram.sweep import run_cells
 
+    book = Book(out)
+    cells = begin(planned(wanted, setup), book)
+    with display_cells(len(cells), common.quiet) as (say, observe):
+        outcomes = run_cells(
+            cells,
+            executor=executor,
+            workers=workers,
+            address=address,
+            threads=common.threads or 1,
+            say=say,
+            observe=observe,
+        )
     display = Display(common.quiet)
-    options = {"executor": executor, "workers": workers, "address": address}
-    done = run(wanted, setup, out, say=display.say, **options)
-    failed = [outcome for outcome in done.outcomes if outcome.state == "failed"]
-    for outcome in failed:
-        display.say(f"failed: {outcome.cell.name}: {outcome.error}")
-    for gap in done.gaps:
-        display.say(f"not measured: {gap}")
+    gaps = measure(wanted, setup, book, display.say)
+    page = write_page(book, wanted)
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     if common.json:
-        runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in done.outcomes]
-        emit({"report": str(done.report), "runs": runs, "not_measured": done.gaps})
+        runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in outcomes]
+        emit({"report": str(page), "runs": runs, "not_measured": gaps})
     else:
-        print(f"{len(done.outcomes) - len(failed)} of {len(done.outcomes)} runs finished, report {done.report}")
-    return EXIT_FAILED if failed or done.gaps else 0
+        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs finished, report {page}")
+    for line in [*(f"{outcome.cell.name} failed: {outcome.error}" for outcome in failed), *gaps]:
+        print(f"reprogram: {printable(line)}", file=sys.stderr)
+    return EXIT_FAILED if failed or gaps else 0
 
 
 def _show_plan(wanted: list[str], setup: Any, as_json: bool) -> None:

@@ -56,7 +56,7 @@ def sweep_command(
     if list_:
         _list(cells, common.json)
         return 0
-    with _display(cells, common.quiet) as (say, observe):
+    with display_cells(len(cells), common.quiet) as (say, observe):
         outcomes = run_cells(
             cells,
             executor=executor,
@@ -101,16 +101,16 @@ def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
 
 
 @contextlib.contextmanager
-def _display(cells: "list[Cell]", quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[News], None]]]":
+def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[News], None]]]":
     """What tells people how it goes: a live table where stderr is a terminal, else a line a cell."""
     display = Display(quiet)
     if quiet or not sys.stderr.isatty():
-        yield display.say, _Lines(display, len(cells))
+        yield display.say, _Lines(display, num_cells)
         return
     from rich.console import Console
     from rich.live import Live
 
-    shown = _Table(len(cells))
+    shown = _Table(num_cells)
     with Live(get_renderable=shown.render, console=Console(stderr=True), refresh_per_second=4) as live:
         yield lambda text: live.console.print(printable(text), markup=False, highlight=False), shown
 

@@ -61,12 +61,15 @@ class Bounds:
         """
         if kept is None:
             return gradient
+        here = (
+            gradient
+            if overwrite and gradient.stride() == kept.stride()
+            else torch.empty_like(kept, dtype=gradient.dtype)
+        )
         if kept.dtype == torch.uint8:
-            return gradient.mul_(kept) if overwrite else gradient * kept
-        if overwrite and gradient.stride() == kept.stride():
-            torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, self.low, self.high, grad_input=gradient)
-            return gradient
-        return self._through(gradient, kept)
+            return torch.mul(gradient, kept, out=here)
+        torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, self.low, self.high, grad_input=here)
+        return here
 
     def _through(self, gradient: Tensor, output: Tensor) -> Tensor:
         found: Tensor = torch.ops.aten.hardtanh_backward(gradient, output, self.low, self.high)

@@ -13,7 +13,7 @@ from reprogram.engine.aliasing import in_place
 from reprogram.engine.rules import FUNCTIONS, MODULES
 from reprogram.engine.rules.tables import Rule
 from reprogram.engine.sharing import ChannelsLast, dense
-from reprogram.engine.tape import Tape, running
+from reprogram.engine.tape import Shelf, Tape, running, shelf
 from reprogram.framed import Framed
 
 UNCOVERED = "the rule doesn't cover these arguments"
@@ -28,6 +28,9 @@ class Step:
 
     Attributes:
         node: of the graph.
+        op: what kind of node it is.
+        args: of the node.
+        kwargs: of the node.
         call: what the host calls.
         rule: how it runs on `Framed` maps; None where none takes these arguments.
         refusal: why there is no rule.
@@ -37,6 +40,9 @@ class Step:
     """
 
     node: fx.Node
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     call: Callable[..., Any]
     rule: Rule | None
     refusal: str
@@ -57,7 +63,7 @@ class Executor:
         self.modules = dict(traced.named_modules())
         drops = _last_uses(traced.graph)
         self.steps = [_step(node, self.modules, drops.get(node, ())) for node in traced.graph.nodes]
-        self.tape: Tape | None = None
+        self.shelf = Shelf()
 
     def __call__(self, value: Framed) -> Tensor:
         """Compute the host's output for a batch that shares its frame; see `run`.
@@ -65,15 +71,17 @@ class Executor:
         Without gradients, what depends on the frame alone is kept for the next batch with the same frame.
         """
         if torch.is_grad_enabled():
-            self.tape = None
+            self.shelf.clear()
             return self.run(value)
-        tape = self.tape
+        named = shelf()
+        kept = self.shelf if named is None else named
+        tape = kept.get(self)
         if tape is None or not tape.fits(value):
             tape = Tape(value)
         with running(tape):
             output = self.run(value)
         tape.complete = True
-        self.tape = tape
+        kept[self] = tape
         return output
 
     def run(self, value: Framed, watch: Watch | None = None) -> Tensor:
@@ -89,14 +97,14 @@ class Executor:
         values: dict[fx.Node, Any] = {}
         for step in self.steps:
             node = step.node
-            if node.op == "placeholder":
-                values[node] = value if not values else (node.args[0] if node.args else None)
+            if step.op == "placeholder":
+                values[node] = value if not values else (step.args[0] if step.args else None)
                 continue
-            if node.op == "get_attr":
+            if step.op == "get_attr":
                 values[node] = _attribute(self.traced, str(node.target))
                 continue
             args, kwargs = _arguments(step, values)
-            if node.op == "output":
+            if step.op == "output":
                 output: Tensor = map_aggregate(args[0], _dense)
                 return output
             values[node], why = _run(step, args, kwargs)
@@ -127,6 +135,9 @@ def _step(node: fx.Node, modules: dict[str, nn.Module], drops: Sequence[fx.Node]
         rule, refusal = None, UNCOVERED
     return Step(
         node=node,
+        op=node.op,
+        args=tuple(node.args),
+        kwargs=dict(node.kwargs),
         call=call,
         rule=rule,
         refusal=refusal,
@@ -142,18 +153,17 @@ def _method(name: str) -> Callable[..., Any]:
 
 def _arguments(step: Step, values: dict[fx.Node, Any]) -> Any:
     """The operation's arguments, with values for nodes."""
-    node = step.node
     if step.plain:
         return (
-            tuple([values[a] if isinstance(a, fx.Node) else a for a in node.args]),
-            {key: values[a] if isinstance(a, fx.Node) else a for key, a in node.kwargs.items()},
+            tuple([values[a] if isinstance(a, fx.Node) else a for a in step.args]),
+            {key: values[a] if isinstance(a, fx.Node) else a for key, a in step.kwargs.items()},
         )
-    return map_aggregate((node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
+    return map_aggregate((step.args, step.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else a)
 
 
 def _run(step: Step, args: Any, kwargs: Any) -> tuple[Any, str]:
     """The result of one operation, and why it ran dense."""
-    if not _holds_framed((args, kwargs)):
+    if not _holds_framed(args) and not _holds_framed(kwargs):
         return step.call(*args, **kwargs), ""
     why = step.refusal
     if step.rule is not None and args and not _holds_framed(kwargs):
@@ -189,12 +199,13 @@ def _rebind(values: dict[fx.Node, Any], written: Any, result: Any) -> None:
 
 
 def _holds_framed(arguments: Any) -> bool:
-    """Whether a `Framed` map is among these arguments, or in a list among them."""
-    if isinstance(arguments, list | tuple):
-        return any(_holds_framed(a) for a in arguments)
-    if isinstance(arguments, dict):
-        return any(_holds_framed(a) for a in arguments.values())
-    return isinstance(arguments, Framed | ChannelsLast)
+    """Whether a `Framed` map is in these arguments, or in a list among them."""
+    for argument in arguments.values() if isinstance(arguments, dict) else arguments:
+        if isinstance(argument, Framed | ChannelsLast):
+            return True
+        if isinstance(argument, list | tuple | dict) and _holds_framed(argument):
+            return True
+    return False
 
 
 def _dense(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution
+from reprogram.engine.places import Reach, Slide, beyond, common, reach, surroundings
 from reprogram.engine.tape import once, playing
 from reprogram.framed import Box, Framed
 
@@ -82,87 +83,6 @@ def each(value: Framed | ChannelsLast, function: Callable[[Tensor], Tensor]) -> 
     return Framed(frame=once(function, value.frame), window=function(value.window), box=value.box)
 
 
-def union(a: Box, b: Box) -> Box:
-    """The smallest box that covers both."""
-    top, left = min(a.top, b.top), min(a.left, b.left)
-    return Box(
-        top=top,
-        left=left,
-        height=max(a.rows.stop, b.rows.stop) - top,
-        width=max(a.columns.stop, b.columns.stop) - left,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slide:
-    """How a sliding operation moves over one axis.
-
-    Attributes:
-        kernel: taps.
-        stride: pixels a step.
-        dilation: pixels between taps.
-        before: padding at the start.
-    """
-
-    kernel: int
-    stride: int
-    dilation: int
-    before: int
-
-    @property
-    def reach(self) -> int:
-        """Pixels from the first tap to the last."""
-        return (self.kernel - 1) * self.dilation
-
-    def touched(self, start: int, size: int, out: int) -> tuple[int, int]:
-        """First and one past the last output that reads any of `size` pixels from `start`, of `out` outputs."""
-        first = max(-(-(start + self.before - self.reach) // self.stride), 0)
-        last = min((start + size - 1 + self.before) // self.stride, out - 1)
-        return first, last + 1
-
-    def read(self, first: int, end: int) -> tuple[int, int]:
-        """First pixel that the outputs from `first` to before `end` read, and how many."""
-        start = first * self.stride - self.before
-        return start, (end - 1) * self.stride - self.before + self.reach + 1 - start
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reach:
-    """Where a sliding operation sees the window.
-
-    Attributes:
-        box: the outputs that read any of it.
-        region: what they read, which may lie partly beyond the map's edge.
-    """
-
-    box: Box
-    region: Box
-
-
-def reach(value: Framed, rows: Slide, columns: Slide, out: torch.Size) -> Reach | None:
-    """How far the window is seen.
-
-    Args:
-        value: the operation's input.
-        rows: its movement down.
-        columns: its movement across.
-        out: shape of its output.
-
-    Returns:
-        None where strides step over the window.
-    """
-    height, width = out[2:]
-    top, bottom = rows.touched(value.box.top, value.box.height, height)
-    left, right = columns.touched(value.box.left, value.box.width, width)
-    if top >= bottom or left >= right:
-        return None
-    (y, h), (x, w) = rows.read(top, bottom), columns.read(left, right)
-    return Reach(
-        box=Box(top=top, left=left, height=bottom - top, width=right - left),
-        region=Box(top=y, left=x, height=h, width=w),
-    )
-
-
 def covers(box: Box, out: torch.Size) -> bool:
     """Whether a window is so large that dense execution is as cheap."""
     return box.height * box.width > DENSE_FROM * out[2] * out[3]
@@ -197,29 +117,56 @@ def slide(
     return Framed(frame=shared, window=window, box=seen.box)
 
 
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a convolution runs on maps of one size with a window at one place.
+
+    Attributes:
+        pads: zeros before and after each axis.
+        seen: where it sees the window; None where strides step over it.
+        dense: whether dense execution is as cheap.
+    """
+
+    pads: Pads
+    seen: Reach | None
+    dense: bool
+
+
+def plan(layer: Convolution, value: Framed) -> Plan:
+    """The plan of a convolution, worked out once for each size and place and kept with the layer."""
+    size = value.frame.shape[2:]
+    key = size, value.box
+    found: Plan | None = layer.plans.get(key)
+    if found is None:
+        pads = [layer.pads(axis, size[axis]) for axis in (0, 1)]
+        rows, columns = (
+            Slide(kernel=layer.kernel[i], stride=layer.stride[i], dilation=layer.dilation[i], before=pads[i][0])
+            for i in (0, 1)
+        )
+        outputs = [(size[i] + sum(pads[i]) - (rows, columns)[i].reach - 1) // layer.stride[i] + 1 for i in (0, 1)]
+        out = torch.Size((1, layer.weight.shape[0], *outputs))
+        seen = reach(value, rows, columns, out)
+        found = Plan(pads=tuple(pads), seen=seen, dense=seen is not None and covers(seen.box, out))
+        layer.plans[key] = found
+    return found
+
+
 def slide_convolution(value: Framed, layer: Convolution) -> Framed | Tensor:
     """`slide` for a convolution: one node for autograd, and nothing kept but clipped outputs."""
-    pads = [layer.pads(axis, size) for axis, size in enumerate(value.frame.shape[2:])]
-    rows, columns = (
-        Slide(kernel=layer.kernel[i], stride=layer.stride[i], dilation=layer.dilation[i], before=pads[i][0])
-        for i in (0, 1)
-    )
-    sizes = [
-        (size + sum(pads[i]) - (rows, columns)[i].reach - 1) // layer.stride[i] + 1
-        for i, size in enumerate(value.frame.shape[2:])
-    ]
-    out = torch.Size((1, layer.weight.shape[0], *sizes))
-    seen = reach(value, rows, columns, out)
-    if seen is None:
+    how = plan(layer, value)
+    if how.seen is None:
         shared: Tensor = once(layer.forward, value.frame)
         return shared.repeat(len(value), 1, 1, 1)
-    if covers(seen.box, out):
+    if how.dense:
         return layer.forward(dense(value))
     if playing():
-        window = layer.correlate(crop(value, seen.region), (0, 0))
-        return Framed(frame=once(layer.forward, value.frame), window=window, box=seen.box)
-    frame, window = _SlideConvolution.apply(value.frame, value.window, layer, value.box, seen.region, pads)
-    return Framed(frame=frame, window=window, box=seen.box)
+        window = layer.correlate(crop(value, how.seen.region), (0, 0))
+        return Framed(frame=once(layer.forward, value.frame), window=window, box=how.seen.box)
+    frame, window = _SlideConvolution.apply(value.frame, value.window, layer, value.box, how.seen.region, how.pads)
+    return Framed(frame=frame, window=window, box=how.seen.box)
 
 
 class _SlideConvolution(torch.autograd.Function):
@@ -227,7 +174,13 @@ class _SlideConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, frame: Tensor, window: Tensor, layer: Convolution, box: Box, region: Box, pads: list[tuple[int, int]]
+        ctx: Any,
+        frame: Tensor,
+        window: Tensor,
+        layer: Convolution,
+        box: Box,
+        region: Box,
+        pads: tuple[tuple[int, int], ...],
     ) -> tuple[Tensor, Tensor]:
         """Keep the outputs where they are clipped, else nothing."""
         (top, bottom), (left, right) = pads
@@ -277,51 +230,40 @@ def paste(frame: Tensor, window: Tensor, box: Box, region: Box, fill: float = 0.
     if region == box:
         return window
     _, channels, height, width = frame.shape
-    inside = region.intersection(Box(top=0, left=0, height=height, width=width))
-    seen = region.intersection(box)
     result = torch.empty(
         (window.shape[0], channels, region.height, region.width),
         dtype=window.dtype,
         device=window.device,
         memory_format=torch.channels_last,
     )
-    if inside != region:
-        for strip in boxes_around(region, inside):
-            place = strip.relative_to(region)
-            result[..., place.rows, place.columns] = fill
-    for strip in boxes_around(inside, seen):
-        place = strip.relative_to(region)
-        result[..., place.rows, place.columns] = frame[..., strip.rows, strip.columns]
+    for place in beyond(region, height, width):
+        result[place] = fill
+    for place, source in surroundings(region, box, height, width):
+        result[place] = frame[source]
     return _put(result, window, box, region)
 
 
 def _put(pasted: Tensor, window: Tensor, box: Box, region: Box) -> Tensor:
     """Write the part of a window that lies in a region into that region."""
-    seen = region.intersection(box)
-    if seen is not None:
-        place, source = seen.relative_to(region), seen.relative_to(box)
-        pasted[..., place.rows, place.columns] = window[..., source.rows, source.columns]
+    for place, source in common(region, box):
+        pasted[place] = window[source]
     return pasted
 
 
 def spread(to_frame: Tensor, to_region: Tensor, box: Box, region: Box) -> None:
     """Add to the frame's gradient what a pasted region took from the frame, summed over the batch."""
-    inside = region.intersection(Box(top=0, left=0, height=to_frame.shape[2], width=to_frame.shape[3]))
-    for strip in boxes_around(inside, region.intersection(box)):
-        place = strip.relative_to(region)
-        to_frame[..., strip.rows, strip.columns] += to_region[..., place.rows, place.columns].sum(0, keepdim=True)
+    for place, source in surroundings(region, box, *to_frame.shape[2:]):
+        to_frame[source] += to_region[place].sum(0, keepdim=True)
 
 
 def taken(to_region: Tensor, shape: torch.Size, box: Box, region: Box) -> Tensor:
     """The window's part of the gradient of a pasted region."""
-    seen = region.intersection(box)
-    if seen == box:
-        place = box.relative_to(region)
-        return to_region[..., place.rows, place.columns]
+    parts = common(region, box)
+    if region.intersection(box) == box:
+        return to_region[parts[0][0]]
     to_window = to_region.new_zeros(shape)
-    if seen is not None:
-        place, source = seen.relative_to(region), seen.relative_to(box)
-        to_window[..., source.rows, source.columns] = to_region[..., place.rows, place.columns]
+    for place, source in parts:
+        to_window[source] = to_region[place]
     return to_window
 
 
@@ -355,20 +297,3 @@ class _Paste(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_window = taken(gradient, ctx.shapes[1], box, region)
         return to_frame, to_window, None, None, None
-
-
-def boxes_around(outer: Box | None, hole: Box | None) -> list[Box]:
-    """Up to four boxes that cover `outer` without `hole`."""
-    if outer is None:
-        return []
-    if hole is None:
-        return [outer]
-    above, below = hole.top - outer.top, outer.rows.stop - hole.rows.stop
-    before, after = hole.left - outer.left, outer.columns.stop - hole.columns.stop
-    strips = [
-        Box(top=outer.top, left=outer.left, height=above, width=outer.width),
-        Box(top=hole.rows.stop, left=outer.left, height=below, width=outer.width),
-        Box(top=hole.top, left=outer.left, height=hole.height, width=before),
-        Box(top=hole.top, left=hole.columns.stop, height=hole.height, width=after),
-    ]
-    return [strip for strip in strips if strip.height > 0 and strip.width > 0]

@@ -8,11 +8,12 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor
 
 from reprogram.framed import Framed
+from reprogram.unchanged import same
 
 _thread = threading.local()
 
@@ -25,6 +26,8 @@ class Tape:
     """
 
     def __init__(self, value: Framed) -> None:
+        self.source = value.frame
+        self.version = _version(value.frame)
         self.frame = value.frame.detach().clone()
         self.box = value.box
         self.results: list[Any] = []
@@ -32,8 +35,37 @@ class Tape:
 
     def fits(self, value: Framed) -> bool:
         """Whether it holds the results of this input."""
-        same_kind = self.frame.dtype == value.frame.dtype and self.frame.device == value.frame.device
-        return self.complete and self.box == value.box and same_kind and torch.equal(self.frame, value.frame)
+        if not self.complete or self.box != value.box:
+            return False
+        if self.source is value.frame and self.version is not None and self.version == _version(value.frame):
+            return True
+        return same(self.frame, value.frame)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often it was written into, where it counts that."""
+    return None if tensor.is_inference() else tensor._version
+
+
+Shelf = WeakKeyDictionary[Any, Tape]
+"""Keeps tapes by the executor that they belong to. Each executor has one; who owns several frames has one for each."""
+
+
+def shelf() -> Shelf | None:
+    """What `kept_on` names just now."""
+    found: Shelf | None = getattr(_thread, "shelf", None)
+    return found
+
+
+@contextlib.contextmanager
+def kept_on(own: Shelf) -> Iterator[None]:
+    """Let executors keep their tapes here, not with themselves, so that other frames don't take their place."""
+    before = shelf()
+    _thread.shelf = own
+    try:
+        yield
+    finally:
+        _thread.shelf = before
 
 
 class _Running:

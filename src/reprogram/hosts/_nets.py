@@ -95,18 +95,6 @@ def frozen_view(net: nn.Module) -> nn.Module:
     return view.eval()
 
 
-def tensors(net: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, found faster than by name: this is asked at every call."""
-    found: list[Tensor | None] = []
-    waiting: list[nn.Module | None] = [net]
-    while waiting:
-        module = waiting.pop()
-        if module is not None:
-            found += [*module._parameters.values(), *module._buffers.values()]
-            waiting += module._modules.values()
-    return [tensor for tensor in found if tensor is not None]
-
-
 def check_finite(net: nn.Module, name: str) -> None:
     """Refuse weights that aren't finite everywhere."""
     for key, tensor in net.state_dict().items():

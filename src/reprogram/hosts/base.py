@@ -23,10 +23,10 @@ from reprogram.hosts._nets import (
     check_outputs,
     frozen_view,
     scores_of,
-    tensors,
 )
 from reprogram.registry import Component, format_spec
 from reprogram.settings import Access, EngineName
+from reprogram.unchanged import Kept, Snapshot
 
 PREPARING = threading.RLock()
 """Tracing changes `nn.Module` for the whole process: one host at a time."""
@@ -121,7 +121,8 @@ class Host(nn.Module):
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[object, list[Tensor], Prepared]] = []
+        self._prepared: list[tuple[Snapshot, Prepared]] = []
+        self._frame = Kept()
         check_finite(self.net, info.id)
         self.train(False)
 
@@ -287,20 +288,25 @@ class Host(nn.Module):
         self.meter.images += len(pixels)
         dtype, _ = self._dtype_and_device()
         mean, std = self.mean.to(dtype), self.std.to(dtype)
-        if isinstance(pixels, Framed):
-            frame, window = (pixels.frame.to(dtype) - mean) / std, (pixels.window.to(dtype) - mean) / std
-            return Framed(frame=frame, window=window, box=pixels.box)
-        return (pixels.to(dtype) - mean) / std
+
+        def normalised(part: Tensor) -> Tensor:
+            return (part.to(dtype) - mean) / std
+
+        if not isinstance(pixels, Framed):
+            return normalised(pixels)
+        if torch.is_grad_enabled():
+            frame = normalised(pixels.frame)
+        else:
+            frame = self._frame.get(lambda: normalised(whole), whole, mean, std)
+        return Framed(frame=frame, window=normalised(pixels.window), box=pixels.box)
 
     @property
     def prepared(self) -> Prepared:
         """What runs: an equal and faster form of `net`, made anew when weights change."""
-        held = tensors(self.net)
-        key = [(id(t), t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in held]
         with PREPARING, torch.inference_mode(False):
-            if not self._prepared or self._prepared[0][0] != key:
-                self._prepared[:] = [(key, held, Prepared(self.net))]  # Held, so that no other takes their place.
-            return self._prepared[0][2]
+            if not self._prepared or not self._prepared[0][0].fits(self.net):
+                self._prepared[:] = [(Snapshot(self.net), Prepared(self.net))]
+            return self._prepared[0][1]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
         for parameter in self.net.parameters():

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import torch
-
-from reprogram.errors import ConfigError, HostUnavailableError, nearest
+from reprogram.errors import ConfigError, nearest
 from reprogram.hosts._building import untrained_id
 from reprogram.hosts._imagenet import class_names
+from reprogram.hosts._weights import load_weights, read_safetensors
 from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
 from reprogram.registry import configure, parse
 
@@ -18,7 +17,12 @@ SAFE = ":,/()[]{}.=?' "
 
 
 class Checkpoint(HostSource):
-    """A weights file and, stated beside it, what to build and how to feed it."""
+    """A weights file and, stated beside it, what to build and how to feed it.
+
+    Robust checkpoints, of RobustBench for one, are such files: prefixes of names (`module.`, `model.`), a second copy
+    of the weights, and a normalisation that was saved with them are understood. Pickles (`.pt`, `.pth`) aren't read:
+    `python -m reprogram.convert OLD.pt NEW.safetensors` turns one that you trust into a file that runs nothing.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -29,6 +33,7 @@ class Checkpoint(HostSource):
             architecture: a `timm:` or `torchvision:` spec, such as `timm:mobilenetv2_100(kwargs={'pad_type':'same'})`.
             size: input height and width in pixels; 0 takes the architecture's own.
             num_classes: 0 takes the architecture's own.
+            in_chans: input channels; 0 takes the architecture's own. Only timm's architectures take others than 3.
             mean: of the normalisation, a channel; empty takes the architecture's own.
             std: of the normalisation, a channel; empty takes the architecture's own.
             interpolation: for photographs; empty takes the architecture's own.
@@ -40,6 +45,7 @@ class Checkpoint(HostSource):
         architecture: str = ""
         size: int = 0
         num_classes: int = 0
+        in_chans: int = 0
         mean: tuple[float, ...] = ()
         std: tuple[float, ...] = ()
         interpolation: str = ""
@@ -47,7 +53,7 @@ class Checkpoint(HostSource):
         licence: str = "unknown"
 
         def __post_init__(self) -> None:
-            check_sizes(size=self.size, num_classes=self.num_classes)
+            check_sizes(size=self.size, num_classes=self.num_classes, in_chans=self.in_chans)
             if not 0 <= self.crop <= 1:
                 raise ConfigError(f"checkpoint: crop={self.crop}; a part in (0, 1], or 0 for the architecture's own")
 
@@ -57,19 +63,14 @@ class Checkpoint(HostSource):
         return cls.Config(path="example.safetensors", architecture="timm:test_resnet(num_classes=16, size=48)")
 
     def build(self, *, download: bool = False) -> Host:
-        """Build the architecture and load the file into it."""
+        """Build the architecture and load the file into it; a normalisation in the file counts unless one is stated."""
         source = self._source()
-        net = source.create(0)
-        state = self._read()
-        missing, unexpected = _load(net, state)
-        if missing or unexpected:
-            raise ConfigError(
-                f"{self.config.path}: doesn't fit {self.config.architecture}: "
-                f"{len(missing)} weights missing ({', '.join(missing[:3]) or 'none'}), "
-                f"{len(unexpected)} unknown ({', '.join(unexpected[:3]) or 'none'}); "
-                "name the architecture it was saved from"
-            )
-        return Host(net, self._info(source), untrained=self.untrained)
+        net, info = source.create(0), self._info(source)
+        where = f"{self.config.path}: doesn't fit {self.config.architecture}"
+        inside = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
+        if inside and not (self.config.mean or self.config.std):
+            info = replace(info, mean=inside[0], std=inside[1])
+        return Host(net, info, untrained=self.untrained)
 
     def spec(self) -> str:
         """`checkpoint:FILE?...` with the file's name alone."""
@@ -78,7 +79,7 @@ class Checkpoint(HostSource):
         for item in fields(config)[2:]:
             value = getattr(config, item.name)
             if value != item.default:
-                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                text = "".join(f"{number}," for number in value) if isinstance(value, tuple) else str(value)
                 options.append(f"{item.name}={quote(text, safe=SAFE)}")
         return f"checkpoint:{Path(config.path).name}?{'&'.join(options)}"
 
@@ -108,7 +109,9 @@ class Checkpoint(HostSource):
             raise ConfigError(f"checkpoint: architecture {text!r}; {nearest(name, ['timm', 'torchvision'])}")
         variant, config = configure("hosts", text)
         options: dict[str, Any] = {"pretrained": False}
-        options |= {key: value for key in ("size", "num_classes") if (value := getattr(self.config, key))}
+        options |= {key: value for key in ("size", "num_classes", "in_chans") if (value := getattr(self.config, key))}
+        if name == "torchvision" and options.pop("in_chans", 3) != 3:
+            raise ConfigError(f"checkpoint: in_chans={self.config.in_chans} needs architecture=timm:NAME")
         return variant(replace(config, **options))
 
     def _info(self, source: Any) -> HostInfo:
@@ -122,29 +125,3 @@ class Checkpoint(HostSource):
             licence=config.licence,
         )
         return record
-
-    def _read(self) -> dict[str, torch.Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        path = Path(self.config.path)
-        if not path.is_file():
-            raise HostUnavailableError(f"{path}: no such file; give the path of a .safetensors file")
-        try:
-            state: dict[str, torch.Tensor] = load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ConfigError(
-                f"{path}: can't be read as safetensors ({error}); convert it with safetensors.torch.save_file"
-            ) from None
-        return state
-
-
-def _load(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> tuple[list[str], list[str]]:
-    """Load in the net's own types; BatchNorm's batch counters may be missing. Shapes that differ count as unknown."""
-    own = net.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in fitting]
-    if not missing and not unexpected:
-        net.load_state_dict({key: value.to(own[key].dtype) for key, value in fitting.items()}, strict=False)
-    return missing, unexpected

@@ -59,12 +59,12 @@ class LabelMap(Component, nn.Module):
         """How much each entry of `assignment` counts; None, the default, where all count alike."""
         return None
 
-    def initialize(self, host_names: tuple[str, ...] | None, task_names: tuple[str, ...]) -> None:
+    def initialize(self, host_names: tuple[str, ...], task_names: tuple[str, ...]) -> None:
         """Choose by name, where a map does; called once for a new model, never for one from a file.
 
         Args:
-            host_names: the host's labels; None where they have no names.
-            task_names: the task's.
+            host_names: of the K host labels, "host label 0" and so on where they have none.
+            task_names: of the k task labels.
         """
 
     def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:

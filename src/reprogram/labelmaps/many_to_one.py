@@ -1,14 +1,13 @@
 """Several random host labels speak for each task label: their mean, largest or log-sum-exp score."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.errors import ConfigError
+from reprogram.labelmaps._reduce import Reduce, reduce_rows
 from reprogram.labelmaps.base import GroupMap
 
 
@@ -30,7 +29,7 @@ class ManyToOne(GroupMap):
         """
 
         labels_per_class: int = 10
-        reduce: Literal["mean", "max", "log-sum-exp"] = "log-sum-exp"
+        reduce: Reduce = "log-sum-exp"
         seed: int = 0
 
         def __post_init__(self) -> None:
@@ -51,9 +50,4 @@ class ManyToOne(GroupMap):
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Reduce the scores of each row."""
-        grouped = scores[:, self.groups]
-        if self.config.reduce == "mean":
-            return grouped.mean(dim=2)
-        if self.config.reduce == "max":
-            return grouped.amax(dim=2)
-        return torch.logsumexp(grouped, dim=2) - math.log(self.config.labels_per_class)
+        return reduce_rows(scores[:, self.groups], self.config.reduce)

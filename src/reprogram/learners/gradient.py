@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError, DataError
 from reprogram.learners.base import Learner, Objective, Progress
 
+MAX_RATE = 1e6
+"""A million steps of it are still finite numbers."""
+
 
 class Gradient(Learner):
     """Minimises −log P(h_g(y) | X_adv) + λ‖W‖² by Adam (paper, equation 3).
@@ -39,8 +42,10 @@ class Gradient(Learner):
         betas: tuple[float, float] = (0.9, 0.999)
 
         def __post_init__(self) -> None:
-            if not 0 < self.learning_rate < math.inf:
-                raise ConfigError(f"gradient: learning_rate={self.learning_rate}; a positive number is expected")
+            if not 0 < self.learning_rate <= MAX_RATE:
+                raise ConfigError(
+                    f"gradient: learning_rate={self.learning_rate}; a number from 0 to {MAX_RATE:g} is expected"
+                )
             if not 0 < self.decay <= 1 or self.decay_epochs < 1:
                 raise ConfigError("gradient: decay lies in (0, 1] and decay_epochs is at least 1")
             if not 0 <= self.penalty < math.inf:
@@ -69,7 +74,8 @@ class Gradient(Learner):
         if self.config.penalty:
             total = loss + self.config.penalty * torch.stack([p.square().sum() for p in self.parameters]).sum()
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True, materialize_grads=True)
-        if not all(bool(torch.isfinite(value).all()) for value in (loss, *gradients)):
+        squares = (value.square() for value in gradients)  # Adam sums them: they must be finite too.
+        if not all(bool(torch.isfinite(value).all()) for value in (loss, *squares)):
             raise DataError(
                 "the loss or its gradient isn't finite; lower learner gradient(learning_rate=...) or check the host"
             )

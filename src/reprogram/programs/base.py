@@ -9,13 +9,15 @@ from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
 from reprogram.levels import round_to_8bit, whole_levels
 from reprogram.registry import Component
+from reprogram.unchanged import Kept
 
 
 class Program(Component, nn.Module):
     """The learned input; P in the paper (section 3.1). One for every image of the task.
 
     An author writes `run` (and `initialize`, where parameters don't start at zero). The call itself is final: it
-    checks shapes, clips to valid pixels and, where asked, rounds to 8 bits.
+    checks shapes, clips to valid pixels and, where asked, rounds to 8 bits. Without gradients, a confined program is
+    drawn once and kept while its tensors stay the same: what it draws depends on them and on the frame alone.
 
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
@@ -41,6 +43,7 @@ class Program(Component, nn.Module):
         super().__init__()
         self.config = config
         self.geometry = geometry
+        self._drawn = Kept()
 
     def run(self, framed: Framed) -> Framed:
         """Draw the program. Pixels outside [0, 1] are clipped by the caller."""
@@ -65,6 +68,15 @@ class Program(Component, nn.Module):
             raise ConfigError(
                 f"a canvas of {framed.geometry} for a program of {self.geometry}; build the program for it"
             )
+        if self.confined and not torch.is_grad_enabled():
+            frame = self._drawn.get(
+                lambda: self._run(framed).frame, framed.frame, *self.buffers(), parameters=list(self.parameters())
+            )
+            return replace(framed, frame=frame)
+        self._drawn.drop()
+        return self._run(framed)
+
+    def _run(self, framed: Framed) -> Framed:
         drawn = self.run(framed)
         assert drawn.geometry == self.geometry, "a program keeps shapes and place"
         if self.confined:

@@ -47,11 +47,14 @@ def answers(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k"]) 
                 ],
             }
         )
+    weights = model.label_map.weights()
     return {
         "program": picture(drawn(model)[0].cpu()),
         "examples": shown,
         "classes": list(task.class_names),
         "assignment": [[model.host.info.label(i) for i in row[:TOP]] for row in model.label_map.assignment()],
+        "weights": None if weights is None else [row[:TOP] for row in weights],
+        "spoken_for_by": [len(row) for row in model.label_map.assignment()],
     }
 
 

@@ -1,4 +1,4 @@
-"""What all figures of reports have in common: colours, and how they become part of a page."""
+"""Drawings as addresses that HTML can hold in itself."""
 
 import base64
 import io
@@ -9,16 +9,23 @@ BLUE, ORANGE, GREY = "#2a6f97", "#d1495b", "#8d99ae"
 
 
 def figure_of(width: float, height: float) -> Any:
-    """An empty figure, in inches, that belongs to no window."""
+    """An empty figure.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def svg(figure: Any) -> str:
-    """The figure as the address that HTML can hold in itself."""
+    """A figure as an SVG in a data address."""
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "reprogram"}):  # The same figure, the same bytes.
         warnings.simplefilter("ignore")  # A class name in a script that the font lacks.
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -7,6 +7,7 @@ from typing import Any
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
 from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
+from reprogram.report.mapping import label_map
 from reprogram.text import printable_all
 
 BASELINE_NAMES = {
@@ -39,6 +40,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             result=result,
             examples=examples,
             baselines=[(BASELINE_NAMES.get(k, k), v) for k, v in result["baselines"].items()],
+            label_map=label_map(examples),
             curve=_curve(examples["history"]),
             confusion=_confusion(examples["confusion"], examples["classes"]),
             bars=_bars(result),

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from reprogram.engine.clip import ClippedSum
+from reprogram.engine.places import union
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
-from reprogram.engine.sharing import ChannelsLast, each, union, widen
+from reprogram.engine.sharing import ChannelsLast, each, widen
 from reprogram.engine.tape import once
 from reprogram.framed import Framed
 

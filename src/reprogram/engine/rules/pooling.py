@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import pair
+from reprogram.engine.places import boxes_around, reach
 from reprogram.engine.rules.sliding import axes
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
-from reprogram.engine.sharing import boxes_around, each, reach, slide
+from reprogram.engine.sharing import each, slide
 from reprogram.engine.tape import once
 from reprogram.framed import Box, Framed
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution, pair
+from reprogram.engine.places import Slide
 from reprogram.engine.rules.tables import Rule, for_functions, for_modules
-from reprogram.engine.sharing import Slide, slide, slide_convolution
+from reprogram.engine.sharing import slide, slide_convolution
 from reprogram.framed import Framed
 
 

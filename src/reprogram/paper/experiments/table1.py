@@ -1,7 +1,22 @@
 """Table 1: counting, MNIST and CIFAR-10 on trained hosts, and on the same hosts untrained."""
 
-from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Experiment, Table, baseline, distinct, pooled
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from reprogram.paper.book import Book, Row
+from reprogram.paper.experiments.base import (
+    Block,
+    Experiment,
+    Picture,
+    Strip,
+    Table,
+    baseline,
+    distinct,
+    model_of,
+    pooled,
+    task_of,
+)
 from reprogram.paper.published import MARK, TABLE1, TASKS
 from reprogram.paper.setup import Planned, Setup
 
@@ -40,9 +55,16 @@ class Table1(Experiment):
             for seed in setup.seeds
         ]
 
+    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
+        """One picture of each trained host's first run on each task, and what the host says to it."""
+        for row, run in self.finished(setup, book):
+            if row.axis["state"] == "trained" and row.seed == min(setup.seeds):
+                say(f"a picture of {row.folder.name}")
+                book.fact("table1", row.folder.name, row.result["test"], partial(seen, row, run))
+
     def show(self, book: Book) -> list[Block]:
-        """Ours, the baselines of the same runs, and the paper's."""
-        rows = book.rows("table1")
+        """Pictures; then ours, the baselines of the same runs, and the paper's."""
+        rows, facts = book.rows("table1"), book.facts("table1")
         tasks = distinct(row.task for row in rows)
         ours, beside = [], []
         for host, state in distinct((row.host, row.axis["state"]) for row in rows):
@@ -56,9 +78,39 @@ class Table1(Experiment):
         untrained = [
             [host, f"{row['untrained mnist']:.4f}"] for host, row in TABLE1.items() if "untrained mnist" in row
         ]
+        strips: list[Block] = []
+        for task in tasks:
+            shown = [
+                (row.host, facts[row.folder.name]) for row in rows if row.task == task and row.folder.name in facts
+            ]
+            pictures = [Picture(source=f["picture"], caption=f"{host}: {f['said']}") for host, f in shown]
+            if pictures:
+                strips.append(Strip(pictures=pictures, caption=f"{task}: what each host sees, and what it says"))
         return [
+            *strips,
             Table(head=["host", "weights", *tasks], rows=ours, caption="Test accuracy, 95 % interval."),
             Table(head=["host", "baseline", *tasks], rows=[*beside, chance], caption="What to hold it against."),
             Table(head=["host", *TASKS], rows=published, caption=f"The paper's table 1, trained hosts {MARK}."),
             Table(head=["host", "mnist"], rows=untrained, caption=f"The paper's untrained hosts {MARK}."),
         ]
+
+
+def seen(row: Row, run: Planned) -> dict[str, Any]:
+    """The first test image in its program, and how the host's answer is read."""
+    import torch
+
+    from reprogram.report.examples import picture
+
+    model = model_of(row, run)
+    task = task_of(run.config.task, run.config.data, run.config.download)
+    with torch.no_grad():
+        framed = model.program(model.canvas(task.test.images[:1].to(model.canvas.frame.device)))
+        scores = model.host(framed)
+        answer = int(model.label_map(scores).argmax())
+    speaker = model.label_map.assignment()[answer][0]
+    said = f"“{model.host.info.label(speaker)}” is read as {task.class_names[answer]}"
+    truth = task.class_names[int(task.test.labels[0])]
+    return {
+        "picture": picture(framed.dense()[0].cpu()),
+        "said": said + ("" if truth == task.class_names[answer] else f" (is {truth})"),
+    }

@@ -1,0 +1,79 @@
+"""Turn a pickle of weights that you trust into safetensors: `python -m reprogram.convert OLD.pt NEW.safetensors`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from reprogram.errors import ConfigError, ReprogramError
+
+SAFE_TORCH = (2, 10)
+"""The first version of torch whose `weights_only=True` has no known hole."""
+
+SECTIONS = ("state_dict", "model_state_dict", "model", "net")
+"""Where training scripts keep the weights among other things."""
+
+
+def convert(source: Path, target: Path) -> int:
+    """Write the tensors of a pickle as safetensors; `torch.load` reads tensors only and runs nothing of the file.
+
+    Args:
+        source: written by `torch.save`: a state dict, or a record that holds one.
+        target: the new file; nothing is overwritten.
+
+    Returns:
+        The number of tensors.
+
+    Raises:
+        ConfigError: it can't be read safely or holds no tensors, or the target exists.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < SAFE_TORCH:
+        raise ConfigError(f"torch {torch.__version__} can't read pickles safely; pip install --upgrade torch (2.10)")
+    if target.exists() or target.suffix != ".safetensors":
+        raise ConfigError(f"{target}: give the name of a new .safetensors file")
+    try:
+        loaded: Any = torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: no such file") from None
+    except Exception as error:  # Unpickling raises whatever the bytes make it raise.
+        reason = str(error).partition("\n")[0][:200]
+        raise ConfigError(f"{source}: can't be read as tensors alone ({reason}); ask for a state dict") from None
+    tensors = _tensors(loaded)
+    if not tensors:
+        raise ConfigError(f"{source}: holds no named tensors; save the model's state_dict()")
+    save_file(tensors, target)
+    return len(tensors)
+
+
+def _tensors(loaded: Any) -> dict[str, Any]:
+    """The named tensors of a state dict, or of the section that holds it."""
+    import torch
+
+    while isinstance(loaded, dict):
+        found = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+        section = next((name for name in SECTIONS if isinstance(loaded.get(name), dict)), None)
+        if section is None:
+            return {key: value.detach().clone().contiguous() for key, value in found.items()}  # None shares memory.
+        loaded = loaded[section]
+    return {}
+
+
+def main(arguments: list[str]) -> int:
+    """Convert; one line says what happened."""
+    if len(arguments) != 2:
+        print("python -m reprogram.convert OLD.pt NEW.safetensors", file=sys.stderr)
+        return 2
+    try:
+        count = convert(Path(arguments[0]), Path(arguments[1]))
+    except ReprogramError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{arguments[1]}: {count} tensors")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
