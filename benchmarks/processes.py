@@ -37,7 +37,7 @@ def learn(chosen: argparse.Namespace) -> None:
     """Be one of the processes; the first prints images a second."""
     start_torch(1)
     import reprogram
-    from reprogram.distributed import launched_rank
+    from reprogram.launch import launched_rank
 
     host = reprogram.load_host(chosen.host)
     host.engine = chosen.engine

@@ -24,7 +24,7 @@ GRID = """[grid]
 host = ["linear:40", "linear:44"]
 task = ["squares(train=2000, validation=50, test=50)"]
 seed = [0, 1, 2]
-epochs = 30
+epochs = 15
 validations = 20
 baselines = []
 """
