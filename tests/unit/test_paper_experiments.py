@@ -202,6 +202,9 @@ def test_names_of_hosts_are_short():
     assert short_name("timm:resnet50.a1_in1k?size=64") == "resnet50.a1_in1k"
     assert short_name("checkpoint:a/b/net.safetensors?architecture=timm:resnet18") == "net"
     assert short_name("efficientnet-lite0") == "efficientnet-lite0"
+    assert short_name("linear(size=32)") == "linear"
+    assert short_name("folder:some/where/letters?size=32") == "letters"
+    assert short_name("arrays:a/cifar.npz") == "cifar"
 
 
 def test_a_fact_is_measured_once_and_again_when_what_it_is_of_changes(tmp_path):
@@ -214,6 +217,13 @@ def test_a_fact_is_measured_once_and_again_when_what_it_is_of_changes(tmp_path):
     assert [book.fact("x", "a b", {"of": 1}, measure) for _ in range(3)] == [{"value": 1}] * 3
     assert book.fact("x", "a b", {"of": 2}, measure) == {"value": 2}
     assert Book(tmp_path).facts("x") == {"a b": {"value": 2}}
+
+
+def test_facts_of_long_names_that_end_alike_stay_apart(tmp_path):
+    book = Book(tmp_path)
+    names = [f"{task}, fully connected, 20000 images, seed 0, and so on" for task in ("mnist", "fashion-mnist")]
+    assert [book.fact("x", name, 1, lambda name=name: name) for name in names] == names
+    assert book.facts("x") == {name: name for name in names}
 
 
 def test_a_damaged_book_is_one_line(tmp_path, one_line):

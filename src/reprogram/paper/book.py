@@ -6,6 +6,7 @@ OUT/facts/EXPERIMENT/*    what was measured beyond the runs' own results, a file
 """
 
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class Book:
             of: what it is a function of, as JSON.
             measure: gives the fact, as JSON.
         """
-        path = self.folder / "facts" / experiment / f"{slug(name)}.json"
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        path = self.folder / "facts" / experiment / f"{slug(name)}-{digest}.json"
         if path.exists():
             stored = _read(path)
             if stored["of"] == json.loads(json.dumps(of)):

@@ -136,9 +136,12 @@ def slug(text: str) -> str:
 
 
 def short_name(spec: str) -> str:
-    """What tables call a host: a file's or model's name, without its options."""
+    """What tables call a host or a task: its file's, folder's or model's name, without its options."""
     parsed = parse(spec)
-    return Path(parsed.argument).stem if parsed.name == "checkpoint" and parsed.argument else parsed.argument or spec
+    if not parsed.argument:
+        return parsed.name
+    path = Path(parsed.argument)
+    return {"checkpoint": path.stem, "arrays": path.stem, "folder": path.name}.get(parsed.name, parsed.argument)
 
 
 def preset_names() -> list[str]:

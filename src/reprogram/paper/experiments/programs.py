@@ -12,6 +12,8 @@ from reprogram.paper.setup import Planned, Setup
 SEEDS = tuple(range(8))
 IMAGES = 3200
 BINS = 16
+SHOWN = 4
+"""Seeds whose programs are pictured, from 0 on."""
 
 
 class Programs(Experiment):
@@ -42,7 +44,9 @@ class Programs(Experiment):
         """The picture and the spectrum of each program."""
         for row, run in self.finished(setup, book):
             say(f"looking at {row.folder.name}")
-            book.fact("programs", row.folder.name, row.result["test"], partial(seen, row, run))
+            shown = row.seed < SHOWN
+            of = {"test": row.result["test"], "shown": shown}
+            book.fact("programs", row.folder.name, of, partial(seen, row, run, shown))
 
     def show(self, book: Book) -> list[Block]:
         """The gallery, then the classifier's accuracy on held-out seeds."""
@@ -53,20 +57,20 @@ class Programs(Experiment):
             pictures = [
                 Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {r.accuracy:.2f}")
                 for r in rows
-                if r.host == host
+                if r.host == host and "picture" in facts[r.folder.name]
             ]
-            blocks.append(Strip(pictures=pictures[:4], caption=f"{host}: {rows[0].task}"))
+            blocks.append(Strip(pictures=pictures, caption=f"{host}: {rows[0].task}"))
         if len(distinct(r.host for r in rows)) > 1 and len(distinct(r.seed for r in rows)) > 1:
             blocks.append(_who_is_it(rows, facts))
         return blocks
 
 
-def seen(row: Row, run: Planned) -> dict[str, Any]:
-    """The program as a picture, and its radial spectrum."""
+def seen(row: Row, run: Planned, shown: bool) -> dict[str, Any]:
+    """The program's radial spectrum, and its picture where it is shown."""
     from reprogram.report.examples import drawn, picture
 
     pixels = drawn(model_of(row, run))[0].detach().cpu()
-    return {"picture": picture(pixels), "spectrum": spectrum(pixels)}
+    return {"spectrum": spectrum(pixels)} | ({"picture": picture(pixels)} if shown else {})
 
 
 def spectrum(pixels: Any) -> list[float]:
