@@ -3,7 +3,9 @@
 python benchmarks/processes.py --host efficientnet-lite0 --task mnist --batch 64 --processes 2 --seconds 10 --rounds 3
 
 Each process has one thread. Runs of one and of several take turns; a figure counts from the first step's end on, and
-leaves validations out. Run it on a machine that does nothing else. With `--json` one JSON object is on stdout.
+leaves validations out. Run it on a machine that does nothing else. Where that can't be, processor time (of the first
+process) says what it might be: it leaves out what other programs take, but also the waiting for each other. With
+`--json` one JSON object is on stdout.
 """
 
 import argparse
@@ -43,22 +45,23 @@ def learn(chosen: argparse.Namespace) -> None:
     host.engine = chosen.engine
     task = reprogram.load_task(chosen.task)
     model = reprogram.Reprogrammed.build(host, task)
-    readings: list[tuple[int, float]] = []
+    readings: list[tuple[int, float, float]] = []
     reprogram.fit(
         model,
         task,
         seconds=chosen.seconds,
         batch_size=chosen.batch,
         validations=1,
-        observe=lambda report: readings.append((report.images, time.perf_counter())),
+        observe=lambda report: readings.append((report.images, time.perf_counter(), time.process_time())),
     )
     if launched_rank() == 0:
-        (first, begun), (last, ended) = readings[0], readings[-2]  # The validation comes before the last.
-        print(json.dumps({"images_per_s": (last - first) / (ended - begun), "steps": len(readings)}))
+        first, last = readings[0], readings[-2]  # The validation comes before the last.
+        images, wall, processor = (after - before for before, after in zip(first, last, strict=True))
+        print(json.dumps([images / wall, images / processor]))
 
 
-def run(processes: int) -> float:
-    """Images a second of so many processes."""
+def run(processes: int) -> list[float]:
+    """Images a second of so many processes, by the clock and by processor time."""
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
     done = subprocess.run(  # noqa: S603
         [*launcher, __file__, "--one", *sys.argv[1:]],
@@ -67,7 +70,8 @@ def run(processes: int) -> float:
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    return float(json.loads(done.stdout)["images_per_s"])
+    speeds: list[float] = json.loads(done.stdout)
+    return speeds
 
 
 def main() -> int:
@@ -76,22 +80,23 @@ def main() -> int:
     if chosen.one:
         learn(chosen)
         return 0
-    speeds: dict[int, list[float]] = {1: [], chosen.processes: []}
+    found: dict[int, list[list[float]]] = {1: [], chosen.processes: []}
     for _ in range(chosen.rounds):
-        for processes, found in speeds.items():
-            found.append(run(processes))
-    medians = {processes: statistics.median(found) for processes, found in speeds.items()}
-    ratio = medians[chosen.processes] / medians[1]
+        for processes, speeds in found.items():
+            speeds.append(run(processes))
+    result = {name: getattr(chosen, name) for name in ("host", "task", "batch", "engine", "seconds")}
+    result |= {"machine": platform.machine(), "cores": os.cpu_count()}
+    for place, name in enumerate(("clock", "processor")):
+        each = {processes: [speed[place] for speed in speeds] for processes, speeds in found.items()}
+        ratio = statistics.median(each[chosen.processes]) / statistics.median(each[1])
+        result[name] = {"images_per_s": each, "ratio": ratio}
+        if not chosen.json:
+            for processes, values in each.items():
+                shown = ", ".join(f"{value:.1f}" for value in values)
+                print(f"{name:10} {processes} process{'es' if processes > 1 else ''}: {shown} images/s")
+            print(f"{name:10} ratio {ratio:.2f}")
     if chosen.json:
-        names = ("host", "task", "batch", "engine", "seconds")
-        figures = {str(processes): found for processes, found in speeds.items()}
-        machine = {"machine": platform.machine(), "cores": os.cpu_count()}
-        print(json.dumps({n: getattr(chosen, n) for n in names} | machine | {"images_per_s": figures, "ratio": ratio}))
-        return 0
-    for processes, found in speeds.items():
-        each = ", ".join(f"{value:.1f}" for value in found)
-        print(f"{processes} process{'es' if processes > 1 else ''}: {medians[processes]:.1f} images/s ({each})")
-    print(f"ratio {ratio:.2f}")
+        print(json.dumps(result))
     return 0
 
 
