@@ -208,6 +208,12 @@ def summary(family: str, name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
+def _base(family: str) -> type[Any]:
+    """The class that a family's variants derive from."""
+    base: type[Any] = getattr(importlib.import_module(f"{package(family)}.base"), FAMILIES[family])
+    return base
+
+
 def find(family: str, name: str) -> type[Any]:
     """Import and return the class of a listed variant.
 
@@ -221,7 +227,7 @@ def find(family: str, name: str) -> type[Any]:
         raise ConfigError(
             f"no {family[:-1].replace('canvase', 'canvas')} named {name!r}; {nearest(name, [*files, *points])}"
         )
-    base = getattr(importlib.import_module(f"{package(family)}.base"), FAMILIES[family])
+    base = _base(family)
     if name not in files:
         loaded: object = points[name].load()
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
@@ -252,7 +258,8 @@ def configure(family: str, text: str) -> tuple[type[Any], Any]:
     variant = find(family, spec.name)
     options = dict(spec.options)
     if spec.argument is not None:
-        own = list(inspect.get_annotations(variant.Config))
+        shared = variant.Config is _base(family).Config  # Options of the whole family have names.
+        own = [] if shared else list(inspect.get_annotations(variant.Config))
         if not own:
             raise ConfigError(f"{text!r}: {spec.name} takes nothing after a colon")
         if own[0] in options:

@@ -16,7 +16,7 @@ PUBLIC = [
     "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner",
     "ProcessLostError",
     "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "Split", "Task", "TaskSource",
-    "Tenants", "__version__", "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
+    "Tenants", "WriteError", "__version__", "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
 ]  # fmt: skip
 
 
