@@ -417,7 +417,7 @@ def test_list(family):
 
 
 def test_list_with_a_pattern():
-    assert cli("list", "programs", "f*")[1].split()[0] == "frame"
+    assert cli("list", "programs", "fr*")[1].split()[0] == "frame"
     out = cli("list", "hosts", "resnet1*")[1]
     assert "timm:resnet18.a1_in1k" in out and "torchvision:resnet18" in out
     out = cli("list", "hosts", "timm:resnet18*")[1]
