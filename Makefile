@@ -6,13 +6,17 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test lint attacks chaos chaos-sweep lock audit docs results bench clean
+.PHONY: demo test combinations lint attacks chaos chaos-sweep lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+
+# Every program with every label map on every canvas; make test does with every pair of two families.
+combinations: $(READY)
+	ALL_COMBINATIONS=1 $(BIN)/python -m pytest tests/contract/test_every_variant.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from PIL import Image
 import reprogram
 from helpers import random_task
 from reprogram import datacheck, images
-from reprogram.tasks import cifar10, folder, mnist
+from reprogram.tasks import _npz, folder, mnist
 
 SPLITS = ("train", "validation", "test")
 
@@ -250,7 +250,7 @@ def test_an_idx_header_can_not_ask_for_memory(tmp_path, shape):
 
 
 def test_an_npz_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10, "MAX_BYTES", 2**22)
+    monkeypatch.setattr(_npz, "MAX_BYTES", 2**22)
     path = tmp_path / "x.npz"
     zeros = np.zeros((2**13, 32, 32, 3), dtype=np.uint8)
     np.savez_compressed(path, x_train=zeros, y_train=[0], x_test=zeros, y_test=[0])

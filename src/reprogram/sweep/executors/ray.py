@@ -79,7 +79,10 @@ class Cluster(Executor):
         self.ray, self.threads = ray, threads
         self.quiet = contextlib.ExitStack()
         self.quiet.enter_context(contextlib.redirect_stdout(sys.stderr))  # What Ray prints is no result.
-        self.board = ray.remote(num_cpus=0)(Board).remote()
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            node_id=ray.get_runtime_context().get_node_id(), soft=False
+        )  # The board must not be on a node that may be lost while this process goes on.
+        self.board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         resources = ray.cluster_resources()
         self.gpus, self.cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
         self.actor_type = ray.remote(num_cpus=threads, num_gpus=min(self.gpus, 1))(Actor)
@@ -107,7 +110,9 @@ class Cluster(Executor):
         """Wait for a call's end; meanwhile read what is on the board."""
         while not self.reports:
             done, _ = self.ray.wait(list(self.awaited), timeout=POLL_S)
-            told = self.ray.get(self.board.read.remote())
+            told: dict[int, dict[str, Any]] = {}
+            with contextlib.suppress(self.ray.exceptions.RayError):  # Progress only; the calls say what came of them.
+                told = self.ray.get(self.board.read.remote())
             self.reports += [(worker, Report(**told[worker])) for worker in self.awaited.values() if worker in told]
             for call in done:
                 worker = self.awaited.pop(call)
