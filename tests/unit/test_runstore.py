@@ -144,7 +144,7 @@ def noted(folder, name, barrier):
 def test_many_processes_that_end_at_once_lose_nothing(tmp_path, damage):
     if damage:
         (tmp_path / "runs.sqlite").write_bytes(damage)
-    count, context = 24, multiprocessing.get_context("fork")
+    count, context = 12, multiprocessing.get_context("fork")
     barrier = context.Barrier(count)
     processes = [context.Process(target=noted, args=(tmp_path, str(i), barrier)) for i in range(count)]
     for process in processes:
