@@ -291,3 +291,22 @@ class _Nothing:
 
 
 _EMPTY = _Nothing()
+
+
+def test_two_hosts_of_one_name_are_refused(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        with_choices(read_preset("cpu"), hosts=["a=linear:32", "a=linear:40"])
+    one_line(error, "both called 'a'")
+
+
+def test_a_fact_without_what_it_should_say_is_one_line(tmp_path, one_line):
+    book = Book(tmp_path)
+    (run,) = base.find("transfer").runs(tiny())
+    book.write_plan("transfer", [run])
+    (book.runs / run.name).mkdir(parents=True)
+    (book.runs / run.name / "result.json").write_text("{}")
+    (tmp_path / "facts" / "transfer").mkdir(parents=True)
+    (tmp_path / "facts" / "transfer" / "x.json").write_text("{}")
+    with pytest.raises(reprogram.DataError) as error:
+        write_page(book)
+    one_line(error, "transfer")

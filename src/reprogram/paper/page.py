@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import write_atomic
+from reprogram.errors import DataError
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.text import printable
@@ -40,7 +41,12 @@ def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
     sections = []
     for name in wanted:
         experiment = find(name)
-        blocks = [(type(block).__name__, _inert(block)) for block in experiment.show(book)]
+        try:
+            blocks = [(type(block).__name__, _inert(block)) for block in experiment.show(book)]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{book.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
+            ) from error
         sections.append({"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks})
     runs = {row.folder.name: row.result for name in wanted for row in book.rows(name)}
     environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)

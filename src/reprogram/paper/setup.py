@@ -205,8 +205,8 @@ def with_choices(
     Raises:
         ConfigError: something that can't be read, or isn't known.
     """
-    chosen = dict(_named(text, setup.hosts) for text in hosts) or setup.hosts
-    named = dict(_named(text, {name: name for name in setup.tasks}) for text in tasks) or dict.fromkeys(setup.tasks)
+    chosen = _chosen(hosts, setup.hosts) or setup.hosts
+    named = _chosen(tasks, {name: name for name in setup.tasks}) or dict.fromkeys(setup.tasks)
     wanted = {name: setup.tasks.get(name, {"task": spec}) for name, spec in named.items()}
     for text in data:
         task, equals, path = text.partition("=")
@@ -227,6 +227,20 @@ def with_choices(
         photographs=photographs,
         photo=photo,
     )
+
+
+def _chosen(texts: Sequence[str], known: dict[str, str]) -> dict[str, str]:
+    """Specs by short name.
+
+    Raises:
+        ConfigError: two of the same name.
+    """
+    chosen: dict[str, str] = {}
+    for name, spec in (_named(text, known) for text in texts):
+        if name in chosen:
+            raise ConfigError(f"{chosen[name]} and {spec} are both called {name!r}; write NAME=SPEC with two names")
+        chosen[name] = spec
+    return chosen
 
 
 def _named(text: str, known: dict[str, str]) -> tuple[str, str]:
