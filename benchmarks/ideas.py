@@ -57,7 +57,7 @@ def fused_sums(channels: int, out: int, size: int) -> Ways:
 
 def depthwise(channels: int, size: int) -> Ways:
     """Other ways to a depthwise 3 × 3 convolution of 16 images."""
-    from reprogram.engine.onednn import correlate, pack
+    from reprogram.engine.onednn import Filters, correlate
 
     images, padded, taps = (
         maps(16, channels, size, size),
@@ -65,7 +65,7 @@ def depthwise(channels: int, size: int) -> Ways:
         maps(channels, 1, 3, 3),
     )
     row = maps(1, channels, size + 2, 16 * (size + 2))
-    packed = pack(taps, images, padding=(1, 1), groups=channels)
+    packed = Filters(taps, padding=(1, 1), groups=channels).for_input(images)
 
     def shifted() -> Tensor:
         total = padded[..., :size, :size] * taps[:, 0, 0, 0].view(-1, 1, 1)

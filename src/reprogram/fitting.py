@@ -21,7 +21,7 @@ from reprogram.keeper import Keeper, RunState, own_random_numbers
 from reprogram.learners.base import Learner, Progress
 from reprogram.losses import epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
-from reprogram.parts import mean_loss
+from reprogram.parts import mean_loss, usual_number
 from reprogram.registry import configure
 from reprogram.settings import Budget, LossKind, Settings, made_from
 from reprogram.tasks.base import Task
@@ -101,8 +101,9 @@ def fit(
         images: budget in training images seen.
         seconds: budget in seconds.
         batch_size: images a step, of all processes together.
-        parts: that a batch is computed in; by default as many as there are processes. With the same number, any number
-            of processes comes to the same bits; one with as many parts does what so many processes do.
+        parts: that a batch is computed in. With the same number, any number of processes comes to the same bits. By
+            default parts of up to 16 images, at least two and as many as there are processes; on a GPU as many as
+            there are processes.
         validations: how often the validation split is looked at; the best program of these is kept.
         seed: of the order of the images, and of torch's random numbers while the run goes on.
         checkpoint: a file that the run's state is kept in, and taken up from if it is there. With it, SIGINT and
@@ -160,7 +161,7 @@ class _Run:
         device = model.canvas.frame.device
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         self.batch_size = min(settings.batch_size, len(self.train))
-        self.num_parts = settings.parts or together.size
+        self.num_parts = settings.parts or usual_number(self.batch_size, together.size, device)
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
         self.last_step = settings.budget.steps(self.batch_size, self.steps_per_epoch)
         self.state = RunState()

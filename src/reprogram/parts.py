@@ -8,6 +8,21 @@ from torch import Tensor, nn
 
 from reprogram.distributed import Group
 
+IMAGES_A_PART = 16
+"""What the processor's caches hold: 64 images of EfficientNet-Lite0 in four parts take 0.8 of the time of one part."""
+
+
+def usual_number(batch_size: int, num_processes: int, device: torch.device) -> int:
+    """Of parts, where none is given.
+
+    On a processor it doesn't depend on the number of processes, so that one comes to what several come to; two at
+    least cost one process some of its speed, for each part computes once more what its images share. On other devices
+    large batches are what is fast: as many as there are processes.
+    """
+    if device.type != "cpu":
+        return num_processes
+    return max(num_processes, min(batch_size, 2), -(-batch_size // IMAGES_A_PART))
+
 
 def mean_loss(
     loss_of_part: Callable[[slice], Tensor],

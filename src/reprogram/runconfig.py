@@ -35,7 +35,7 @@ class RunConfig:
         images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step.
-        parts: that a batch is computed in; by default as many as there are processes.
+        parts: that a batch is computed in; None: see `fit`.
         validations: how often the validation split is looked at.
         baselines: of `BASELINES`, beside chance and majority, which cost nothing.
         data: folder of the task's files, for tasks that take one.

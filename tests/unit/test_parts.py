@@ -7,7 +7,7 @@ import reprogram
 from helpers import random_task, tiny_model
 from reprogram.distributed import Group
 from reprogram.losses import loss_of
-from reprogram.parts import mean_loss
+from reprogram.parts import mean_loss, usual_number
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 7, 13, 40])
@@ -37,7 +37,7 @@ def test_a_run_in_parts_is_the_run_but_for_rounding():
     """In float64, and with a label map that listens."""
     for label_map in ("first", "iterative"):
         programs = []
-        for parts in (None, 3):
+        for parts in (1, 3):
             task = random_task()
             model = tiny_model(task, label_map=label_map).double()
             reprogram.fit(model, task, epochs=3, batch_size=7, parts=parts, validations=2)
@@ -51,3 +51,15 @@ def test_no_part_is_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         reprogram.fit(tiny_model(task), task, epochs=1, parts=0)
     one_line(error, "parts=0")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "parts"),
+    [(1, 1, 1), (16, 1, 2), (16, 2, 2), (16, 3, 3), (64, 1, 4), (64, 4, 4), (65, 2, 5)],
+)
+def test_the_usual_number_of_parts_depends_on_processes_only_where_there_are_more(batch_size, processes, parts):
+    assert usual_number(batch_size, processes, torch.device("cpu")) == parts
+
+
+def test_a_gpu_computes_a_batch_in_one_part():
+    assert usual_number(64, 1, torch.device("cuda")) == 1

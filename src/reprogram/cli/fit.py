@@ -58,7 +58,7 @@ def fit_command(
         images: budget in training images seen.
         seconds: budget in seconds of learning.
         batch_size: images a step (default: 16).
-        parts: that a batch is computed in (default: one for each process).
+        parts: that a batch is computed in (default: up to 16 images in each, at least 2; on GPUs one for each process).
         validations: how often the validation split is looked at (default: 10).
         baselines: of map-alone, linear-probe, untrained; "none" for none (default: map-alone linear-probe).
         seed: of start values and order of images (default: 0).

@@ -71,7 +71,7 @@ class Convolution(nn.Module):
         self.bounds = Bounds()
         self.owns_gradient = False
         self.plans: dict[Any, Any] = {}
-        self._derived: dict[str, Any] = {}
+        self._derived: dict[Any, Any] = {}
 
     def forget(self) -> None:
         """Drop what was derived from the weight, for a copy with another one."""
@@ -188,10 +188,11 @@ class Convolution(nn.Module):
         """
         if not self.depthwise and len(images) * images.shape[2] * images.shape[3] > PACKED_UP_TO:
             return self.weight
-        if "packed" not in self._derived:
-            self._derived["packed"] = onednn.pack(self.weight, images, **options)
-        found: Tensor = self._derived["packed"]
-        return found
+        padding = options["padding"]
+        if ("filters", padding) not in self._derived:
+            self._derived["filters", padding] = onednn.Filters(self.weight, **options)
+        filters: onednn.Filters = self._derived["filters", padding]
+        return filters.for_input(images)
 
     def before_clipping(self, gradient: Tensor, kept: Tensor | None) -> Tensor:
         """The gradient of the unclipped output."""

@@ -74,19 +74,17 @@ class Taps:
 
     def __init__(self, weight: Float[Tensor, "o c 3 3"]) -> None:
         self.out, self.channels = weight.shape[:2]
-        self._weight = _transformed(weight)
+        self._filters = onednn.Filters(_transformed(weight), groups=TAPS)
 
     def products(self, spread: Float[Tensor, "t 36 c"]) -> Float[Tensor, "t 36 o"]:
         """For each of the 36 places in a tile, a product over the channels: 36 groups of a 1 × 1 convolution."""
-        weight = self._weight
         if not onednn.runs(spread):
-            plain = (weight.to_dense() if weight.is_mkldnn else weight).view(TAPS, self.out, self.channels)
+            plain = self._filters.plain().view(TAPS, self.out, self.channels)
             found: Tensor = torch.einsum("tpc,poc->tpo", spread, plain)
             return found
         maps = spread.view(1, len(spread), 1, -1).permute(0, 3, 1, 2)
-        if not weight.is_mkldnn:
-            weight = self._weight = onednn.pack(weight, maps, groups=TAPS)
-        return onednn.correlate(maps, weight, groups=TAPS).permute(0, 2, 3, 1).view(len(spread), TAPS, self.out)
+        filters = self._filters.for_input(maps)
+        return onednn.correlate(maps, filters, groups=TAPS).permute(0, 2, 3, 1).view(len(spread), TAPS, self.out)
 
 
 def _transformed(weight: Float[Tensor, "o c 3 3"]) -> Float[Tensor, "36*o c 1 1"]:
