@@ -38,8 +38,8 @@ class Table1(Experiment):
     )
 
     def plan(self, setup: Setup) -> list[Planned]:
-        """Every host in every state, on every task."""
-        states = setup.option("states", list(STATES))
+        """Every host in every state, on every task; `untrained` names the hosts that are tried untrained too."""
+        untrained = setup.option("untrained", list(setup.hosts))
         return [
             setup.plan(
                 host,
@@ -51,7 +51,8 @@ class Table1(Experiment):
             )
             for task in setup.tasks
             for host in setup.hosts
-            for state in states
+            for state in STATES
+            if state == "trained" or host in untrained
             for seed in setup.seeds
         ]
 
