@@ -11,8 +11,11 @@ LOCKED ?=
 demo: $(READY)
 	$(BIN)/reprogram demo
 
+# Many at a time; then those that nothing may run beside, because they measure.
+WORKERS ?= auto
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -m alone
 
 # Every program with every label map on every canvas; make test does with every pair of two families.
 combinations: $(READY)

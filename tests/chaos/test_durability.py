@@ -220,6 +220,7 @@ def test_memory_and_open_files_stay_flat(tmp_path):
     assert last[0] == 20_000 and last[1] <= 1.01 * first[1] and last[2] == first[2]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
     """A host with one operation of many seconds: what was saved before it is there."""

@@ -24,7 +24,7 @@ other = "timm:test_vit(pretrained=False, num_classes=16, size=48)"
 [tasks.digits]
 
 [experiments.table1]
-states = ["trained", "untrained", "untrained, BatchNorm conditioned"]
+untrained = ["small", "other"]
 
 [experiments.size]
 hosts = ["small"]

@@ -99,6 +99,7 @@ def sweep(grid, out, environment, *options):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path):
     address, environment, nodes = cluster

@@ -7,6 +7,8 @@ from attacks.__main__ import FAMILIES, ROOT, measured
 from attacks.samples import good_program
 from reprogram.programfile import read
 
+pytestmark = pytest.mark.alone
+
 MILLISECONDS = 50
 WAITING_MS = 250
 """Wall clock: nothing waits for a pipe, but other processes may be busy."""

@@ -109,6 +109,7 @@ def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch,
             one_line(error, str(paths[3]), "1 of 20")
 
 
+@pytest.mark.alone
 def test_a_hundred_thousand_files_are_listed_in_five_seconds(tmp_path):
     for part in range(10):
         (tmp_path / f"{part}").mkdir()
@@ -153,6 +154,7 @@ def test_overlap_is_counted_by_content():
     assert len(datacheck.check(task).warnings()) == 3
 
 
+@pytest.mark.alone
 def test_overlap_of_seventy_thousand_images_takes_two_seconds():
     pixels = torch.randint(0, 256, (70_000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[60_000:60_010] = pixels[:10]

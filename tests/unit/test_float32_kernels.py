@@ -161,6 +161,7 @@ def test_weights_changed_after_a_call_are_seen() -> None:
     assert distance(host(images).detach(), copy.deepcopy(net).double()(images.double()).detach()) < TOLERANCE
 
 
+@pytest.mark.alone
 def test_filters_are_laid_out_for_each_input_anew() -> None:
     """In another input's layout they were 600 ms a call on a processor with AVX2, in their own 5 to 60 ms."""
     filters = onednn.Filters(normal(36 * 512, 512, 1, 1).float(), groups=36)

@@ -398,6 +398,7 @@ def test_validations_are_spread_and_counted():
     assert fractions == sorted(fractions) and all(math.isfinite(r.loss) and r.images_per_s > 0 for r in reports)
 
 
+@pytest.mark.alone
 def test_a_budget_of_seconds_is_kept():
     task, model = random_task(), tiny_model()
     fitted = reprogram.fit(model, task, seconds=0.6, batch_size=8, validations=4)
