@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from reprogram import recipes
 from reprogram.checkpoint import Interval
 from reprogram.errors import ConfigError, nearest
 from reprogram.registry import MAX_SEED
@@ -102,14 +103,17 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
     """A configuration from what a file or flags say.
 
     Args:
-        values: by option, with underscores; what isn't given keeps its default.
+        values: by option, with underscores; what isn't given is as `recipe` says, if that is named, or keeps its default.
         where: they come from.
 
     Raises:
-        ConfigError: an unknown option, or a value of the wrong type or range; names it.
+        ConfigError: an unknown option or recipe, or a value of the wrong type or range; names it.
     """
     from pydantic import ValidationError
 
+    values = {**values}
+    if (recipe := values.pop("recipe", None)) is not None:
+        values = {**recipes.read(str(recipe)).fit, **values}
     known = [f.name for f in fields(RunConfig)]
     for key in values:
         if key not in known:

@@ -487,3 +487,42 @@ def test_a_linear_host_can_not_be_reprogrammed():
             scores.append(model(task.test.images))
     torch.testing.assert_close(scores[0] - scores[0][:1], scores[1] - scores[1][:1], rtol=0, atol=1e-5)
     assert (scores[0] - scores[1]).abs().max() > 0.01
+
+
+def quadratic_steps(learner, start, count):
+    """Where a learner gets to on the loss Σ a w² / 2, from a start."""
+    from reprogram.registry import configure
+
+    scale = torch.tensor([1.0, 3.0, 0.5], dtype=torch.float64)
+    variant, config = configure("learners", learner)
+    parameter = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    built = variant(config)
+    built.start([parameter])
+    for step in range(count):
+        built.step(lambda: (scale * parameter.square()).sum() / 2, Progress(fraction=step / count, epoch=0))
+    return parameter.detach().numpy(), built
+
+
+def test_momentum_is_the_heavy_ball():
+    w, velocity = np.array([1.0, -2.0, 0.3]), np.zeros(3)
+    found, built = quadratic_steps("momentum(learning_rate=0.1, momentum=0.8, schedule='constant')", w.tolist(), 5)
+    for _ in range(5):
+        velocity = 0.8 * velocity + np.array([1.0, 3.0, 0.5]) * w
+        w = w - 0.1 * velocity
+    np.testing.assert_allclose(found, w, rtol=1e-12)
+    state = built.state()
+    assert list(state) == ["0.momentum_buffer"]
+    np.testing.assert_allclose(state["0.momentum_buffer"].numpy(), velocity, rtol=1e-12)
+
+
+def test_normalized_steps_are_as_long_as_the_rate():
+    found, _ = quadratic_steps("normalized(learning_rate=0.25, schedule='constant')", [1.0, -2.0, 0.3], 1)
+    assert np.linalg.norm(found - [1.0, -2.0, 0.3]) == pytest.approx(0.25, rel=1e-12)
+    still, _ = quadratic_steps("normalized", [0.0, 0.0, 0.0], 2)
+    np.testing.assert_array_equal(still, 0)
+
+
+def test_milestones_divide_by_ten_at_half_and_at_72_per_cent():
+    learner = Gradient(Gradient.Config(learning_rate=0.2, schedule="milestones"))
+    rates = [learner.learning_rate(Progress(fraction=f, epoch=0)) for f in (0, 0.49, 0.5, 0.71, 0.72, 1.0)]
+    np.testing.assert_allclose(rates, [0.2, 0.2, 0.02, 0.02, 0.002, 0.002], rtol=1e-12)

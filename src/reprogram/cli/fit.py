@@ -22,6 +22,7 @@ def fit_command(
     label_map: str | None = None,
     canvas: str | None = None,
     learner: str | None = None,
+    recipe: str | None = None,
     loss: Literal["task", "host"] | None = None,
     epochs: float | None = None,
     images: int | None = None,
@@ -53,6 +54,7 @@ def fit_command(
         label_map: from host labels to task labels (default: first).
         canvas: where the task image goes (default: centre).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
+        recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: none).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
         epochs: budget in passes over the training images (default: 5, if no other budget is given).
         images: budget in training images seen.
@@ -80,6 +82,7 @@ def fit_command(
         "label_map": label_map,
         "canvas": canvas,
         "learner": learner,
+        "recipe": recipe,
         "loss": loss,
         "epochs": epochs,
         "images": images,
@@ -125,8 +128,9 @@ def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[s
     """
     from dataclasses import asdict
 
-    if config is not None or "out" in flags:
-        other = "--config" if config is not None else "--out"
+    others = {"--config": config is not None, "--out": "out" in flags, "--recipe": "recipe" in flags}
+    if any(others.values()):
+        other = next(name for name, given in others.items() if given)
         raise ConfigError(f"--resume {folder}: goes on with the run as it is configured there; leave {other} out")
     if not (folder / "config.toml").exists():
         raise ConfigError(f"{folder}: holds no run that could be gone on with; config.toml is missing")

@@ -1,0 +1,115 @@
+"""What learners that follow the program's gradient have in common: the schedule, the penalty, one careful step."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError, DataError
+from reprogram.learners.base import Learner, Objective, Progress
+
+MAX_RATE = 1e6
+"""A million steps of it are still finite numbers."""
+
+MILESTONES = (0.5, 0.72)
+"""Where the schedule `milestones` falls, as fractions of the budget: ILM-VP's and AutoVP's."""
+
+
+class Descent(Learner):
+    """Minimises the loss by an optimiser of PyTorch, on the learned parameters' gradients.
+
+    Only the learned parameters get gradients; nothing accumulates in the host.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            learning_rate: step size at the start.
+            schedule: `cosine` falls to 0 over the budget, `step` multiplies by `decay` every `decay_epochs` epochs,
+                `milestones` divides by ten when 50 % of the budget are spent and again at 72 %, `constant` stays.
+            decay: factor of the step schedule (the paper's 0.96).
+            decay_epochs: epochs between its steps (the paper's 2).
+            penalty: λ of the penalty λ‖W‖², the sum of the squares of all learned numbers.
+        """
+
+        learning_rate: float = 0.05
+        schedule: Literal["cosine", "step", "milestones", "constant"] = "cosine"
+        decay: float = 0.96
+        decay_epochs: int = 2
+        penalty: float = 0.0
+
+        def __post_init__(self) -> None:
+            if not 0 < self.learning_rate <= MAX_RATE:
+                raise ConfigError(
+                    f"learner: learning_rate={self.learning_rate}; a number from 0 to {MAX_RATE:g} is expected"
+                )
+            if not 0 < self.decay <= 1 or self.decay_epochs < 1:
+                raise ConfigError("learner: decay lies in (0, 1] and decay_epochs is at least 1")
+            if not 0 <= self.penalty < math.inf:
+                raise ConfigError(f"learner: penalty={self.penalty}; 0 or a positive number is expected")
+
+    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """With empty memory."""
+        raise NotImplementedError
+
+    def direction(self, gradients: list[Tensor]) -> list[Tensor]:
+        """What the optimiser is given for the gradients."""
+        return gradients
+
+    def start(self, parameters: list[nn.Parameter]) -> None:
+        """Begin with an empty memory."""
+        self.parameters = parameters
+        self._optimizer = self.optimizer(parameters)
+
+    def learning_rate(self, progress: Progress) -> float:
+        """The step size at this point of the run."""
+        config = self.config
+        if config.schedule == "cosine":
+            return float(config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress.fraction, 1.0))))
+        if config.schedule == "step":
+            return float(config.learning_rate * config.decay ** (progress.epoch // config.decay_epochs))
+        if config.schedule == "milestones":
+            return float(config.learning_rate * 0.1 ** sum(progress.fraction >= place for place in MILESTONES))
+        return float(config.learning_rate)
+
+    def step(self, objective: Objective, progress: Progress) -> float:
+        """One step of the optimiser."""
+        loss = objective()
+        total = loss
+        if self.config.penalty:
+            total = loss + self.config.penalty * torch.stack([p.square().sum() for p in self.parameters]).sum()
+        gradients = torch.autograd.grad(total, self.parameters, allow_unused=True, materialize_grads=True)
+        squares = (value.square() for value in gradients)  # Adam sums them: they must be finite too.
+        if not all(bool(torch.isfinite(value).all()) for value in (loss, *squares)):
+            raise DataError(
+                "the loss or its gradient isn't finite; lower learner gradient(learning_rate=...) or check the host"
+            )
+        for parameter, gradient in zip(self.parameters, self.direction(list(gradients)), strict=True):
+            parameter.grad = gradient
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate(progress)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def state(self) -> dict[str, Tensor]:
+        """What the optimiser remembers of each parameter."""
+        stored = self._optimizer.state_dict()["state"]
+        return {
+            f"{index}.{name}": value
+            for index, entry in stored.items()
+            for name, value in entry.items()
+            if value is not None
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what the optimiser remembered."""
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            index, _, name = key.partition(".")
+            entries.setdefault(int(index), {})[name] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": entries})

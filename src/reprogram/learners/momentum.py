@@ -1,0 +1,37 @@
+"""Gradient descent with momentum, as the visual prompts of vision-language hosts are learned."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from reprogram.errors import ConfigError
+from reprogram.learners._descent import Descent
+
+
+class Momentum(Descent):
+    """Stochastic gradient descent with heavy-ball momentum (Bahng et al., arXiv 2203.17274; ILM-VP and AttrVR on CLIP).
+
+    Pixels have small gradients, hence steps of 40.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Descent.Config):
+        """Options.
+
+        Attributes:
+            learning_rate: step size at the start.
+            momentum: what is kept of the last direction.
+        """
+
+        learning_rate: float = 40.0
+        momentum: float = 0.9
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 <= self.momentum < 1:
+                raise ConfigError(f"learner: momentum={self.momentum}; a number in [0, 1) is expected")
+
+    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """SGD."""
+        return torch.optim.SGD(parameters, lr=self.config.learning_rate, momentum=self.config.momentum)
