@@ -15,7 +15,7 @@ import results
 from sphinx.application import Sphinx
 
 import reprogram
-from reprogram import registry
+from reprogram import recipes, registry
 
 INTROS = {
     "hosts": "Where frozen classifiers come from. {doc}`../how-it-works` says what a host does with pixels.",
@@ -44,7 +44,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def write(folder: Path) -> None:
     """Write every page; pages whose text is unchanged aren't touched, pages of yore are removed."""
     pages = {f"{family}.md": family_page(family) for family in registry.FAMILIES}
-    pages |= {"api.md": api_page(), "results.md": results.page(), "paper.md": paper.page()}
+    pages |= {
+        "recipes.md": recipes_page(),
+        "api.md": api_page(),
+        "results.md": results.page(),
+        "paper.md": paper.page(),
+    }
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):
         if old.name not in pages:
@@ -53,6 +58,21 @@ def write(folder: Path) -> None:
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+
+def recipes_page() -> str:
+    """Each recipe with its source and options."""
+    lines = [
+        "# Recipes",
+        "",
+        "`reprogram fit --recipe NAME`: all options that aren't given beside it are as the recipe says.",
+        "",
+    ]
+    for name in recipes.names():
+        recipe = recipes.read(name)
+        options = [f"    {key} = {value!r}" for key, value in recipe.fit.items()]
+        lines += [f"## {name}", "", recipe.summary, "", recipe.source.strip(), "", *options, ""]
+    return "\n".join(lines)
 
 
 def family_page(family: str) -> str:

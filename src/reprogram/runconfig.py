@@ -103,7 +103,7 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
     """A configuration from what a file or flags say.
 
     Args:
-        values: by option, with underscores; what isn't given is as `recipe` says, if that is named, or keeps its default.
+        values: by option, with underscores; what isn't given is as `recipe` says, or keeps its default.
         where: they come from.
 
     Raises:
