@@ -155,6 +155,8 @@ def list_images(folder: Path) -> list[Path]:
                         folders.append(entry.path)
                     elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
                         found.append(entry.path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
     except OSError as error:
         raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
     return sorted(map(Path, found))

@@ -169,6 +169,9 @@ def _open(path: Path) -> BinaryIO:
         kind = path.lstat().st_mode
     except (OSError, ValueError):
         raise ProgramFileError("no such file; give the path of a program file") from None
+    inside = path / "program.safetensors"
+    if stat.S_ISDIR(kind) and inside.is_file():
+        raise ProgramFileError(f"a folder; give the program file in it, {inside}")
     if not stat.S_ISREG(kind):
         raise ProgramFileError("not an ordinary file; give the program file itself")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

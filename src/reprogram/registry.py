@@ -300,6 +300,9 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
         first = error.errors()[0]
         if first["type"] == "value_error":  # Raised by the Config itself, in full words.
             raise ConfigError(str(first["ctx"]["error"])) from None
+        if first["type"] == "missing" and len(first["loc"]) == 1:
+            name, option = variant.name(), first["loc"][0]
+            raise ConfigError(f"{name}: option {option} is missing; write {name}({option}=...)") from None
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{variant.name()}: {where + ': ' if where else ''}{first['msg']}") from None
 

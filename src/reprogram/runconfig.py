@@ -2,7 +2,6 @@
 
 import functools
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +13,7 @@ from reprogram.checkpoint import Interval
 from reprogram.errors import ConfigError, nearest
 from reprogram.registry import MAX_SEED
 from reprogram.settings import Budget, EngineName, LossKind
+from reprogram.text import slug
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 BASELINES = ("map-alone", "linear-probe", "untrained")
@@ -91,7 +91,7 @@ class RunConfig:
         if self.out:
             return Path(self.out)
         parts = (self.task, self.host, self.program, f"s{self.seed}")
-        return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part).strip("_")[-40:] for part in parts)
+        return Path("runs") / "-".join(slug(part)[-40:] for part in parts)
 
     def identity(self) -> dict[str, Any]:
         """What decides the result: everything but places, permissions and habits."""

@@ -53,7 +53,7 @@ class RunFolder:
             DataError: the folder can't be made or written.
         """
         absent = [place for place in (self.path, *self.path.absolute().parents) if not place.exists()]
-        self._require_writable()
+        self._make()
         try:
             with locked(self.lock):
                 remove_strays(self.path)
@@ -63,10 +63,8 @@ class RunFolder:
                 for place in absent:
                     place.rmdir()
 
-    def _require_writable(self) -> None:
-        there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            raise DataError(f"{self.path}: can't be made in {there}, which may not be written; choose another --out")
+    def _make(self) -> None:
+        require_writable(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -195,6 +193,19 @@ class RunFolder:
         except OSError as error:
             raise WriteError(f"{error.filename}: can't be removed ({error.strerror}); remove it yourself") from None
         return left
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that isn't there and can't be made, or that can't be written.
+
+    Raises:
+        DataError: says why.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise DataError(f"{there}: is a file, and no folder; choose another --out")
+    if not os.access(there, os.W_OK):
+        raise DataError(f"{folder}: can't be made in {there}, which may not be written; choose another --out")
 
 
 def _now() -> str:

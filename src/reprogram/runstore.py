@@ -83,7 +83,7 @@ class RunStore:
         Raises:
             ConfigError: there is none of that name; names the nearest.
         """
-        if not self._holds(name):
+        if not self.holds(name):
             raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self._names())}")
         return describe(RunFolder(self.folder / name))
 
@@ -119,7 +119,7 @@ class RunStore:
             ConfigError: there is none of that name, or a process works in it.
             DataError: something can't be removed.
         """
-        if not self._holds(name):
+        if not self.holds(name):
             raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self._names())}")
         left = RunFolder(self.folder / name).remove()
         with contextlib.suppress(*TROUBLE):
@@ -128,11 +128,11 @@ class RunStore:
 
     def _names(self) -> list[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self.folder) if self._holds(entry.name))
+            return sorted(entry.name for entry in os.scandir(self.folder) if self.holds(entry.name))
         except OSError as error:
             raise DataError(f"{self.folder}: no folder with runs ({error.strerror}); give another --runs") from None
 
-    def _holds(self, name: str) -> bool:
+    def holds(self, name: str) -> bool:
         """Whether a run's folder has that name: a real one, right here, with a run's configuration."""
         path = self.folder / name
         if name in ("", ".", "..") or path.name != name or path.is_symlink() or not path.is_dir():
@@ -176,7 +176,7 @@ class RunStore:
         if not db.in_transaction:
             db.execute("BEGIN IMMEDIATE")
         for name in names:
-            if not self._holds(name):
+            if not self.holds(name):
                 db.execute("DELETE FROM reprogram_runs WHERE name = ?", (_key(name),))
                 continue
             folder = RunFolder(self.folder / name)

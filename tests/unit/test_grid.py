@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from reprogram.cli import main
 from reprogram.errors import ConfigError
 from reprogram.runconfig import RunConfig
 from reprogram.sweep import Cell, News, placed, read_grid, run_cells
+from reprogram.text import slug
 
 
 @pytest.fixture
@@ -96,6 +98,25 @@ def test_a_grid_that_is_not_there(tmp_path, one_line):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError):
         read_grid(tmp_path / "bytes.toml")
+
+
+def test_a_sweep_into_a_file_is_refused_at_once(write, tmp_path, capsys):
+    grid = write('[grid]\nhost = "linear:40"\ntask = "digits"\nepochs = 1\n')
+    for out in (tmp_path / "file", tmp_path / "file" / "runs"):
+        (tmp_path / "file").write_text("x")
+        assert main(["sweep", str(grid), "--out", str(out)]) == 3
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1 and "is a file" in said.err
+
+
+def test_names_of_folders_stay():
+    """Runs are found again by them."""
+    assert slug("squares(train=2000, test=50)") == "squares_train_2000_test_50"
+    assert (
+        slug("checkpoint:../a/b-c.safetensors?architecture=timm:x")
+        == "checkpoint_.._a_b_c.safetensors_architecture_timm_x"
+    )
+    assert slug("..") == "x"
 
 
 def test_cells_need_names_and_folders_of_their_own(tmp_path, one_line):

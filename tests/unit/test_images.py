@@ -231,6 +231,14 @@ def test_missing_and_odd_paths_are_refused(tmp_path, one_line):
         one_line(error, path.name)
 
 
+def test_a_folder_that_is_missing_is_said_to_be(tmp_path, one_line):
+    (tmp_path / "file").write_text("x")
+    for place in ("missing", "file"):
+        with pytest.raises(reprogram.DataError) as error:
+            images.list_images(tmp_path / place)
+        one_line(error, place, "no such folder")
+
+
 def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch, one_line):
     monkeypatch.setattr(images, "MAX_PIXELS", 99)
     with pytest.raises(reprogram.DataError) as error:

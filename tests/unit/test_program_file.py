@@ -407,6 +407,16 @@ def test_odd_paths_are_refused(good, tmp_path, one_line):
         one_line(error)
 
 
+def test_a_run_folder_in_place_of_its_program_is_refused_with_the_program_named(good, tmp_path, one_line):
+    with pytest.raises(reprogram.ProgramFileError) as error:
+        read(tmp_path)
+    assert "program.safetensors" not in one_line(error)
+    (tmp_path / "program.safetensors").write_bytes(good)
+    with pytest.raises(reprogram.ProgramFileError) as error:
+        read(tmp_path)
+    one_line(error, f"give the program file in it, {tmp_path / 'program.safetensors'}")
+
+
 def test_an_unreadable_file_is_refused(good, tmp_path, one_line):
     path = tmp_path / "p"
     path.write_bytes(good)

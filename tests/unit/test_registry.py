@@ -101,6 +101,14 @@ def test_what_follows_the_colon_is_refused_where_it_makes_no_sense(one_line):
         one_line(error)
 
 
+@pytest.mark.parametrize("text,option", [("untrained", "host"), ("timm(seed=1)", "model"), ("checkpoint()", "path")])
+def test_an_option_that_is_missing_is_named(text, option, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure("hosts", text)
+    name = text.partition("(")[0]
+    assert one_line(error) == f"{name}: option {option} is missing; write {name}({option}=...)"
+
+
 def test_given_twice_is_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         configure("hosts", "timm:resnet18(model='resnet34')")

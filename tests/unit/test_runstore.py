@@ -303,6 +303,16 @@ def test_show(tmp_path):
     assert (code, out) == (3, "") and "did you mean 'a'" in err
 
 
+def test_a_bare_name_is_looked_for_among_the_runs_and_then_here(tmp_path, monkeypatch):
+    make(tmp_path / "f0", task="digits")
+    make(tmp_path / "runs" / "a", task="squares")
+    monkeypatch.chdir(tmp_path)
+    assert "digits" in cli("show", "f0")[1] and "squares" in cli("show", "a")[1]
+    make(tmp_path / "a", task="mnist")
+    assert "squares" in cli("show", "a")[1] and "mnist" in cli("show", "./a")[1]
+    assert cli("show", "f1")[0] == 3
+
+
 def test_remove_takes_only_what_a_run_wrote(tmp_path):
     store = four(tmp_path / "runs")
     (tmp_path / "runs" / "d" / "notes.txt").write_text("mine")

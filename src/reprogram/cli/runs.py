@@ -177,9 +177,11 @@ def rebuild(*, runs: Folder = Path("runs"), json: Flag = False) -> int:
 
 
 def _located(run: str, runs: Path) -> tuple[RunStore, str]:
-    """The store and the name that a run's name, or the path of its folder, means."""
-    path = Path(run)
-    return RunStore(runs if path.name == run else path.parent), path.name
+    """The store and the name that a run's name, or the path of its folder, means; names in `runs` count first."""
+    path, store = Path(run), RunStore(runs)
+    here = RunStore(path.parent)
+    bare = path.name == run
+    return (store if bare and (store.holds(run) or not here.holds(run)) else here), path.name
 
 
 def _shown(record: Record, runs: Path) -> Record:

@@ -48,6 +48,7 @@ def sweep_command(
     start_torch(threads)
     from dataclasses import replace
 
+    from reprogram.runfolder import require_writable
     from reprogram.sweep import Cell, placed, read_grid, run_cells
 
     cells = placed(read_grid(grid), out)
@@ -56,6 +57,7 @@ def sweep_command(
     if list_:
         _list(cells, common.json)
         return 0
+    require_writable(out)
     with display_cells(len(cells), common.quiet) as (say, observe):
         outcomes = run_cells(
             cells,

@@ -15,7 +15,8 @@ from typing import Any
 
 from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
-from reprogram.paper.setup import Planned, slug
+from reprogram.paper.setup import Planned
+from reprogram.text import slug
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class Book:
             measure: gives the fact, as JSON.
         """
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        path = self.folder / "facts" / experiment / f"{slug(name)}-{digest}.json"
+        path = self.folder / "facts" / experiment / f"{slug(name)[-40:]}-{digest}.json"
         if path.exists():
             stored = _read(path)
             if stored["of"] == json.loads(json.dumps(of)):

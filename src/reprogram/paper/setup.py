@@ -13,6 +13,7 @@ from typing import Any
 from reprogram.errors import ConfigError, nearest
 from reprogram.registry import parse
 from reprogram.runconfig import RunConfig, from_values
+from reprogram.text import slug
 
 PRESETS = files("reprogram.paper") / "presets"
 OWN = {"host", "seed", "out"}
@@ -43,7 +44,8 @@ class Planned:
         """Of the run folder: readable, and one a configuration, so that experiments share runs."""
         decides = json.dumps([self.config.identity(), self.config.baselines], sort_keys=True, default=str)
         digest = hashlib.sha256(decides.encode()).hexdigest()[:8]
-        return f"{slug(self.task)}-{slug(self.host)}-{slug(parse(self.config.program).name)}-s{self.seed}-{digest}"
+        words = (slug(text)[-40:] for text in (self.task, self.host, parse(self.config.program).name))
+        return "-".join([*words, f"s{self.seed}", digest])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +130,6 @@ class Setup:
         tasks = {name: {**values, **own.get("fit", {})} for name, values in chosen["tasks"].items()}
         seeds = tuple(own.get("seeds", self.seeds))
         return replace(self, hosts=chosen["hosts"], tasks=tasks, seeds=seeds, own=own)
-
-
-def slug(text: str) -> str:
-    """A piece of a folder's name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[-40:] or "x"
 
 
 def short_name(spec: str) -> str:

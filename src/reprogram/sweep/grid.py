@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
 from reprogram.runconfig import RunConfig, from_values
 from reprogram.sweep.cells import Cell
+from reprogram.text import slug
 
 MAX_CELLS = 100_000
 SAVED_EVERY = "5s"
@@ -103,9 +103,7 @@ def _cell(config: RunConfig) -> Cell:
     decided = {f.name: getattr(config, f.name) for f in fields(RunConfig) if f.name not in habits}
     changed = {name: value for name, value in decided.items() if value != getattr(RunConfig, name)}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
-    words = (
-        re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[:32] for text in (config.task, config.host, config.program)
-    )
+    words = (slug(text)[:32] for text in (config.task, config.host, config.program))
     return Cell("-".join([*words, f"s{config.seed}", digest[:8]]), config)
 
 
