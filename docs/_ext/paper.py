@@ -16,7 +16,8 @@ def page(folder: Path = ROOT / "results" / "paper") -> str:
         "# The paper's experiments, run here",
         "",
         "Made from the files in `results/paper/`; `reprogram paper report --out results/paper` makes the same as one "
-        "HTML file. {doc}`../paper` says how they were run, and how they compare with the paper.",
+        "HTML file. {doc}`../paper` says how they were run, and how they compare with the paper. An accuracy whose "
+        "95 % interval holds what guessing gives is marked *at chance*.",
     ]
     results = {}
     for name in in_order(names()):

@@ -208,9 +208,18 @@ def load_host(spec: str, *, download: bool = False) -> Host:
         ConfigError: no such host.
         HostUnavailableError: its weights aren't here.
     """
+    return host_source(spec).build(download=download)
+
+
+def host_source(spec: str) -> HostSource:
+    """Where a host comes from; nothing is built yet.
+
+    Raises:
+        ConfigError: no such host.
+    """
     variant, config = configure("hosts", spec)
     source: HostSource = variant(config)
-    return source.build(download=download)
+    return source
 
 
 def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bool = False) -> Task:
@@ -226,6 +235,15 @@ def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bo
         ConfigError: no such task.
         DataError: its data aren't here, or are damaged.
     """
+    return task_source(spec, data=data, skip_bad=skip_bad).load(download=download)
+
+
+def task_source(spec: str, *, data: str = "", skip_bad: bool = False) -> TaskSource:
+    """Where a task comes from; nothing is loaded yet. Arguments are those of `load_task`.
+
+    Raises:
+        ConfigError: no such task, or it takes no such option.
+    """
     from dataclasses import fields, replace
 
     variant, config = configure("tasks", spec)
@@ -239,7 +257,7 @@ def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bo
             raise ConfigError(f"task {variant.name()}: can't go on without files; leave --skip-bad out")
         config = replace(config, skip_bad=True)
     source: TaskSource = variant(config)
-    return source.load(download=download)
+    return source
 
 
 def load(

@@ -73,6 +73,11 @@ class Component:
         return cls.Config()
 
     @classmethod
+    def needs(cls, config: Any) -> list[Path]:
+        """Files and folders that a configuration names and that have to be there; by default there are none."""
+        return []
+
+    @classmethod
     def name(cls) -> str:
         """The variant's name: its file's name, with hyphens."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")

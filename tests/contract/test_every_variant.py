@@ -228,8 +228,11 @@ def example_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", names("hosts"))
 def test_hosts_build_and_their_id_builds_them_again(name, example_files):
     variant = find("hosts", name)
-    built = variant(variant.example()).build()
+    source = variant(variant.example())
+    built = source.build()
     info = built.info
+    assert source.info() in (None, info) and source.has_random_weights() == (info.licence == "random weights: none")
+    assert all(place.exists() for place in source.needs(source.config))
     pixels = torch.rand(2, *info.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         scores = built(pixels)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reprogram.cli import main
+
 PRESET = """
 [fit]
 images = 320
@@ -106,7 +108,16 @@ def test_everything_is_run_once_measured_and_shown(paper):
         "How fragile is it?",
     ):
         assert title in page
-    for text in ("untrained, BatchNorm conditioned", "photographs (n=4)", "JPEG 75", "PSNR", "slope 0.0", "[M]"):
+    for text in (
+        "random weights",
+        "the paper [M]",
+        "untrained, BatchNorm conditioned",
+        "photographs (n=4)",
+        "JPEG 75",
+        "PSNR",
+        "slope 0.0",
+        "[M]",
+    ):
         assert text in page
     assert page.count("data:image/png;base64,") >= 10 and page.count("data:image/svg+xml;base64,") >= 4
     assert "http" not in page.replace("http://www.w3.org", "")
@@ -162,6 +173,44 @@ def test_the_list_and_the_plan_run_nothing(tmp_path):
     planned = json.loads(reprogram(*plan, "--json").stdout)
     assert len(planned["size"]) == 2 and {run["images"] for run in planned["size"]} == {320}
     assert "size" in reprogram(*plan).stdout and not Path(tmp_path / "out").exists()
+
+
+@pytest.fixture
+def refused(capsys):
+    """The one line of a call that ends with 3 before it does anything; in this process."""
+
+    def call(*arguments):
+        assert main(["paper", *map(str, arguments)]) == 3
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1
+        return said.err
+
+    return call
+
+
+def test_what_is_wrong_is_said_before_any_run(tmp_path, refused):
+    preset, out = tmp_path / "tiny.toml", tmp_path / "out"
+    preset.write_text(PRESET)
+    call = ("table1", "--preset", preset)
+    assert "did you mean" in refused(*call, "--out", out, "--hosts", "timm:resnet5O")
+    assert "none: no such folder" in refused(*call, "--out", out, "--photographs", tmp_path / "none")
+    assert "given 2 times" in refused(*call, "--out", out, "--seeds", 0, 0)
+    assert "is a file" in refused(*call, "--out", preset)
+    assert not out.exists()
+
+
+def test_a_report_needs_a_folder_with_plans(tmp_path, refused):
+    (tmp_path / "file").write_text("x")
+    for out, text in ((tmp_path, "holds no plans"), (tmp_path / "none", "holds no plans"), (tmp_path / "file", "file")):
+        assert text in refused("report", "--out", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_no_run_finished_there_is_no_report(tmp_path):
+    call = ("paper", "transfer", "--hosts", "linear:4", "--tasks", "digits", "--out", tmp_path / "out", "--quiet")
+    done = reprogram(*call, code=3)
+    assert done.stdout == "0 of 1 runs finished, no report\n" and "larger than the host" in done.stderr
+    assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_an_unknown_experiment_is_one_line():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ import reprogram
 from helpers import random_task
 from reprogram.paper import published
 from reprogram.paper.book import Book
+from reprogram.paper.check import check
 from reprogram.paper.experiments import base, confidence, linear_host, programs, transfer
 from reprogram.paper.page import ORDER, markdown, write_page
-from reprogram.paper.setup import preset_names, read_preset, short_name, with_choices
+from reprogram.paper.preset import preset_names, read_preset
+from reprogram.paper.run import left_out, plan
+from reprogram.paper.setup import short_name, with_choices
 from reprogram.paper.similarity import psnr, ssim
 from reprogram.registry import configure
 
@@ -189,6 +193,41 @@ def test_bad_presets_are_refused(tmp_path, text, one_line):
     one_line(error, "p.toml")
 
 
+OPTIONS = {
+    "[experiments.tabel1]": "did you mean 'table1'",
+    "[experiments.table1]\nstates = ['trained']": "'states'; did you mean",
+    "[experiments.size]\npixel = [16]": "did you mean 'pixels'",
+    "[experiments.size]\npixels = 16": "[experiments.size] pixels: ",
+    "[experiments.size]\npixels = [16, 'x']": "[experiments.size] pixels item 1: ",
+    "[experiments.size]\nplaces = ['outermots']": "'outermost'",
+    "[experiments.size]\nlevels = [16]": "no option 'levels'",
+    "[experiments.amplitude]\nfit = 3": "[experiments.amplitude] fit: ",
+    "[experiments.amplitude]\nfit.image = 3": "did you mean 'images'",
+    "[experiments.amplitude]\ntasks = ['digit']": "did you mean 'digits'",
+    "[experiments.table1]\nuntrained = ['abd']": "did you mean 'abc'",
+    "[experiments.table1]\nhosts = ['abc']\nuntrained = ['other']": "names 'other'",
+    "[experiments.table1]\nseeds = ['x']": "[experiments.table1] seeds item 0: ",
+    "[tasks]\nmnist = 3": "[tasks].mnist: ",
+}
+
+
+@pytest.mark.parametrize("text", OPTIONS)
+def test_what_no_experiment_would_read_is_refused(tmp_path, text, one_line):
+    hosts = "[hosts]\nabc = 'linear:32'\nother = 'linear:40'\n"
+    tasks = "" if text.startswith("[tasks]") else "[tasks.digits]\n"
+    (tmp_path / "p.toml").write_text(hosts + tasks + text)
+    with pytest.raises(reprogram.ConfigError) as error:
+        read_preset(str(tmp_path / "p.toml"))
+    one_line(error, "p.toml", OPTIONS[text])
+
+
+@pytest.mark.parametrize("seeds", [[0, 0], [1, 2, 1]])
+def test_a_seed_given_twice_is_refused(seeds, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        tiny(seeds=seeds)
+    one_line(error, f"seeds: {seeds[0]} is given 2 times")
+
+
 def test_unknown_presets_and_experiments_name_the_nearest(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         read_preset("paper-2019")
@@ -226,10 +265,11 @@ def test_facts_of_long_names_that_end_alike_stay_apart(tmp_path):
     assert book.facts("x") == {name: name for name in names}
 
 
-def test_a_damaged_book_is_one_line(tmp_path, one_line):
+@pytest.mark.parametrize("text", ["[{", "[]", "{}", "[3]", '[{"run": "x"}]'])
+def test_a_damaged_book_is_one_line(tmp_path, text, one_line):
     book = Book(tmp_path)
     (tmp_path / "plans").mkdir()
-    (tmp_path / "plans" / "size.json").write_text("[{")
+    (tmp_path / "plans" / "size.json").write_text(text)
     with pytest.raises(reprogram.DataError) as error:
         book.rows("size")
     one_line(error, "size.json")
@@ -291,6 +331,108 @@ class _Nothing:
 
 
 _EMPTY = _Nothing()
+
+
+WRONG = {
+    "host": ({"hosts": ["efficientnet-lite1"]}, "did you mean 'efficientnet-lite0'"),
+    "model": ({"hosts": ["timm:resnet5O"]}, "did you mean 'resnet50"),
+    "host of a twin": ({"hosts": ["untrained:timm:resnet5O"]}, "did you mean 'resnet50"),
+    "option": ({"hosts": ["linear(sise=3)"]}, "did you mean 'size'"),
+    "checkpoint": (
+        {"hosts": ["checkpoint:no.safetensors?architecture=timm:test_resnet"]},
+        "no.safetensors: no such file",
+    ),
+    "task": ({"tasks": ["squars"]}, "did you mean 'squares'"),
+    "folder": ({"tasks": ["folder:nowhere"]}, "nowhere: no such file or folder"),
+    "data": ({"tasks": ["mnist"], "data": ["mnist=nowhere"]}, "nowhere: no such file or folder"),
+    "data for none": ({"data": ["digits=nowhere"]}, "takes no data"),
+    "photo": ({"photo": "nothing.png"}, "nothing.png: no such file"),
+    "photographs": ({"photographs": Path("nowhere")}, "nowhere: no such folder"),
+    "empty photographs": ({"photographs": Path("empty")}, "no images"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_can_be_found_before_the_runs_is(tmp_path, monkeypatch, name, one_line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    choices, text = WRONG[name]
+    with pytest.raises(reprogram.ReprogramError) as error:
+        setup = with_choices(read_preset("cpu"), **{"hosts": ["linear:32"], "tasks": ["digits"], **choices})
+        check(plan(["table1"], setup)["table1"], setup)
+    one_line(error, text)
+
+
+def test_weights_that_would_be_fetched_are_not_looked_for():
+    setup = with_choices(read_preset("paper-2018"), data=[])
+    check([run for runs in plan(base.names(), setup).values() for run in runs], setup)
+
+
+def test_table_1_says_whose_weights_are_random():
+    specs = {
+        "a": "timm:test_resnet(pretrained=False, size=48)",
+        "b": "untrained:timm:test_resnet?seed=1",
+        "c": "two-layer(size=32)",
+        "d": "efficientnet-lite0",
+    }
+    setup = with_choices(read_preset("cpu"), hosts=[f"{name}={spec}" for name, spec in specs.items()], tasks=["digits"])
+    states = {host: [] for host in specs}
+    for run in base.find("table1").runs(setup):
+        states[run.host].append(run.axis["state"])
+    twins = ["untrained", "untrained, BatchNorm conditioned"]
+    assert states == {
+        "a": ["random weights", *twins],
+        "b": ["random weights"],
+        "c": ["random weights", *twins],
+        "d": ["as given", *twins],
+    }
+
+
+def test_points_that_a_small_frame_does_not_have_are_left_out_and_named():
+    setup = tiny()  # 32 x 32 less 8 x 8 pixels of the digit.
+    sizes = {run.axis["pixels"] for run in base.find("size").runs(setup)}
+    assert sizes == {16, 64, 256}
+    assert left_out(["size", "table1"], setup) == [
+        "size: digits on 32: the frame has 960 pixels, left out: 1024, 4096, 16384"
+    ]
+
+
+def result(correct, n, **baselines):
+    return {"test": {"accuracy": correct / n, "n": n}, "baselines": {"chance": {"accuracy": 0.1}, **baselines}}
+
+
+def test_what_can_not_be_told_from_guessing_is_marked():
+    def row(correct, n, **baselines):
+        return base.Row(host="h", task="t", seed=0, axis={}, folder=None, result=result(correct, n, **baselines))
+
+    assert base.pooled([row(11, 100)]).endswith("n=100 (at chance)")
+    assert "chance" not in base.pooled([row(30, 100)]) and "chance" not in base.pooled([row(0, 1000)])
+    assert base.pooled([row(11, 100), row(12, 100)]).endswith(" (at chance)")
+    alone = {"map_alone": {"accuracy": 0.1, "n": 100}, "linear_probe": {"accuracy": 0.9, "n": 100}}
+    rows = [row(50, 100, **alone)]
+    shown = [base.baseline(rows, name) for name in ("map_alone", "linear_probe", "chance", "none")]
+    assert shown == ["0.1000 (at chance)", "0.9000", "0.1000", "–"]
+
+
+def test_the_papers_numbers_stand_in_our_columns():
+    def row(host, task):
+        axis = {"state": "as given"}
+        return base.Row(host=host, task=task, seed=0, axis=axis, folder=Path(host + task), result=result(50, 100))
+
+    class Ours(_Nothing):
+        def rows(self, _):
+            return [row(host, task) for task in ("cifar10-jpeg", "digits") for host in ("mine", "Inception V4")]
+
+    tables = [block for block in base.find("table1").show(Ours()) if isinstance(block, base.Table)]
+    table = tables[0]
+    head = ["from", "host", "weights", "cifar10-jpeg (the paper's: cifar10)", "digits", "squares", "mnist"]
+    assert list(table.head) == head and published.MARK in table.caption
+    assert all(len(cells) == len(head) for cells in table.rows)
+    assert [cells[1] for cells in table.rows[:4]] == ["mine", "Inception V4", "Inception V4", "Inception V4"]
+    v4 = published.TABLE1["Inception V4"]
+    assert table.rows[2] == [published.THEIRS, "Inception V4", "trained", "0.6683", "–", f"{v4['squares']}", "0.9646"]
+    assert table.rows[3] == [published.THEIRS, "Inception V4", "untrained", "–", "–", "–", "0.1861"]
+    assert sum(cells[0] == published.THEIRS for cells in table.rows) == 7 + 6
 
 
 def test_two_hosts_of_one_name_are_refused(one_line):

@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit, start_torch, table
+from reprogram.errors import ConfigError
 from reprogram.text import printable
+
+if TYPE_CHECKING:
+    from reprogram.paper.setup import Planned
 
 Many = Parameter(consume_multiple=True)
 EXIT_FAILED = 3
@@ -57,13 +61,18 @@ def paper_command(
     from reprogram.paper.book import Book
     from reprogram.paper.experiments.base import find, names
     from reprogram.paper.page import in_order, write_page
-    from reprogram.paper.setup import read_preset, with_choices
+    from reprogram.paper.preset import read_preset
+    from reprogram.paper.setup import with_choices
+    from reprogram.runfolder import require_writable
 
     if experiment == "list":
         rows = [(name, find(name).title) for name in in_order(names())]
         emit([{"name": n, "title": t} for n, t in rows]) if common.json else table([*rows])
         return 0
     if experiment == "report":
+        require_writable(out)
+        if Book(out).is_empty:
+            raise ConfigError(f"{out}: holds no plans of experiments; give --out the folder of a reprogram paper run")
         print(write_page(Book(out)))
         return 0
     fixed: dict[str, Any] = {"download": True} if download else {}
@@ -79,17 +88,25 @@ def paper_command(
         photo=photo,
     )
     wanted = names() if experiment == "all" else [find(experiment).name()]
-    if plan:
-        _show_plan(wanted, setup, common.json)
-        return 0
-    start_torch(common.threads)
+    if not plan:
+        require_writable(out)
+        start_torch(common.threads)
     from reprogram.cli.sweep import display_cells
-    from reprogram.paper.run import begin, measure
+    from reprogram.paper.check import check
+    from reprogram.paper.run import begin, left_out, measure
     from reprogram.paper.run import plan as planned
     from reprogram.sweep import run_cells
 
+    display = Display(common.quiet)
+    plans = planned(wanted, setup)
+    check([run for runs in plans.values() for run in runs], setup)
+    for line in left_out(wanted, setup):
+        display.say(line)
+    if plan:
+        _show_plan(plans, common.json)
+        return 0
     book = Book(out)
-    cells = begin(planned(wanted, setup), book)
+    cells = begin(plans, book)
     with display_cells(len(cells), common.quiet) as (say, observe):
         outcomes = run_cells(
             cells,
@@ -100,27 +117,24 @@ def paper_command(
             say=say,
             observe=observe,
         )
-    display = Display(common.quiet)
-    gaps = measure(wanted, setup, book, display.say)
-    page = write_page(book, wanted)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    finished = len(outcomes) - len(failed)
+    gaps = measure(wanted, setup, book, display.say) if finished else []
+    page = write_page(book, wanted) if finished else None
     if common.json:
         runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in outcomes]
-        emit({"report": str(page), "runs": runs, "not_measured": gaps})
+        emit({"report": str(page) if page else None, "runs": runs, "not_measured": gaps})
     else:
-        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs finished, report {page}")
+        print(f"{finished} of {len(outcomes)} runs finished, " + (f"report {page}" if page else "no report"))
     for line in [*(f"{outcome.cell.name} failed: {outcome.error}" for outcome in failed), *gaps]:
         print(f"reprogram: {printable(line)}", file=sys.stderr)
-    return EXIT_FAILED if failed or gaps else 0
+    return EXIT_FAILED if failed or gaps or not finished else 0
 
 
-def _show_plan(wanted: list[str], setup: Any, as_json: bool) -> None:
+def _show_plan(planned: "dict[str, list[Planned]]", as_json: bool) -> None:
     """The runs of the experiments, each once."""
     from dataclasses import asdict
 
-    from reprogram.paper.run import plan
-
-    planned = plan(wanted, setup)
     if as_json:
         emit({name: [{"run": run.name, **asdict(run.config)} for run in runs] for name, runs in planned.items()})
         return
@@ -130,5 +144,6 @@ def _show_plan(wanted: list[str], setup: Any, as_json: bool) -> None:
         new = {run.name for run in runs} - seen
         seen |= new
         images = sorted({run.config.images or 0 for run in runs})
-        rows.append((name, len(runs), len(new), " to ".join(f"{n:,}" for n in (images[0], images[-1]) if n)))
+        ends = dict.fromkeys([*images[:1], *images[-1:]])
+        rows.append((name, len(runs), len(new), " to ".join(f"{n:,}" for n in ends if n)))
     table(rows)

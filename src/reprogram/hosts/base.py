@@ -35,6 +35,8 @@ MAX_SIZE = 4096
 MAX_COUNT = 100_000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+NO_LICENCE = "random weights: none"
+"""Of weights that nobody trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +338,18 @@ class HostSource(Component):
             ConfigError: the configuration names something that doesn't exist.
         """
         raise NotImplementedError
+
+    def info(self) -> HostInfo | None:
+        """The record, as far as it is known before weights are loaded; by default it isn't.
+
+        Raises:
+            ConfigError: the configuration names something that doesn't exist.
+        """
+        return None
+
+    def has_random_weights(self) -> bool:
+        """Whether the configuration asks for random weights; by default `pretrained=False` does."""
+        return getattr(self.config, "pretrained", True) is False
 
     def spec(self) -> str:
         """The spec by which results and program files name this source: it holds everything but anybody's folders."""

@@ -9,7 +9,7 @@ from reprogram.errors import ConfigError, nearest
 from reprogram.hosts._building import untrained_id
 from reprogram.hosts._imagenet import class_names
 from reprogram.hosts._weights import load_weights, read_safetensors
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_sizes
 from reprogram.registry import configure, parse
 
 SAFE = ":,/()[]{}.=?' "
@@ -62,6 +62,11 @@ class Checkpoint(HostSource):
         """A file that tests write first."""
         return cls.Config(path="example.safetensors", architecture="timm:test_resnet(num_classes=16, size=48)")
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The file."""
+        return [Path(config.path)]
+
     def build(self, *, download: bool = False) -> Host:
         """Build the architecture and load the file into it; a normalisation in the file counts unless one is stated."""
         source = self._source()
@@ -71,6 +76,10 @@ class Checkpoint(HostSource):
         if inside and not (self.config.mean or self.config.std):
             info = replace(info, mean=inside[0], std=inside[1])
         return Host(net, info, untrained=self.untrained)
+
+    def info(self) -> HostInfo:
+        """The record; a normalisation in the file isn't known yet."""
+        return self._info(self._source())
 
     def spec(self) -> str:
         """`checkpoint:FILE?...` with the file's name alone."""
@@ -94,7 +103,7 @@ class Checkpoint(HostSource):
             self._info(source),
             id=untrained_id(self.spec(), seed),
             class_names=None,
-            licence="random weights: none",
+            licence=NO_LICENCE,
         )
         return Host(source.create(seed), info, untrained=self.untrained)
 

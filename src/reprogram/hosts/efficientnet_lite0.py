@@ -31,7 +31,11 @@ class EfficientNetLite0(HostSource):
                 "efficientnet-lite0: the package's weights don't fit timm's model; install the tested versions"
             )
         net.load_state_dict(dict(zip(own, given.values(), strict=True)))
-        info = HostInfo(
+        return Host(net, self.info(), untrained=self.untrained)
+
+    def info(self) -> HostInfo:
+        """The record."""
+        return HostInfo(
             id=self.name(),
             num_classes=1000,
             size=(224, 224),
@@ -41,7 +45,6 @@ class EfficientNetLite0(HostSource):
             class_names=class_names(),
             licence="Apache-2.0",
         )
-        return Host(net, info, untrained=self.untrained)
 
     def untrained(self, seed: int) -> Host:
         """Timm's `tf_efficientnet_lite0` with random weights."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._building import host_id, hub, one_line, seeded
 from reprogram.hosts._weights import read_safetensors
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
@@ -101,7 +101,7 @@ class Hf(HostSource):
             interpolation=RESAMPLE.get(given.get("resample", 2), "bilinear"),
             crop=crop,
             class_names=tuple(names) if config.pretrained and not generic else None,
-            licence=config.licence if config.pretrained else "random weights: none",
+            licence=config.licence if config.pretrained else NO_LICENCE,
         )
 
 

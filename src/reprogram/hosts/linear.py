@@ -6,13 +6,13 @@ from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._building import host_id, seeded
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_sizes
 
 MAX_WEIGHTS = 2**26
 
 
 class Linear(HostSource):
-    """Scores are a linear function of the pixels, so a program shifts every sample's scores alike (paper, 3.1)."""
+    """Scores are a linear function of the pixels, so a program shifts every sample's scores alike."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -42,16 +42,24 @@ class Linear(HostSource):
         config = self.config
         with seeded(config.seed):
             net = nn.Sequential(nn.Flatten(), nn.Linear(config.channels * config.size**2, config.num_classes))
-        info = HostInfo(
+        return Host(net, self.info(), untrained=self.untrained)
+
+    def info(self) -> HostInfo:
+        """The record."""
+        config = self.config
+        return HostInfo(
             id=self.spec(),
             num_classes=config.num_classes,
             size=(config.size, config.size),
             channels=config.channels,
             mean=(0.5,) * config.channels,
             std=(0.5,) * config.channels,
-            licence="random weights: none",
+            licence=NO_LICENCE,
         )
-        return Host(net, info, untrained=self.untrained)
+
+    def has_random_weights(self) -> bool:
+        """Always."""
+        return True
 
     def spec(self) -> str:
         """`linear:SIZE?...`."""

@@ -11,7 +11,7 @@ from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._building import host_id, one_line, seeded, untrained_id
 from reprogram.hosts._imagenet import class_names
 from reprogram.hosts._weights import load_weights, read_safetensors
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
 
 
 class LocalDir(HostSource):
@@ -41,6 +41,11 @@ class LocalDir(HostSource):
         """A folder that tests write first."""
         return cls.Config(path="example-timm")
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The folder."""
+        return [Path(config.path)]
+
     def build(self, *, download: bool = False) -> Host:
         """Build the architecture and load the folder's weights."""
         folder, record = Path(self.config.path), self._record()
@@ -53,6 +58,10 @@ class LocalDir(HostSource):
         )
         return Host(net, info, untrained=self.untrained)
 
+    def info(self) -> HostInfo:
+        """The record, from config.json."""
+        return self._info(self._record())
+
     def spec(self) -> str:
         """`local-dir:FOLDER` with the folder's name alone."""
         return host_id("local-dir", Path(self.config.path).name, self.config, skip="path")
@@ -64,9 +73,7 @@ class LocalDir(HostSource):
     def untrained(self, seed: int) -> Host:
         """The same architecture with random weights; only config.json is read."""
         record = self._record()
-        info = replace(
-            self._info(record), id=untrained_id(self.spec(), seed), class_names=None, licence="random weights: none"
-        )
+        info = replace(self._info(record), id=untrained_id(self.spec(), seed), class_names=None, licence=NO_LICENCE)
         return Host(self._create(record, seed), info, untrained=self.untrained)
 
     def _record(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._building import host_id, hub, one_line, seeded
 from reprogram.hosts._imagenet import class_names
 from reprogram.hosts._weights import read_safetensors
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource
 
 MAX_ID = 3000
 """Characters of a host's name that class names may fill; longer lists are named by their file."""
@@ -181,7 +181,7 @@ class OpenClip(HostSource):
             interpolation=given["interpolation"],
             crop=1.0,
             class_names=names if self.config.pretrained else None,
-            licence="unknown" if self.config.pretrained else "random weights: none",
+            licence="unknown" if self.config.pretrained else NO_LICENCE,
         )
 
 

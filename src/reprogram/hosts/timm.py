@@ -11,7 +11,7 @@ from torch import nn
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._building import host_id, one_line, seeded
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
 
 
 class Timm(HostSource):
@@ -111,7 +111,7 @@ class Timm(HostSource):
             interpolation=default["interpolation"],
             crop=default["crop_pct"],
             class_names=class_names() if named else None,
-            licence=(default.get("license") or "unknown") if config.pretrained else "random weights: none",
+            licence=(default.get("license") or "unknown") if config.pretrained else NO_LICENCE,
         )
 
     def _default(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError, nearest
 from reprogram.hosts._building import host_id, one_line, seeded
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
 
 
 class Torchvision(HostSource):
@@ -111,7 +111,7 @@ class Torchvision(HostSource):
             interpolation=transform.interpolation.value,
             crop=crop / resize,
             class_names=names if config.pretrained else None,
-            licence="BSD-3-Clause code; weights trained on ImageNet" if config.pretrained else "random weights: none",
+            licence="BSD-3-Clause code; weights trained on ImageNet" if config.pretrained else NO_LICENCE,
         )
 
     def _names(self) -> tuple[str, str]:

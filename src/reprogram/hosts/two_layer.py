@@ -6,7 +6,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._building import host_id, seeded
-from reprogram.hosts.base import Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_sizes
 
 MAX_WEIGHTS = 2**26
 
@@ -14,7 +14,7 @@ MAX_WEIGHTS = 2**26
 class TwoLayer(HostSource):
     """Scores = B · leaky-ReLU(A x): the least host that a program can do something with.
 
-    With slope 1 it is linear and can't be reprogrammed (paper, 3.1); with slope 0 the units are ReLUs.
+    With slope 1 it is linear and can't be reprogrammed; with slope 0 the units are ReLUs.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -56,16 +56,24 @@ class TwoLayer(HostSource):
                 nn.LeakyReLU(config.slope),
                 nn.Linear(config.width, config.num_classes),
             )
-        info = HostInfo(
+        return Host(net, self.info(), untrained=self.untrained)
+
+    def info(self) -> HostInfo:
+        """The record."""
+        config = self.config
+        return HostInfo(
             id=self.spec(),
             num_classes=config.num_classes,
             size=(config.size, config.size),
             channels=config.channels,
             mean=(0.5,) * config.channels,
             std=(0.5,) * config.channels,
-            licence="random weights: none",
+            licence=NO_LICENCE,
         )
-        return Host(net, info, untrained=self.untrained)
+
+    def has_random_weights(self) -> bool:
+        """Always."""
+        return True
 
     def spec(self) -> str:
         """`two-layer:SIZE?...`."""

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._building import untrained_id
-from reprogram.hosts.base import Host, HostSource
+from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource
 from reprogram.registry import MAX_SEED, configure
 
 IMAGES = 50
@@ -55,6 +55,15 @@ class Untrained(HostSource):
             generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # No seed of any weights.
             condition(host, torch.rand(IMAGES, *host.info.shape, generator=generator))
         return Host(host.net, replace(host.info, id=self.spec()), untrained=self.untrained)
+
+    def info(self) -> HostInfo | None:
+        """The host's, with other weights."""
+        info = self._source().info()
+        return info and replace(info, id=self.spec(), class_names=None, licence=NO_LICENCE)
+
+    def has_random_weights(self) -> bool:
+        """Always."""
+        return True
 
     def spec(self) -> str:
         """`untrained:HOST?seed=...`."""

@@ -18,6 +18,9 @@ from reprogram.errors import DataError
 from reprogram.paper.setup import Planned
 from reprogram.text import slug
 
+PLACE = {"run", "host", "task", "seed", "axis"}
+"""What a plan says of each run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -65,8 +68,15 @@ class Book:
         """The folder of the run folders."""
         return self.folder / "runs"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no experiment was ever planned here."""
+        return not any((self.folder / "plans").glob("*.json"))
+
     def write_plan(self, experiment: str, planned: Sequence[Planned]) -> None:
         """Keep which runs an experiment reads; those of earlier calls stay."""
+        if not planned:
+            return
         rows = {row["run"]: row for row in self._plan(experiment)}
         for run in planned:
             rows[run.name] = {"run": run.name, "host": run.host, "task": run.task, "seed": run.seed, "axis": run.axis}
@@ -78,7 +88,7 @@ class Book:
         for row in self._plan(experiment):
             folder = self.runs / row["run"]
             if (folder / "result.json").exists():
-                place = {key: row[key] for key in ("host", "task", "seed", "axis")}
+                place = {key: row[key] for key in PLACE - {"run"}}
                 found.append(Row(**place, folder=folder, result=_read(folder / "result.json")))
         return found
 
@@ -111,7 +121,12 @@ class Book:
 
     def _plan(self, experiment: str) -> list[dict[str, Any]]:
         path = self._plan_file(experiment)
-        found: list[dict[str, Any]] = _read(path) if path.exists() else []
+        if not path.exists():
+            return []
+        found: list[dict[str, Any]] = _read(path)
+        whole = isinstance(found, list) and all(isinstance(row, dict) and set(row) >= PLACE for row in found)
+        if not whole or not found:
+            raise DataError(f"{path}: damaged (it names no runs); remove it and run the experiment again")
         return found
 
 

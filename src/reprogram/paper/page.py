@@ -8,6 +8,7 @@ from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
+from reprogram.paper.published import THEIRS
 from reprogram.text import printable
 
 ORDER = (
@@ -50,7 +51,8 @@ def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
         sections.append({"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks})
     runs = {row.folder.name: row.result for name in wanted for row in book.rows(name)}
     environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)
-    page = environment.get_template("page.html.j2").render(sections=sections, runs=runs, made=circumstances(runs))
+    template = environment.get_template("page.html.j2")
+    page = template.render(sections=sections, runs=runs, made=circumstances(runs), theirs=THEIRS)
     return write_atomic(book.folder / "report.html", page.encode())
 
 

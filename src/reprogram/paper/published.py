@@ -3,7 +3,11 @@
 Recalled from the literature and not checked against the paper's text: every place that shows one marks it [M].
 """
 
+import re
+
 MARK = "[M]"
+OURS, THEIRS = "here", f"the paper {MARK}"
+"""Whose a row of a table is."""
 TASKS = ("squares", "mnist", "cifar10")
 TABLE1: dict[str, dict[str, float]] = {
     "Inception V3": {
@@ -51,3 +55,13 @@ TABLE1: dict[str, dict[str, float]] = {
     "Inception V3, adversarially trained": {"mnist": 0.9761},
 }
 """Test accuracy by host and task: Elsayed, Goodfellow and Sohl-Dickstein, 2018, table 1."""
+
+
+def number(host: str, task: str) -> str:
+    """A cell of that table, as text; a dash where the paper says nothing."""
+    return f"{TABLE1[host][task]:.4f}" if task in TABLE1[host] else "–"
+
+
+def published_task(task: str) -> str | None:
+    """Which of the paper's tasks one is, or is another version of: `mnist-5k` is `mnist`."""
+    return next((name for name in TASKS if re.match(rf"{name}(?![A-Za-z0-9])", task)), None)

@@ -15,6 +15,11 @@ def plan(experiments: Sequence[str], setup: Setup) -> dict[str, list[Planned]]:
     return {name: find(name).runs(setup) for name in in_order(experiments)}
 
 
+def left_out(experiments: Sequence[str], setup: Setup) -> list[str]:
+    """What the plans leave out because it can't be run: a line each."""
+    return [f"{name}: {line}" for name in in_order(experiments) for line in find(name).left_out(setup.of(name))]
+
+
 def begin(planned: dict[str, list[Planned]], book: Book) -> list[Cell]:
     """Keep the plans in the book; the runs that they need, each once, with their folders."""
     cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}

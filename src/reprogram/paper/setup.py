@@ -3,22 +3,16 @@
 import hashlib
 import json
 import re
-import tomllib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError
 from reprogram.registry import parse
 from reprogram.runconfig import RunConfig, from_values
 from reprogram.text import slug
-
-PRESETS = files("reprogram.paper") / "presets"
-OWN = {"host", "seed", "out"}
-"""Fields of a run that hosts, tasks and seeds give, not a recipe."""
-TABLES = {"fit", "hosts", "tasks", "experiments"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +69,11 @@ class Setup:
     photographs: Path | None = None
     photo: str = ""
 
+    def __post_init__(self) -> None:
+        for seed, count in Counter(self.seeds).items():
+            if count > 1:
+                raise ConfigError(f"seeds: {seed} is given {count} times; a seed is one run, give different ones")
+
     def plan(
         self,
         host: str,
@@ -114,22 +113,11 @@ class Setup:
         return self.own.get(name, default)
 
     def of(self, experiment: str) -> "Setup":
-        """What the preset says for one experiment.
-
-        Raises:
-            ConfigError: it names a host or task that the preset lacks.
-        """
+        """What the preset says for one experiment."""
         own = self.options.get(experiment, {})
-        chosen = {}
-        for key in ("hosts", "tasks"):
-            known = getattr(self, key)
-            for name in own.get(key, ()):
-                if name not in known:
-                    raise ConfigError(f"preset: experiment {experiment} names {name!r}; {nearest(name, list(known))}")
-            chosen[key] = {name: known[name] for name in own.get(key, known)}
-        tasks = {name: {**values, **own.get("fit", {})} for name, values in chosen["tasks"].items()}
-        seeds = tuple(own.get("seeds", self.seeds))
-        return replace(self, hosts=chosen["hosts"], tasks=tasks, seeds=seeds, own=own)
+        hosts = {name: self.hosts[name] for name in own.get("hosts", self.hosts)}
+        tasks = {name: {**self.tasks[name], **own.get("fit", {})} for name in own.get("tasks", self.tasks)}
+        return replace(self, hosts=hosts, tasks=tasks, seeds=tuple(own.get("seeds", self.seeds)), own=own)
 
 
 def short_name(spec: str) -> str:
@@ -139,39 +127,6 @@ def short_name(spec: str) -> str:
         return parsed.name
     path = Path(parsed.argument)
     return {"checkpoint": path.stem, "arrays": path.stem, "folder": path.name}.get(parsed.name, parsed.argument)
-
-
-def preset_names() -> list[str]:
-    """The presets that come with the project."""
-    return sorted(entry.name.removesuffix(".toml") for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
-
-
-def read_preset(name: str) -> Setup:
-    """A preset by its name, or of a TOML file by its path.
-
-    Raises:
-        ConfigError: there is none, or it holds something else.
-    """
-    path = Path(name) if name.endswith(".toml") else Path(str(PRESETS / f"{name}.toml"))
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no preset {name!r}; {nearest(name, preset_names())}, or give a .toml file") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no valid preset ({error})") from None
-    for table, content in found.items():
-        if table not in TABLES or not isinstance(content, dict):
-            raise ConfigError(f"{path}: [{table}] isn't part of a preset; known: {', '.join(sorted(TABLES))}")
-    recipe, tasks = found.get("fit", {}), found.get("tasks", {})
-    allowed = {f.name for f in fields(RunConfig)} - OWN
-    options = found.get("experiments", {})
-    recipes = [("fit", recipe), *((f"tasks.{task}", values) for task, values in tasks.items())]
-    recipes += [(f"experiments.{name}.fit", own["fit"]) for name, own in options.items() if "fit" in own]
-    for where, values in recipes:
-        for key in values:
-            if key not in allowed:
-                raise ConfigError(f"{path}: [{where}] has no option {key!r}; {nearest(key, sorted(allowed))}")
-    return Setup(hosts=found.get("hosts", {}), tasks=tasks, recipe=recipe, options=options)
 
 
 def with_choices(

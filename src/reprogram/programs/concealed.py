@@ -48,6 +48,11 @@ class Concealed(Weighted):
             if not 0 < self.contrast <= 1:
                 raise ConfigError(f"concealed: contrast={self.contrast}; a number in (0, 1] is expected")
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The photograph, where one is given."""
+        return [Path(config.photo)] if config.photo else []
+
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)
         self.register_buffer("photo", torch.zeros(1, *geometry.shape, dtype=torch.uint8))

@@ -34,6 +34,11 @@ class Arrays(TaskSource):
         """A file that tests write first."""
         return cls.Config(path="example.npz")
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The file."""
+        return [Path(config.path)]
+
     def load(self, *, download: bool = False) -> Task:
         """Read the images."""
         path = Path(self.config.path)

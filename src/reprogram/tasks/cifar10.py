@@ -31,6 +31,11 @@ class Cifar10(TaskSource):
         data: str = ""
         seed: int = 0
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The folder or file, where one is given."""
+        return [Path(config.data)] if config.data else []
+
     def load(self, *, download: bool = False) -> Task:
         """Read the images."""
         if not self.config.data and not download:

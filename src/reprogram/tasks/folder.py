@@ -60,6 +60,11 @@ class Folder(TaskSource):
         """A folder that tests write first."""
         return cls.Config(path="example", size=8)
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The folder."""
+        return [Path(config.path)]
+
     def load(self, *, download: bool = False) -> Task:
         """Read every image."""
         root = Path(self.config.path)

@@ -42,6 +42,11 @@ class Mnist(TaskSource):
         data: str = ""
         seed: int = 0
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The folder, where one is given."""
+        return [Path(config.data)] if config.data else []
+
     def load(self, *, download: bool = False) -> Task:
         """Read the images."""
         digits = tuple("0123456789")

@@ -1,5 +1,7 @@
 """Limited amplitude: accuracy against the largest change of a pixel that the program may make."""
 
+from typing import ClassVar
+
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import Block, Experiment, Table, distinct, pooled
 from reprogram.paper.plots import curves
@@ -14,13 +16,15 @@ LIMITS = {
 
 
 class Amplitude(Experiment):
-    """Section 4.5, limited perturbation size: ‖X_adv − background‖_∞ ≤ ε, after rounding to 8 bits."""
+    """Limited perturbation size: ‖X_adv − background‖_∞ ≤ ε, after rounding to 8 bits."""
 
     title = "How strong must it be?"
     question = (
         "The program, and in the second curve the task image too, may differ from mid-grey by at most ε. The paper "
         "finds that small amplitudes still work. All inputs are rounded to 8 bits, so that they are valid images."
     )
+
+    options: ClassVar = {"levels": list[int]}
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every ε, with the task image at full and at limited contrast."""

@@ -4,15 +4,17 @@ import functools
 import importlib
 import pkgutil
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError, ReprogramError, nearest
 from reprogram.evaluation import wilson_interval
 from reprogram.paper.book import Book, Row
 from reprogram.paper.setup import Planned, Setup
+from reprogram.registry import configure
+from reprogram.runconfig import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,10 @@ class Strip:
     caption: str = ""
 
 
+HostNames = Annotated[list[str], "hosts"]
+"""The type of an option that names hosts of the preset."""
+AT_CHANCE = " (at chance)"
+"""Marks an accuracy whose 95 % interval holds what guessing gives."""
 Block = Table | Picture | Strip | str
 """What a section of the report is made of; text is a paragraph."""
 
@@ -57,10 +63,16 @@ class Experiment:
     A variant sets `title` and `question`, and writes `plan` and `show`; `measure` where the runs' own results aren't
     all that it needs. Others call `runs`. `show` reads the book alone, so that a report can be made anew without any
     host.
+
+    Attributes:
+        title: of its section.
+        question: that it answers.
+        options: its own ones in a preset, with their types; `setup.option` reads them.
     """
 
     title: ClassVar[str]
     question: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def name(cls) -> str:
@@ -74,6 +86,10 @@ class Experiment:
     def runs(self, setup: Setup) -> list[Planned]:
         """The plan on those hosts and tasks that the preset chooses for this experiment."""
         return self.plan(setup.of(self.name()))
+
+    def left_out(self, setup: Setup) -> list[str]:
+        """What `plan` leaves out because it can't be run, a line each; by default there is nothing."""
+        return []
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """Measure what the runs don't say themselves, by `book.fact`; by default there is nothing."""
@@ -114,29 +130,47 @@ def find(name: str) -> Experiment:
     return experiment
 
 
-def accuracy(correct: int, n: int) -> str:
-    """An accuracy with its 95 % interval."""
+def accuracy(correct: int, n: int, chance: float | None = None) -> str:
+    """An accuracy with its 95 % interval, marked where that holds chance."""
     low, high = wilson_interval(correct, n)
-    return f"{correct / n:.4f} ({low:.4f}–{high:.4f})"
+    return f"{correct / n:.4f} ({low:.4f}–{high:.4f}){mark(correct, n, chance)}"
+
+
+def mark(correct: int, n: int, chance: float | None) -> str:
+    """What stands behind an accuracy that can't be told from guessing; nothing behind others."""
+    low, high = wilson_interval(correct, n)
+    return AT_CHANCE if chance is not None and low <= chance <= high else ""
+
+
+def chance_of(rows: Sequence[Row]) -> float | None:
+    """What guessing gives on the task that these runs have in common."""
+    found = {row.result.get("baselines", {}).get("chance", {}).get("accuracy") for row in rows}
+    return found.pop() if len(found) == 1 else None
 
 
 def pooled(rows: Sequence[Row]) -> str:
     """The accuracy of one cell of a table: with its interval, and over how many seeds it goes."""
     if not rows:
         return "–"
-    tests = [row.result["test"] for row in rows]
-    n = sum(test["n"] for test in tests)
-    text = accuracy(round(sum(test["accuracy"] * test["n"] for test in tests)), n)
-    if len(rows) == 1:
-        return f"{text}, n={n}"
-    values = [row.accuracy for row in rows]
-    return f"{text}, n={n}, {len(rows)} seeds, sd {statistics.stdev(values):.4f}"
+    correct, n = _counts([row.result["test"] for row in rows])
+    text, at_chance = f"{accuracy(correct, n)}, n={n}", mark(correct, n, chance_of(rows))
+    if len(rows) > 1:
+        text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
+    return text + at_chance
+
+
+def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """How many are right, of how many."""
+    return round(sum(m["accuracy"] * m["n"] for m in measured)), sum(m["n"] for m in measured)
 
 
 def baseline(rows: Sequence[Row], name: str) -> str:
     """A baseline of the same runs, or a dash where it wasn't measured."""
-    values = [row.result["baselines"][name]["accuracy"] for row in rows if name in row.result["baselines"]]
-    return f"{statistics.mean(values):.4f}" if values else "–"
+    found = [row.result["baselines"][name] for row in rows if name in row.result["baselines"]]
+    if not found:
+        return "–"
+    at_chance = mark(*_counts(found), chance_of(rows)) if all("n" in value for value in found) else ""
+    return f"{statistics.mean(value['accuracy'] for value in found):.4f}{at_chance}"
 
 
 def distinct(values: "Sequence[Any] | Any") -> list[Any]:
@@ -158,6 +192,22 @@ def task_of(spec: str, data: str = "", download: bool = False) -> Any:
     from reprogram.model import load_task
 
     return load_task(spec, data=data, download=download)
+
+
+def frame_pixels(config: RunConfig) -> int | None:
+    """Pixels around the task image, for a program to use; None where that can't be told before the run."""
+    from reprogram.model import host_source
+
+    try:
+        info = host_source(config.host).info()
+        if info is None:
+            return None
+        task = task_of(config.task, config.data, config.download)
+        variant, options = configure("canvases", config.canvas)
+        canvas = variant(options, image_shape=task.image_shape, host_shape=info.shape)
+    except ReprogramError:  # The check before the runs, or they themselves, will say so.
+        return None
+    return int(canvas.geometry.mask().sum())
 
 
 def model_of(row: Row, planned: Planned) -> Any:

@@ -5,7 +5,17 @@ from functools import partial
 from typing import Any
 
 from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Experiment, Table, accuracy, baseline, distinct, pooled, task_of
+from reprogram.paper.experiments.base import (
+    Block,
+    Experiment,
+    Table,
+    accuracy,
+    baseline,
+    chance_of,
+    distinct,
+    pooled,
+    task_of,
+)
 from reprogram.paper.setup import Planned, Setup
 
 NETS = ("fully connected", "convolutional")
@@ -47,7 +57,7 @@ class Baselines(Experiment):
                     names = {fact_name(task, net, r.result["images_seen"] if limited else None, r.seed) for r in here}
                     found = [facts[name] for name in sorted(names) if name in facts]
                     n, right = (sum(fact[key] for fact in found) for key in ("n", "correct"))
-                    cells.append(accuracy(right, n) if found else "–")
+                    cells.append(accuracy(right, n, chance_of(here)) if found else "–")
             table.append(cells)
         head = ["host", "task", "reprogrammed", "label map alone", "linear probe"]
         head += [f"{net}, {budget}" for net in NETS for budget in ("same images", f"{UNLIMITED} passes")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import (
@@ -26,13 +26,15 @@ MEASURED = 100
 
 
 class Concealed(Experiment):
-    """Section 4.5, concealing the program and the task: nobody sees that the photograph asks for something else."""
+    """Concealing the program and the task: nobody sees that the photograph asks for something else."""
 
     title = "Hidden in a photograph"
     question = (
         "The task image is shuffled, made faint and added to the middle of an ordinary photograph; the program is "
         "bounded and added to all of it. The paper shows that a host can be reprogrammed by pictures like these."
     )
+
+    options: ClassVar = {"levels": list[int]}
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every amplitude."""

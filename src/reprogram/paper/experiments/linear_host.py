@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from reprogram.errors import DataError
 from reprogram.paper.book import Book, Row
@@ -13,6 +13,7 @@ from reprogram.paper.experiments.base import (
     Table,
     accuracy,
     baseline,
+    chance_of,
     distinct,
     model_of,
     pooled,
@@ -39,7 +40,7 @@ CAPTION = (
 
 
 class LinearHost(Experiment):
-    """Section 3.1's remark on linear models, as a theorem and as a run."""
+    """The paper's remark on linear models, as a theorem and as a run."""
 
     title = "A linear host can't be reprogrammed"
     question = (
@@ -48,6 +49,8 @@ class LinearHost(Experiment):
         "scores, and the best program is the best shift. A host with one hidden layer of leaky ReLUs, slope s for "
         "negative numbers, is linear for s = 1; the further s is from 1, the more a program can do."
     )
+
+    options: ClassVar = {"slopes": list[float], "size": int, "width": int}
 
     def plan(self, setup: Setup) -> list[Planned]:
         """A linear host, and hosts that are less and less so."""
@@ -86,13 +89,18 @@ class LinearHost(Experiment):
             here = [row for row in rows if (row.task, row.host) == (task, host)]
             found = [facts[row.folder.name] for row in here]
             n, own, best = (sum(fact[key] for fact in found) for key in ("n", "own", "best"))
+            chance = chance_of(here)
             spread = f"{max(fact['spread'] for fact in found):.1e}"
-            cells = [pooled(here), accuracy(own, n), accuracy(best, n), baseline(here, "map_alone"), spread]
+            cells = [
+                pooled(here),
+                accuracy(own, n, chance),
+                accuracy(best, n, chance),
+                baseline(here, "map_alone"),
+                spread,
+            ]
             table.append([task, host, *cells])
             groups[f"{task}, {host}"] = {"program": sum(r.accuracy for r in here) / len(here), "best shift": best / n}
-        chance = {row.result["baselines"]["chance"]["accuracy"] for row in rows}
-        line = chance.pop() if len(chance) == 1 else None
-        figure = [bars(groups, label="test accuracy", chance=line)] if groups else []
+        figure = [bars(groups, label="test accuracy", chance=chance_of(rows))] if groups else []
         return [*figure, Table(head=HEAD, rows=table, caption=CAPTION)]
 
 

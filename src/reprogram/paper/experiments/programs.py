@@ -17,7 +17,7 @@ SHOWN = 4
 
 
 class Programs(Experiment):
-    """Section 4.2's remark on figure 2: ResNet's programs and Inception's look different."""
+    """The paper's remark that ResNet's programs and Inception's look different."""
 
     title = "What programs look like"
     question = (
@@ -120,6 +120,6 @@ def _who_is_it(rows: Sequence[Row], facts: dict[str, Any]) -> Table:
         table.append([host, accuracy(int((said[of] == host).sum()), int(of.sum())), confused])
     right, n = int((said == hosts).sum()), len(hosts)
     chance = max(Counter(hosts.tolist()).values()) / n
-    table.append(["all", f"{accuracy(right, n)}, chance {chance:.4f}", ""])
+    table.append(["all", f"{accuracy(right, n, chance)}, chance {chance:.4f}", ""])
     caption = f"The host named from its program's spectrum, {len(set(seeds.tolist()))} seeds, each held out in turn."
     return Table(head=["host", "named rightly", "taken for"], rows=table, caption=caption)

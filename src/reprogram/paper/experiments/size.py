@@ -1,7 +1,9 @@
 """Limited size: accuracy against the number of pixels that the program may change."""
 
+from typing import ClassVar, Literal
+
 from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Experiment, Table, distinct, pooled
+from reprogram.paper.experiments.base import Block, Experiment, Table, distinct, frame_pixels, pooled
 from reprogram.paper.plots import curves
 from reprogram.paper.setup import Planned, Setup
 
@@ -15,7 +17,7 @@ PLACES = {
 
 
 class Size(Experiment):
-    """Section 4.5, limited program size."""
+    """Limited program size."""
 
     title = "How many pixels does it take?"
     question = (
@@ -23,8 +25,24 @@ class Size(Experiment):
         "programs, at a price. Here the pixels are the outermost, the innermost, random ones, or chosen by learning."
     )
 
+    options: ClassVar = {
+        "places": list[Literal["outermost", "innermost", "random", "learned"]],
+        "pixels": list[int],
+    }
+
     def plan(self, setup: Setup) -> list[Planned]:
-        """Every number of pixels at every place."""
+        """Every number of pixels that the frame has, at every place."""
+        return [run for run in self._points(setup) if not _too_many(run)]
+
+    def left_out(self, setup: Setup) -> list[str]:
+        """Numbers of pixels that a host's frame doesn't have."""
+        missing: dict[str, list[int]] = {}
+        for run in filter(_too_many, self._points(setup)):
+            place = f"{run.task} on {run.host}: the frame has {frame_pixels(run.config)} pixels"
+            missing.setdefault(place, []).append(run.axis["pixels"])
+        return [f"{place}, left out: {', '.join(map(str, sorted(set(sizes))))}" for place, sizes in missing.items()]
+
+    def _points(self, setup: Setup) -> list[Planned]:
         return [
             setup.plan(
                 host,
@@ -57,3 +75,9 @@ class Size(Experiment):
             ]
             blocks.append(Table(head=["pixels", *places], rows=table, caption="Test accuracy, 95 % interval."))
         return blocks
+
+
+def _too_many(run: Planned) -> bool:
+    """Whether a run's program has more pixels than its frame."""
+    have = frame_pixels(run.config)
+    return have is not None and run.axis["pixels"] > have

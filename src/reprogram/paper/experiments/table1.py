@@ -1,13 +1,15 @@
 """Table 1: counting, MNIST and CIFAR-10 on trained hosts, and on the same hosts untrained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+from reprogram.model import host_source
 from reprogram.paper.book import Book, Row
 from reprogram.paper.experiments.base import (
     Block,
     Experiment,
+    HostNames,
     Picture,
     Strip,
     Table,
@@ -17,18 +19,24 @@ from reprogram.paper.experiments.base import (
     pooled,
     task_of,
 )
-from reprogram.paper.published import MARK, TABLE1, TASKS
+from reprogram.paper.published import MARK, OURS, TABLE1, TASKS, THEIRS, number, published_task
 from reprogram.paper.setup import Planned, Setup
+from reprogram.registry import parse
 
-STATES = {
-    "trained": "{host}",
+GIVEN, RANDOM = "as given", "random weights"
+"""What a host's weights are called that is used as its spec builds it."""
+UNTRAINED = {
     "untrained": "untrained(host={host!r}, seed={seed})",
     "untrained, BatchNorm conditioned": "untrained(host={host!r}, seed={seed}, batchnorm='conditioned')",
 }
+CAPTION = (
+    f"Test accuracy. {OURS}: with its 95 % interval. {THEIRS}: table 1 of Elsayed, Goodfellow and Sohl-Dickstein, "
+    f"2018; {MARK} marks what was recalled and not checked."
+)
 
 
 class Table1(Experiment):
-    """The main result, with the untrained hosts of section 4.3 beside it."""
+    """The main result, with the untrained hosts beside it."""
 
     title = "Table 1: what a frozen host can be made to do"
     question = (
@@ -36,49 +44,46 @@ class Table1(Experiment):
         "hosts are far easier to reprogram than the same architectures with random weights. Later work found that "
         "random weights do better once BatchNorm's statistics are set from one batch, so both kinds are here."
     )
+    options: ClassVar = {"untrained": HostNames}
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every host in every state, on every task; `untrained` names the hosts that are tried untrained too."""
         untrained = setup.option("untrained", list(setup.hosts))
-        return [
-            setup.plan(
-                host,
-                task,
-                seed,
-                axis={"state": state},
-                spec=STATES[state].format(host=setup.hosts[host], seed=seed),
-                baselines=("map-alone", "linear-probe") if state == "trained" else (),
-            )
-            for task in setup.tasks
-            for host in setup.hosts
-            for state in STATES
-            if state == "trained" or host in untrained
-            for seed in setup.seeds
-        ]
+        runs = []
+        for task in setup.tasks:
+            for host, spec in setup.hosts.items():
+                given = {"state": RANDOM if host_source(spec).has_random_weights() else GIVEN}
+                runs += [
+                    setup.plan(host, task, seed, axis=given, baselines=("map-alone", "linear-probe"))
+                    for seed in setup.seeds
+                ]
+                runs += [
+                    setup.plan(
+                        host, task, seed, axis={"state": state}, spec=twin.format(host=spec, seed=seed), baselines=()
+                    )
+                    for state, twin in UNTRAINED.items()
+                    if host in untrained and parse(spec).name != "untrained"
+                    for seed in setup.seeds
+                ]
+        return runs
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """One picture of each trained host's first run on each task, and what the host says to it."""
+        """One picture of each host's first run on each task, as it is given, and what it says to it."""
         for row, run in self.finished(setup, book):
-            if row.axis["state"] == "trained" and row.seed == min(setup.seeds):
+            if row.axis["state"] not in UNTRAINED and row.seed == min(setup.seeds):
                 say(f"a picture of {row.folder.name}")
                 book.fact("table1", row.folder.name, row.result["test"], partial(seen, row, run))
 
     def show(self, book: Book) -> list[Block]:
-        """Pictures; then ours, the baselines of the same runs, and the paper's."""
+        """Pictures; then ours beside the paper's, a column a task; then the baselines of the same runs."""
         rows, facts = book.rows("table1"), book.facts("table1")
         tasks = distinct(row.task for row in rows)
-        ours, beside = [], []
-        for host, state in distinct((row.host, row.axis["state"]) for row in rows):
-            of = {t: [r for r in rows if (r.host, r.axis["state"], r.task) == (host, state, t)] for t in tasks}
-            ours.append([host, state, *(pooled(of[task]) for task in tasks)])
-            if state == "trained":
-                for name, text in (("map_alone", "label map alone"), ("linear_probe", "linear probe")):
-                    beside.append([host, text, *(baseline(of[task], name) for task in tasks)])
+        beside = []
+        for host in distinct(row.host for row in rows):
+            given = {t: [r for r in rows if (r.host, r.task) == (host, t) and _is_given(r)] for t in tasks}
+            for name, text in (("map_alone", "label map alone"), ("linear_probe", "linear probe")):
+                beside.append([host, text, *(baseline(given[task], name) for task in tasks)])
         chance = ["", "chance", *(baseline([r for r in rows if r.task == task], "chance") for task in tasks)]
-        published = [[host, *(f"{row[t]:.4f}" if t in row else "–" for t in TASKS)] for host, row in TABLE1.items()]
-        untrained = [
-            [host, f"{row['untrained mnist']:.4f}"] for host, row in TABLE1.items() if "untrained mnist" in row
-        ]
         strips: list[Block] = []
         for task in tasks:
             shown = [
@@ -89,11 +94,39 @@ class Table1(Experiment):
                 strips.append(Strip(pictures=pictures, caption=f"{task}: what each host sees, and what it says"))
         return [
             *strips,
-            Table(head=["host", "weights", *tasks], rows=ours, caption="Test accuracy, 95 % interval."),
+            _comparison(rows, tasks),
             Table(head=["host", "baseline", *tasks], rows=[*beside, chance], caption="What to hold it against."),
-            Table(head=["host", *TASKS], rows=published, caption=f"The paper's table 1, trained hosts {MARK}."),
-            Table(head=["host", "mnist"], rows=untrained, caption=f"The paper's untrained hosts {MARK}."),
         ]
+
+
+def _is_given(row: Row) -> bool:
+    """Whether the host is used as its spec builds it."""
+    return row.axis["state"] not in UNTRAINED
+
+
+def _comparison(rows: Sequence[Row], tasks: Sequence[str]) -> Table:
+    """Ours and the paper's: the same columns, and a host's rows together where both have it."""
+    theirs = {task: published_task(task) for task in tasks}
+    columns = {**theirs, **{task: task for task in TASKS if task not in theirs.values()}}
+    paper = {host: _published(host, list(columns.values())) for host in TABLE1}
+    table = []
+    for host in distinct(row.host for row in rows):
+        here = [row for row in rows if row.host == host]
+        for state in distinct(row.axis["state"] for row in here):
+            of = [row for row in here if row.axis["state"] == state]
+            cells = (pooled([row for row in of if row.task == task]) for task in columns)
+            table.append([OURS, host, state, *cells])
+        table += paper.pop(host, [])
+    table += [row for published in paper.values() for row in published]
+    head = [task if task == their or not their else f"{task} (the paper's: {their})" for task, their in columns.items()]
+    return Table(head=["from", "host", "weights", *head], rows=table, caption=CAPTION)
+
+
+def _published(host: str, tasks: Sequence[str | None]) -> list[list[str]]:
+    """The paper's rows of a host, trained and untrained."""
+    kinds = (("trained", ""), ("untrained", "untrained "))
+    found = [[kind, *(number(host, prefix + task if task else "") for task in tasks)] for kind, prefix in kinds]
+    return [[THEIRS, host, *cells] for cells in found if set(cells[1:]) != {"–"}]
 
 
 def seen(row: Row, run: Planned) -> dict[str, Any]:

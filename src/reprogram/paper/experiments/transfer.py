@@ -6,7 +6,17 @@ from functools import partial
 from typing import Any
 
 from reprogram.paper.book import Book, Row
-from reprogram.paper.experiments.base import Block, Experiment, Table, accuracy, distinct, host_of, model_of, task_of
+from reprogram.paper.experiments.base import (
+    Block,
+    Experiment,
+    Table,
+    accuracy,
+    chance_of,
+    distinct,
+    host_of,
+    model_of,
+    task_of,
+)
 from reprogram.paper.setup import Planned, Setup
 
 COUNT = 1000
@@ -43,16 +53,14 @@ class Transfer(Experiment):
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
         hosts = distinct(host for row in rows for host in facts[row.folder.name]["hosts"])
         n = max((facts[row.folder.name]["n"] for row in rows), default=0)
-        fragile, elsewhere = [], []
+        fragile: list[list[str]] = []
+        elsewhere: list[list[str]] = []
         for row in rows:
-            fact = facts[row.folder.name]
+            fact, chance = facts[row.folder.name], chance_of([row])
             place = [row.host, row.task, str(row.seed)]
-            fragile.append(
-                [*place, *(accuracy(fact["ways"][way], fact["n"]) if way in fact["ways"] else "–" for way in ways)]
-            )
-            elsewhere.append(
-                [*place, *(f"{fact['hosts'][h] / fact['n']:.4f}" if h in fact["hosts"] else "–" for h in hosts)]
-            )
+            for table, right, columns in ((fragile, fact["ways"], ways), (elsewhere, fact["hosts"], hosts)):
+                cells = (accuracy(right[key], fact["n"], chance) if key in right else "–" for key in columns)
+                table.append([*place, *cells])
         head = ["learned on", "task", "seed"]
         return [
             Table(
