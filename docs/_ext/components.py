@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ablation
 import paper
 import results
 from sphinx.application import Sphinx
@@ -49,6 +50,7 @@ def write(folder: Path) -> None:
         "api.md": api_page(),
         "results.md": results.page(),
         "paper.md": paper.page(),
+        "ablation.md": ablation.page(),
     }
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):

@@ -6,7 +6,7 @@ from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.cli.fit import resolve, show
 from reprogram.interrupts import answered_signals
 
-SETTINGS = {"loss": "host", "validations": 8}
+SETTINGS = {"recipe": "best", "validations": 6}
 TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
 
 
