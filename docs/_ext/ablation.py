@@ -61,13 +61,19 @@ def page() -> str:
     runs = load()
     config, result = runs[0]
     machine, versions = result["machine"], result["versions"]
-    intro = f"""# What makes the difference
-
-Each row is the same task and budget with other parts: `{config["task"]}` on `{config["host"]}`, {config["images"]:,}
-training images, one thread, chance {result["baselines"]["chance"]["accuracy"]:.2f}. The files are in `results/ablation/`
-with the grid and the commands. {machine["processor"]}, torch {versions["torch"]}, timm {versions["timm"]}; the machine did
-other work too, so seconds are only a hint. A row with one seed is a hint too: seeds differ by several hundredths."""
-    return f"{intro}\n\n{table(runs)}\n"
+    lines = [
+        "# What makes the difference",
+        "",
+        "Each row is the same task and budget with other parts:",
+        f"`{config['task']}` on `{config['host']}`, {config['images']:,} training images, one thread,",
+        f"chance {result['baselines']['chance']['accuracy']:.2f}. The files are in `results/ablation/` with the grid and",
+        f"the commands. {machine['processor']}, torch {versions['torch']}, timm {versions['timm']}; the machine did other",
+        "work too, so seconds are only a hint, and so is a row with one seed.",
+        "",
+        table(runs),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
