@@ -6,7 +6,7 @@ from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.cli.fit import resolve, show
 from reprogram.interrupts import answered_signals
 
-SETTINGS = {"recipe": "best", "validations": 6}
+SETTINGS = {"recipe": "best", "parts": 1, "validations": 6}
 TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
 
 
