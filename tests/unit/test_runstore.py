@@ -233,7 +233,11 @@ def test_a_killed_run_does_not_go_on_for_ever(tmp_path):
     assert [record["state"] for record in store.runs()] == ["interrupted"] and rows(store) == {"a": "interrupted"}
 
 
-@pytest.mark.parametrize("left", ["", "1 on elsewhere", f"{os.getpid()} on here", "\x1b[31m", "x" * 9999])
+@pytest.mark.parametrize(
+    "left",
+    ["", "1 on elsewhere", f"{os.getpid()} on here", "\x1b[31m", "x" * 9999],
+    ids=["empty", "elsewhere", "a living process", "escape", "long"],
+)
 def test_a_lock_that_nobody_holds_is_taken_over(tmp_path, left):
     """Also with the number of a process that there is again, and of another machine."""
     path = tmp_path / "lock"
