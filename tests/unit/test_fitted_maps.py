@@ -171,7 +171,15 @@ def test_iterative_is_refitted_from_the_epochs_own_scores(loss):
     calls = recorded(model)
     model.host.meter.calls = model.host.meter.images = 0
     reprogram.fit(
-        model, task, epochs=4, batch_size=16, validations=2, seed=3, loss=loss, learner="gradient(learning_rate=0.5)"
+        model,
+        task,
+        epochs=4,
+        batch_size=16,
+        parts=1,
+        validations=2,
+        seed=3,
+        loss=loss,
+        learner="gradient(learning_rate=0.5)",
     )
     assert len(calls) == 4 * 6
     assert model.host.meter.images == 90 + 4 * 90 + 2 * 12  # No second pass.

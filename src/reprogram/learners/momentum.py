@@ -32,6 +32,11 @@ class Momentum(Descent):
             if not 0 <= self.momentum < 1:
                 raise ConfigError(f"learner: momentum={self.momentum}; a number in [0, 1) is expected")
 
+    @classmethod
+    def example(cls) -> Config:
+        """A step for losses whose gradients aren't small."""
+        return cls.Config(learning_rate=0.05)
+
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """SGD."""
         return torch.optim.SGD(parameters, lr=self.config.learning_rate, momentum=self.config.momentum)
