@@ -18,7 +18,7 @@ GRID = """[grid]
 host = ["linear:40", "linear:44"]
 task = ["squares(train=2000, validation=50, test=50)", "digits"]
 seed = [0, 1]
-epochs = 4
+epochs = 2
 validations = 10
 baselines = []
 """
