@@ -218,7 +218,13 @@ def most_host_labels(folder: Path, good: bytes) -> Path:
 
 @attack
 def too_many_classes(folder: Path, good: bytes) -> Path:
-    """More class names than are read, in a full header."""
+    """One class name more than is read."""
+    return forge(folder, good, lambda h, t: h["task"].update(classes=[f"{i:x}" for i in range(2**15 + 1)]))
+
+
+@attack
+def class_names_to_the_brim(folder: Path, good: bytes) -> Path:
+    """As many class names as a header of 1 MiB holds."""
     return forge(folder, good, lambda h, t: h["task"].update(classes=[f"{i:x}" for i in range(65_000)]))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from attacks.forging import ATTACKS, Attack, attack, forge, join, parts, reheaded
+from reprogram.programformat import MAX_COMMAS
 
 
 @attack
@@ -44,7 +45,7 @@ def empty_objects(folder: Path, good: bytes) -> Path:
 @attack
 def numbers_to_the_brim(folder: Path, good: bytes) -> Path:
     """As many numbers as the caps allow."""
-    numbers = ",".join(["1.5"] * 2**15 + ["1"] * (2**15 - 100))
+    numbers = ",".join(["1.5"] * 2**14 + ["1"] * (MAX_COMMAS - 2**14 - 100))
     return reheaded(folder, good, lambda text: text.replace('"metrics":{', f'"metrics":{{"a":[{numbers}]', 1))
 
 

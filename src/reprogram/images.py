@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch import Tensor
 
 from reprogram.errors import DataError
@@ -24,7 +24,9 @@ from reprogram.errors import DataError
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
+"""Pillow's names; two plugins are imported here, or it would import every one that it has at the first such file."""
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, NoReturn
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
@@ -24,11 +25,11 @@ VERSION = 1
 MAX_FILE = 256 * 2**20
 MAX_HEADER = 2**20
 MAX_BRACKETS = 2**12
-MAX_COMMAS = 2**16
 MAX_TENSORS = 64
 MAX_DIMENSIONS = 8
 MAX_LABELS = 10**6
 MAX_CLASSES = 2**15
+MAX_COMMAS = MAX_CLASSES + 2**12
 MAX_METRICS = 100
 MAX_INTEGER = 2**63 - 1
 DTYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool}
@@ -147,7 +148,7 @@ def encode(header: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
     return _encode_head({**header, "digest": _digest(header, slots, body)}, slots) + body
 
 
-def _digest(header: dict[str, Any], slots: dict[str, Slot], body: bytes | bytearray) -> str:
+def _digest(header: dict[str, Any], slots: dict[str, Slot], body: bytes | memoryview) -> str:
     digest = hashlib.sha256(_encode_head({**header, "digest": ZERO_DIGEST}, slots))
     digest.update(body)
     return digest.hexdigest()
@@ -272,7 +273,7 @@ def read_body(file: BinaryIO, head: Head) -> dict[str, Tensor]:
     Raises:
         ProgramFileError: refused; says why, without the file's name.
     """
-    body = bytearray(head.num_body_bytes)
+    body = np.empty(head.num_body_bytes, dtype=np.uint8).data  # A bytearray would be filled with zeros first.
     if file.readinto(body) != len(body) or file.read(1):  # type: ignore[attr-defined]
         refuse("truncated, or longer than its header announces")
     if _digest(head.plain, head.slots, body) != head.header.digest:
@@ -280,7 +281,7 @@ def read_body(file: BinaryIO, head: Head) -> dict[str, Tensor]:
     tensors, start = {}, 0
     for name in _order(head.slots):
         slot = head.slots[name]
-        raw = memoryview(body)[start : start + slot.num_bytes]
+        raw = body[start : start + slot.num_bytes]
         start += slot.num_bytes
         tensors[name] = (
             torch.frombuffer(raw, dtype=slot.dtype).view(slot.shape)

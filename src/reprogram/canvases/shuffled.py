@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.canvases.base import Canvas, centred, check_size, resized, scaled
 from reprogram.framed import Box
+from reprogram.permutation import permutation
 from reprogram.registry import later
 
 
@@ -35,8 +35,7 @@ class Shuffled(Canvas):
 
     def __init__(self, config: Config, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
         super().__init__(config, image_shape=image_shape, host_shape=host_shape)
-        generator = torch.Generator().manual_seed(config.seed)
-        order = torch.randperm(self.geometry.window.height * self.geometry.window.width, generator=generator)
+        order = permutation(self.geometry.window.height * self.geometry.window.width, config.seed)
         self.register_buffer("order", order, persistent=False)
         self.order: Tensor
 

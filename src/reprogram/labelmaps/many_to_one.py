@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.labelmaps._reduce import Reduce, reduce_rows
 from reprogram.labelmaps.base import GroupMap
+from reprogram.permutation import permutation
 
 
 class ManyToOne(GroupMap):
@@ -45,7 +45,7 @@ class ManyToOne(GroupMap):
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         needed = num_task_labels * config.labels_per_class
         self.require_host_labels(needed)
-        order = torch.randperm(num_host_labels, generator=torch.Generator().manual_seed(config.seed))
+        order = permutation(num_host_labels, config.seed)
         self.set_groups(order[:needed].view(num_task_labels, config.labels_per_class))
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:

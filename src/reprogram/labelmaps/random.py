@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from reprogram.labelmaps.base import GroupMap
+from reprogram.permutation import permutation
 
 
 class Random(GroupMap):
@@ -23,5 +22,5 @@ class Random(GroupMap):
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.require_host_labels(num_task_labels)
-        order = torch.randperm(num_host_labels, generator=torch.Generator().manual_seed(config.seed))
+        order = permutation(num_host_labels, config.seed)
         self.set_groups(order[:num_task_labels].view(-1, 1))

@@ -130,7 +130,7 @@ def require_frame(name: str, geometry: Geometry) -> int:
     Raises:
         ConfigError: none.
     """
-    pixels = int(geometry.mask().sum())
+    pixels = geometry.height * geometry.width - geometry.window.height * geometry.window.width
     if not pixels:
         raise ConfigError(
             f"{name}: the task image covers the whole canvas, nothing is left to learn; use the program 'full'"

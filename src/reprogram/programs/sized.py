@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reprogram.framed import Framed, Geometry
+from reprogram.permutation import permutation
 from reprogram.programs.base import Weighted, check_pixels, require_pixels
 
 Where = Literal["outermost", "innermost", "random"]
@@ -72,5 +73,5 @@ def chosen(geometry: Geometry, where: Where, seed: int) -> Tensor:
     else:
         far = torch.zeros(geometry.height, geometry.width, dtype=torch.int64)
     frame = geometry.mask().flatten().nonzero()[:, 0]
-    shuffled = frame[torch.randperm(len(frame), generator=torch.Generator().manual_seed(seed))]
+    shuffled = frame[permutation(len(frame), seed)]
     return shuffled[far.flatten()[shuffled].argsort(stable=True)]
