@@ -11,7 +11,7 @@ from typing import Any
 from reprogram import recipes
 from reprogram.checkpoint import Interval
 from reprogram.errors import ConfigError, nearest
-from reprogram.registry import MAX_SEED
+from reprogram.registry import MAX_SEED, later
 from reprogram.settings import Budget, EngineName, LossKind
 from reprogram.text import slug
 
@@ -32,6 +32,7 @@ class RunConfig:
         learner: what improves the program.
         loss: "task" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
+        shots: images a class to learn from, and as many to validate with, chosen by the seed; None: all.
         epochs: budget in passes over the training images.
         images: budget in training images seen.
         seconds: budget in seconds of learning.
@@ -56,6 +57,7 @@ class RunConfig:
     learner: str = "gradient"
     loss: LossKind = "task"
     seed: int = 0
+    shots: int | None = later(None)
     epochs: float | None = None
     images: int | None = None
     seconds: float | None = None
@@ -80,8 +82,9 @@ class RunConfig:
         Interval.parse(self.checkpoint_every)
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
-        if self.parts is not None and self.parts < 1:
-            raise ConfigError(f"parts={self.parts}; at least 1 is expected")
+        for name in ("parts", "shots"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ConfigError(f"{name}={number}; at least 1 is expected")
         if not 0 <= self.seed < MAX_SEED:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
 
@@ -94,8 +97,12 @@ class RunConfig:
         return Path("runs") / "-".join(slug(part)[-40:] for part in parts)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result: everything but places, permissions and habits."""
+        """What decides the result: everything but places, permissions and habits.
+
+        What came later counts where it is given, so that runs from before stay what they are.
+        """
         skip = {"out", "data", "download", "device", "baselines", "checkpoint_every"}
+        skip |= {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
         return {key: value for key, value in asdict(self).items() if key not in skip}
 
 

@@ -90,15 +90,14 @@ class RunFolder:
             )
         state = "finished" if self.result.exists() else "interrupted"
         before = self.read_config()
-        mine, theirs = config.identity(), before.identity()
-        if state == "finished":
-            mine, theirs = {**mine, "baselines": config.baselines}, {**theirs, "baselines": before.baselines}
-        for key, value in mine.items():
-            if theirs[key] != value:
+        decisive = {**config.identity(), **before.identity()}
+        for key in (*decisive, "baselines") if state == "finished" else decisive:
+            value, held = getattr(config, key), getattr(before, key)
+            if held != value:
                 article = "a finished" if state == "finished" else "an interrupted"
                 way = "or remove the folder" if state == "finished" else "or give the same configuration to go on"
                 raise ConfigError(
-                    f"{self.path}: holds {article} run with {key}={theirs[key]!r}, not {value!r}; "
+                    f"{self.path}: holds {article} run with {key}={held!r}, not {value!r}; "
                     f"choose another --out, {way}"
                 )
         return state

@@ -102,6 +102,8 @@ def _load(
     host.engine = config.engine
     say(f"loading task {config.task}")
     task = loader.task(config)
+    if config.shots is not None:
+        task = task.few(config.shots, seed=config.seed)
     checked = datacheck.check(task)
     for line in checked.warnings():
         say(f"warning: {line}")

@@ -542,3 +542,20 @@ def test_fingerprint_sees_pixels_labels_names_and_splits():
     seen |= {renamed.fingerprint, swapped.fingerprint}
     assert len(seen) == 10
     assert random_task().fingerprint == task.fingerprint
+
+
+def test_few_images_a_class_are_chosen_by_the_seed():
+    numbered = torch.arange(60, dtype=torch.uint8).view(60, 1, 1, 1)
+    whole = reprogram.Split(images=numbered, labels=torch.arange(60) % 4)
+    task = reprogram.Task(name="t", train=whole, validation=whole, test=whole, class_names=tuple("abcd"))
+    few = task.few(3, seed=0)
+    for split in (few.train, few.validation):
+        numbers = split.images.flatten().tolist()
+        assert torch.bincount(split.labels).tolist() == [3] * 4 and numbers == sorted(numbers)
+        assert split.labels.tolist() == [number % 4 for number in numbers]
+    assert few.train.images.tolist() != few.validation.images.tolist()
+    assert few.test is task.test
+    assert few.fingerprint == task.few(3, seed=0).fingerprint != task.few(3, seed=1).fingerprint
+    assert task.few(15, seed=0).fingerprint == task.fingerprint
+    with pytest.raises(reprogram.DataError, match=r"class 'a' has 15 train image\(s\), 16 shot"):
+        task.few(16, seed=0)

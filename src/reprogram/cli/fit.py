@@ -24,6 +24,7 @@ def fit_command(
     learner: str | None = None,
     recipe: str | None = None,
     loss: Literal["task", "host"] | None = None,
+    shots: int | None = None,
     epochs: float | None = None,
     images: int | None = None,
     seconds: float | None = None,
@@ -56,6 +57,7 @@ def fit_command(
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: none).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
+        shots: images a class to learn from, and as many to validate with, chosen by the seed (default: all).
         epochs: budget in passes over the training images (default: 5, if no other budget is given).
         images: budget in training images seen.
         seconds: budget in seconds of learning.
@@ -84,6 +86,7 @@ def fit_command(
         "learner": learner,
         "recipe": recipe,
         "loss": loss,
+        "shots": shots,
         "epochs": epochs,
         "images": images,
         "seconds": seconds,

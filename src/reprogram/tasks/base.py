@@ -4,7 +4,7 @@ import functools
 import hashlib
 import operator
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -127,6 +127,31 @@ class Task:
             digest.update(split.images.contiguous().numpy().tobytes())
             digest.update(split.labels.to(torch.int64).contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def few(self, shots: int, *, seed: int) -> "Task":
+        """The same task with few images to learn from; who has few has no more to choose by.
+
+        Args:
+            shots: images a class in the training and in the validation split, in the order they had.
+            seed: of the choice.
+
+        Raises:
+            DataError: a class has fewer.
+        """
+        return replace(self, train=self._some("train", shots, seed), validation=self._some("validation", shots, seed))
+
+    def _some(self, name: str, shots: int, seed: int) -> Split:
+        split: Split = getattr(self, name)
+        generator, chosen = np.random.default_rng([seed, SPLITS.index(name)]), []
+        for label, class_name in enumerate(self.class_names):
+            places = torch.nonzero(split.labels == label).flatten().numpy()
+            if len(places) < shots:
+                raise DataError(
+                    f"task {self.name}: class {class_name!r} has {len(places)} {name} image(s), {shots} shot(s) are "
+                    "asked for; give fewer, or add images"
+                )
+            chosen.append(generator.permutation(places)[:shots])
+        return split.take(torch.from_numpy(np.sort(np.concatenate(chosen))))
 
     @classmethod
     def from_datasets(
