@@ -1,4 +1,4 @@
-"""What an accuracy must be held against: chance, majority, the label map alone, a linear probe, the untrained host."""
+"""What an accuracy must be held against: chance, the label map alone, a linear probe, a net of the task's own."""
 
 import warnings
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reprogram import direct
 from reprogram.canvases.resize import Resize
 from reprogram.evaluation import Evaluation, batches, evaluate
 from reprogram.hearing import fitted_alone
@@ -14,6 +15,8 @@ from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Split, Task
 
+DIRECT_PASSES = 10
+DIRECT_IMAGES = 12_800
 PROBE_IMAGES = 2_000
 """Training images of the linear probe, at the most: features cost a host call each."""
 
@@ -44,6 +47,19 @@ def label_map_alone(model: Reprogrammed, task: Task) -> dict[str, Any]:
     device = model.canvas.frame.device
     label_map = fitted_alone(model.label_map, host_scores, task.train.to(device))
     return evaluate(lambda images: label_map(host_scores(images.to(device))), task).to_json()
+
+
+def direct_training(task: Task, images_seen: int, *, seed: int = 0) -> dict[str, Any]:
+    """A small convolutional net trained on the task itself, without any host.
+
+    Args:
+        task: trained on its training images; validation chooses, the test split is looked at once.
+        images_seen: by the program. The net sees as many, or ten times all training images, or `DIRECT_IMAGES` where
+            that is more; it costs little.
+        seed: of start values and order.
+    """
+    images = max(images_seen, DIRECT_PASSES * len(task.train), DIRECT_IMAGES)
+    return {**direct.train(task, "convolutional", images, seed=seed).to_json(), "images_seen": images}
 
 
 def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:

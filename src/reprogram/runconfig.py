@@ -16,7 +16,7 @@ from reprogram.settings import Budget, EngineName, LossKind
 from reprogram.text import slug
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
-BASELINES = ("map-alone", "linear-probe", "untrained")
+BASELINES = ("map-alone", "linear-probe", "direct-training", "untrained")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,8 +97,7 @@ class RunFolder:
                 article = "a finished" if state == "finished" else "an interrupted"
                 way = "or remove the folder" if state == "finished" else "or give the same configuration to go on"
                 raise ConfigError(
-                    f"{self.path}: holds {article} run with {key}={held!r}, not {value!r}; "
-                    f"choose another --out, {way}"
+                    f"{self.path}: holds {article} run with {key}={held!r}, not {value!r}; choose another --out, {way}"
                 )
         return state
 

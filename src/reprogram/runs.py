@@ -146,7 +146,7 @@ def _measure(
     test_scores = predict(model, task.test)
     test = score(test_scores, task.test.labels)
     measured = {"chance": baselines.chance(task), "majority": baselines.majority(task)}
-    measured |= _asked_baselines(config, model, task, say)
+    measured |= _asked_baselines(config, model, task, fitted.images_seen, say)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder.program)
     result = _result(config, model, task, fitted, test, measured, command) | {"data": checked.to_json()}
@@ -191,7 +191,7 @@ def _fit(
 
 
 def _asked_baselines(
-    config: RunConfig, model: Reprogrammed, task: Task, say: Callable[[str], None]
+    config: RunConfig, model: Reprogrammed, task: Task, images_seen: int, say: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     measured = {}
     for name in config.baselines:
@@ -200,6 +200,8 @@ def _asked_baselines(
             measured[name] = baselines.label_map_alone(model, task)
         elif name == "linear-probe":
             measured[name] = baselines.linear_probe(model.host, task, seed=config.seed)
+        elif name == "direct-training":
+            measured[name] = baselines.direct_training(task, images_seen, seed=config.seed)
         else:
             measured[name] = _untrained(config, model, task)
     return {key.replace("-", "_"): value for key, value in measured.items()}

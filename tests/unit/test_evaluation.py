@@ -152,6 +152,13 @@ def test_linear_probe_learns_a_separable_task_and_names_its_features():
     assert baselines.linear_probe(callable_host, task)["features"] == "scores"
 
 
+def test_direct_training_learns_a_separable_task_and_counts_its_images():
+    task = random_task(n=(80, 12, 40))
+    result = baselines.direct_training(task, 160)
+    assert result["accuracy"] > 0.7 and result["n"] == 40 and result["images_seen"] == baselines.DIRECT_IMAGES
+    assert baselines.direct_training(task, 160) == result
+
+
 def test_loss_is_finite_for_huge_scores():
     scores = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
     assert math.isfinite(score(scores, torch.tensor([0, 0])).loss)

@@ -306,7 +306,7 @@ def test_accuracies_of_seeds_are_pooled():
 
 @pytest.mark.parametrize("kind", ["fully connected", "convolutional"])
 def test_direct_training_learns_and_is_a_function_of_its_seed(kind):
-    from reprogram.paper.direct import train
+    from reprogram.direct import train
 
     task = random_task(n=(200, 40, 60))
     first, again = (train(task, kind, 12000, seed=3) for _ in range(2))

@@ -64,7 +64,7 @@ def fit_command(
         batch_size: images a step (default: 16).
         parts: that a batch is computed in (default: up to 16 images in each, at least 2; on GPUs one for each process).
         validations: how often the validation split is looked at (default: 10).
-        baselines: of map-alone, linear-probe, untrained; "none" for none (default: map-alone linear-probe).
+        baselines: of map-alone, linear-probe, direct-training, untrained; "none" for none (default: the first two).
         seed: of start values and order of images (default: 0).
         data: folder of the task's files, for tasks that take one.
         download: allow fetching weights and data (default: no).

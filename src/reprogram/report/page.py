@@ -15,6 +15,7 @@ BASELINE_NAMES = {
     "majority": "always the most frequent class",
     "map_alone": "label map alone, no program",
     "linear_probe": "linear probe on the host's features (not reprogramming)",
+    "direct_training": "a small net trained on the task itself, no host",
     "untrained": "the same program on the untrained host",
 }
 

@@ -71,7 +71,7 @@ def fact_name(task: str, net: str, images: int | None, seed: int) -> str:
 
 def direct(run: Planned, net: str, images: int | None) -> dict[str, Any]:
     """Train a net directly; validation chooses among ten moments."""
-    from reprogram.paper.direct import train
+    from reprogram.direct import train
 
     task = task_of(run.config.task, run.config.data, run.config.download)
     result = train(task, net, images or UNLIMITED * len(task.train), seed=run.seed)

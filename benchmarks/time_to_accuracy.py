@@ -1,0 +1,146 @@
+"""Images and time to an accuracy: `python benchmarks/time_to_accuracy.py RUNS`, RUNS being a sweep's folder.
+
+How accuracy rises with the images seen comes from the runs' histories, and doesn't depend on the machine. What an image
+costs is measured here, in one process, arms interleaved: each run's own learning, and the peers' dense step on the same
+host (see `arms`). A peer's recipe is charged that dense step for each image it learns from, and nothing for refitting
+its label map, which costs the published code another pass over all training images an epoch.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reprogram import Reprogrammed, fit, load_host, load_task, recipes
+from reprogram.cli.console import start_torch
+from reprogram.runconfig import RunConfig, from_values, read_toml
+
+OUT = Path(__file__).parents[1] / "results" / "time-to-accuracy"
+OURS = "best"
+ROUNDS = 3
+STEPS = 8
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Images and time that finished runs needed to an accuracy.")
+    parser.add_argument("runs", type=Path, help="folder of a sweep")
+    parser.add_argument("--accuracy", type=float, default=0.9, help="of the validation split, in (0, 1)")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(argv)
+    start_torch(options.threads)
+    folders = sorted(path.parent for path in options.runs.glob("*/result.json"))
+    if not folders:
+        parser.exit(2, f"{parser.prog}: {options.runs}: no finished run; sweep results/time-to-accuracy/grid.toml\n")
+    OUT.mkdir(parents=True, exist_ok=True)
+    configs = {folder.name: from_values(read_toml(folder / "config.toml")) for folder in folders}
+    costs = {}
+    for host in sorted({config.host for config in configs.values()}):
+        costs |= measured({name: config for name, config in configs.items() if config.host == host}, host)
+    for folder in folders:
+        found = outcome(folder, configs[folder.name], options.accuracy, costs[folder.name], options.threads)
+        (OUT / f"{folder.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        shutil.copy(folder / "config.toml", OUT / f"{folder.name}.toml")
+        print(folder.name, found["images_to_accuracy"], found["seconds_to_accuracy"])
+    return 0
+
+
+def measured(configs: dict[str, RunConfig], host: str) -> dict[str, dict[str, float]]:
+    """Median milliseconds an image of each run's learning, and of the peers' step on that host."""
+    from arms import build
+
+    task = load_task(next(iter(configs.values())).task, data=next(iter(configs.values())).data)
+    batch, window = 16, max(task.image_shape[1:])
+    peers = build("peers", host=host, window=window, batch=batch, num_classes=task.num_classes, train=True)
+    arms: dict[str, Callable[[], float]] = {name: learning(config, task) for name, config in configs.items()}
+    arms["peers"] = lambda: _timed(peers) / batch
+    readings: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(ROUNDS):
+        for name, arm in arms.items():
+            readings[name].append(arm())
+    median = {name: 1000 * statistics.median(values) for name, values in readings.items()}
+    return {name: {"learning_ms": median[name], "peers_ms": median["peers"]} for name in configs}
+
+
+def learning(config: RunConfig, task: Any) -> Callable[[], float]:
+    """Seconds an image, once the first steps are done; the validation between them is of one image a class."""
+    model = Reprogrammed.build(
+        load_host(config.host), task, canvas=config.canvas, program=config.program, label_map=config.label_map
+    )
+    short = task.few(1, seed=0)
+    short = type(task)(**{**vars(short), "train": task.train})
+
+    def read() -> float:
+        rows = fit(
+            model,
+            short,
+            learner=config.learner,
+            loss=config.loss,
+            images=STEPS * config.batch_size,
+            batch_size=config.batch_size,
+            parts=config.parts,
+            validations=2,
+        ).history
+        return float((rows[1]["seconds"] - rows[0]["seconds"]) / (rows[1]["images"] - rows[0]["images"]))
+
+    return read
+
+
+def _timed(step: Callable[[], object]) -> float:
+    import time
+
+    step()
+    readings = []
+    for _ in range(STEPS // 2):
+        begun = time.perf_counter()
+        step()
+        readings.append(time.perf_counter() - begun)
+    return statistics.median(readings)
+
+
+def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, float], threads: int) -> dict[str, Any]:
+    """What a run needed; None where it didn't get there."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    images = next((int(row["images"]) for row in rows if row["validation_accuracy"] >= accuracy), None)
+    recipe = recipe_of(config)
+    ms = cost["learning_ms"] if recipe in (OURS, None) else cost["peers_ms"]
+    return {
+        "recipe": recipe,
+        "host": config.host,
+        "task": config.task,
+        "program": config.program,
+        "label_map": config.label_map,
+        "batch_size": config.batch_size,
+        "budget_images": config.images,
+        "seed": config.seed,
+        "accuracy": accuracy,
+        "history": [[int(row["images"]), row["validation_accuracy"]] for row in rows],
+        "num_validation": result["splits"]["validation"],
+        "test": result["test"],
+        "images_to_accuracy": images,
+        **cost,
+        "seconds_to_accuracy": None if images is None else images * ms / 1000,
+        "seconds_of_budget": config.images * ms / 1000 if config.images else None,
+        "threads": threads,
+        "machine": result["machine"],
+        "versions": result["versions"],
+        "commit": result.get("commit"),
+        "command": "python benchmarks/time_to_accuracy.py runs/time",
+    }
+
+
+def recipe_of(config: RunConfig) -> str | None:
+    """The recipe whose every option a run has."""
+    for name in recipes.names():
+        if all(getattr(config, key.replace("-", "_")) == value for key, value in recipes.read(name).fit.items()):
+            return name
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
