@@ -21,7 +21,7 @@ BASELINES = ("map-alone", "linear-probe", "direct-training", "untrained")
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run is. Components are specs (see `reprogram.registry`).
+    """What a run is. Components are specs (see `reprogram.registry`); the defaults are those of the recipe `best`.
 
     Attributes:
         host: the frozen classifier.
@@ -53,7 +53,7 @@ class RunConfig:
     task: str = "squares"
     canvas: str = "centre"
     program: str = "frame"
-    label_map: str = "first"
+    label_map: str = "linear"
     learner: str = "gradient"
     loss: LossKind = "task"
     seed: int = 0

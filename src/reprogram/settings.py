@@ -97,7 +97,7 @@ class Settings:
         if self.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
             raise ConfigError(
                 f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
-                "grow for ever; use loss 'task'"
+                "grow for ever; use the loss 'task', or a label map such as 'first'"
             )
         if self.parts is not None and self.parts < 1:
             raise ConfigError(f"parts={self.parts}; at least 1 is expected")

@@ -50,6 +50,15 @@ def test_what_is_given_counts_more_than_the_recipe():
     assert from_values({}) == RunConfig()
 
 
+def test_the_defaults_are_the_recipe_best():
+    best, default = recipes.read("best").fit, RunConfig()
+    for key, value in best.items():
+        if key in FAMILIES:
+            assert configure(FAMILIES[key], getattr(default, key)) == configure(FAMILIES[key], value), key
+        else:
+            assert getattr(default, key) == value, key
+
+
 def test_an_unknown_recipe_is_one_line(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         from_values({"recipe": "ilm_vp"})

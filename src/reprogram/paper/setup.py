@@ -15,6 +15,10 @@ from reprogram.runconfig import RunConfig, from_values
 from reprogram.text import slug
 
 
+PAPER = {"label_map": "first"}
+"""What is the paper's wherever a preset doesn't say otherwise: the first k host labels stand for the k task labels."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planned:
     """A run that an experiment needs, and where it stands in the experiment's tables.
@@ -101,7 +105,7 @@ class Setup:
 
     def task_config(self, task: str, **changes: Any) -> RunConfig:
         """A run on that task, with these changes of the recipe."""
-        values = {**self.recipe, "task": task, **self.tasks[task], **changes, **self.fixed}
+        values = {**PAPER, **self.recipe, "task": task, **self.tasks[task], **changes, **self.fixed}
         return from_values({**values, "baselines": tuple(values.get("baselines", ()))}, "preset")
 
     def every(self, **changes: Any) -> list[Planned]:
