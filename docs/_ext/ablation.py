@@ -1,41 +1,15 @@
-"""The ablation's page, from results/ablation; `python docs/_ext/ablation.py runs/ablation` keeps new results there."""
+"""The ablation's page, from results/ablation; `python docs/_ext/kept.py ablation runs/ablation` keeps new results."""
 
-import json
-import shutil
 import statistics
-import sys
-import tomllib
-from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[2] / "results" / "ablation"
+import kept
+
 SHOWN = ("label_map", "program", "learner", "batch_size", "loss")
 HEAD = (*(name.replace("_", " ") for name in SHOWN), "test accuracy", "seeds", "n each", "seconds")
 
-Run = tuple[dict[str, Any], dict[str, Any]]
 
-
-def keep(runs: Path) -> int:
-    """Copy the result and configuration of each finished run; say how many there are."""
-    found = sorted(runs.glob("*/result.json"))
-    for result in found:
-        shutil.copy(result, FOLDER / f"{result.parent.name}.json")
-        shutil.copy(result.parent / "config.toml", FOLDER / f"{result.parent.name}.toml")
-    return len(found)
-
-
-def load() -> list[Run]:
-    """Configuration and result of each run."""
-    return [
-        (
-            tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))["fit"],
-            json.loads(path.read_text(encoding="utf-8")),
-        )
-        for path in sorted(FOLDER.glob("*.json"))
-    ]
-
-
-def table(runs: list[Run]) -> str:
+def table(runs: list[kept.Run]) -> str:
     """A row for what was varied, its seeds pooled; the best first."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for config, result in runs:
@@ -51,14 +25,12 @@ def table(runs: list[Run]) -> str:
             text = f"**{mean:.3f}** (95 % interval {low:.3f} to {high:.3f})"
         seconds = statistics.median(result["seconds"] for result in results)
         rows.append((mean, [*map(str, varied), text, len(results), results[0]["test"]["n"], f"{seconds:.0f}"]))
-    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for _, row in sorted(rows, key=lambda row: -row[0])]
-    return "\n".join(lines)
+    return kept.table(list(HEAD), [row for _, row in sorted(rows, key=lambda row: -row[0])])
 
 
 def page() -> str:
     """The documentation's page."""
-    runs = load()
+    runs = kept.load("ablation")
     config, result = runs[0]
     machine, versions = result["machine"], result["versions"]
     lines = [
@@ -74,7 +46,3 @@ def page() -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(f"{keep(Path(sys.argv[1]))} runs")

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import ablation
+import few_shot
 import paper
 import results
+import time_to_accuracy
 from sphinx.application import Sphinx
 
 import reprogram
@@ -51,6 +53,8 @@ def write(folder: Path) -> None:
         "results.md": results.page(),
         "paper.md": paper.page(),
         "ablation.md": ablation.page(),
+        "few-shot.md": few_shot.page(),
+        "time-to-accuracy.md": time_to_accuracy.page(),
     }
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.md"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 import reprogram
@@ -315,8 +316,13 @@ def test_inspect_tells_the_truth_without_the_host(run, program):
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found["bytes"] == program.stat().st_size
-    assert found["tensors"] == {"label_map.groups": [10, 1], "program.weight": [1, 3, 48, 48]}
-    assert found["assignment"] == [[i] for i in range(10)]
+    assert found["tensors"] == {
+        "label_map.bias": [10],
+        "label_map.matrix": [10, 16],
+        "program.weight": [1, 3, 48, 48],
+    }
+    strongest = safetensors.numpy.load_file(program)["label_map.matrix"].argmax(axis=1)
+    assert [row[0] for row in found["assignment"]] == strongest.tolist()
     assert found["host"]["fingerprint"] == run[1]["host_fingerprint"]
     assert found["metrics"]["test_accuracy"] == run[1]["test"]["accuracy"]
     code, out, err = cli("inspect", program)

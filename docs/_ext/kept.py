@@ -1,0 +1,54 @@
+"""Results of sweeps, stored under results/: `python docs/_ext/kept.py few-shot runs/few-shot` keeps new ones."""
+
+import json
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+Run = tuple[dict[str, Any], dict[str, Any]]
+"""Configuration and result."""
+
+
+def keep(name: str, runs: Path) -> int:
+    """Copy the result and configuration of each finished run; say how many there are."""
+    found = sorted(runs.glob("*/result.json"))
+    for result in found:
+        shutil.copy(result, RESULTS / name / f"{result.parent.name}.json")
+        shutil.copy(result.parent / "config.toml", RESULTS / name / f"{result.parent.name}.toml")
+    return len(found)
+
+
+def load(name: str) -> list[Run]:
+    """Configuration and result of each run."""
+    return [
+        (
+            tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))["fit"],
+            json.loads(path.read_text(encoding="utf-8")),
+        )
+        for path in sorted((RESULTS / name).glob("*.json"))
+    ]
+
+
+def table(head: list[str], rows: list[list[Any]]) -> str:
+    """Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def circumstances(results: list[dict[str, Any]]) -> str:
+    """On what they were run."""
+    seen = sorted(
+        {
+            f"{r['machine']['processor']}, torch {r['versions']['torch']}, timm {r['versions'].get('timm', 'none')}"
+            for r in results
+        }
+    )
+    return "; ".join(seen)
+
+
+if __name__ == "__main__":
+    print(f"{keep(sys.argv[1], Path(sys.argv[2]))} runs")
