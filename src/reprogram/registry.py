@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError, expected, nearest
 
 FAMILIES = {
     "hosts": "HostSource",
@@ -229,9 +229,8 @@ def find(family: str, name: str) -> type[Any]:
     files = _files(family)
     points = {} if name in files else _entry_points(family)
     if name not in files and name not in points:
-        raise ConfigError(
-            f"no {family[:-1].replace('canvase', 'canvas')} named {name!r}; {nearest(name, [*files, *points])}"
-        )
+        one = family[:-1].replace("canvase", "canvas").replace("-", " ")
+        raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points])}")
     base = _base(family)
     if name not in files:
         loaded: object = points[name].load()
@@ -309,7 +308,7 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
             name, option = variant.name(), first["loc"][0]
             raise ConfigError(f"{name}: option {option} is missing; write {name}({option}=...)") from None
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{variant.name()}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise ConfigError(f"{variant.name()}: {where}{'=' if where else ''}{expected(first)}") from None
 
 
 def format_spec(component: Component) -> str:

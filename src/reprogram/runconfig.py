@@ -10,12 +10,21 @@ from typing import Any
 
 from reprogram import recipes
 from reprogram.checkpoint import Interval
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError, expected, nearest
 from reprogram.registry import MAX_SEED, later
 from reprogram.settings import Budget, EngineName, LossKind
 from reprogram.text import slug
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
+SPECS = {
+    "host": "hosts",
+    "task": "tasks",
+    "canvas": "canvases",
+    "program": "programs",
+    "label_map": "label-maps",
+    "learner": "learners",
+}
+"""Options that are specs, and the family of each."""
 BASELINES = ("map-alone", "linear-probe", "direct-training", "untrained")
 
 
@@ -129,13 +138,13 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
     baselines = [baselines] if isinstance(baselines, str) else baselines
     try:
         config: RunConfig = _adapter().validate_python(
-            {**values, "baselines": () if list(baselines) == ["none"] else baselines}
+            {**values, "baselines": () if baselines in (["none"], ("none",)) else baselines}
         )
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":  # Raised by RunConfig itself, in full words.
             raise ConfigError(str(first["ctx"]["error"])) from None
-        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}: {first['msg']}") from None
+        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}={expected(first)}") from None
     return config
 
 

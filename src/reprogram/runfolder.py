@@ -88,6 +88,8 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
             )
+        if not any(path.exists() for path in self.files if path not in (self.config, self.times)):
+            return "new"  # It ended before it had learned anything, such as for a misspelt option.
         state = "finished" if self.result.exists() else "interrupted"
         before = self.read_config()
         decisive = {**config.identity(), **before.identity()}

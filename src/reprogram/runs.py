@@ -27,9 +27,9 @@ from reprogram.fitting import Fit, Report, fit
 from reprogram.hosts.base import Host
 from reprogram.launch import local_device
 from reprogram.model import Reprogrammed, load_host, load_task
-from reprogram.registry import format_spec
+from reprogram.registry import configure, format_spec
 from reprogram.report.examples import answers
-from reprogram.runconfig import RunConfig
+from reprogram.runconfig import SPECS, RunConfig
 from reprogram.runfolder import RunFolder
 from reprogram.runstore import recorded
 from reprogram.tasks.base import Task
@@ -74,6 +74,8 @@ def execute(
         DataError: data can't be read, or the folder can't be written.
         HostUnavailableError: the host isn't here.
     """
+    for option, family in SPECS.items():  # A misspelt one is found before anything is loaded or written.
+        configure(family, getattr(config, option))
     folder = RunFolder(config.folder)
     with group(resolve_device(local_device(config.device))) as together, contextlib.ExitStack() as held:
         together.first(lambda: held.enter_context(folder.owned()))

@@ -21,9 +21,9 @@ if sys.platform != "linux":
     pytest.skip("Ray's clusters are for Linux", allow_module_level=True)
 
 GRID = """[grid]
-host = ["linear:40", "linear:44"]
+host = "linear:40"
 task = ["squares(train=2000, validation=50, test=50)"]
-seed = [0, 1, 2]
+seed = [0, 1, 2, 3]
 epochs = 15
 validations = 20
 baselines = []
@@ -31,7 +31,7 @@ baselines = []
 
 
 def wait_for(condition, alive=()):
-    end = time.monotonic() + 150
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end, "it never came"
         assert all(process.poll() is None for process in alive), "ended too early"
@@ -99,8 +99,7 @@ def sweep(grid, out, environment, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path):
     address, environment, nodes = cluster
     (tmp_path / "grid.toml").write_text(GRID)
@@ -123,10 +122,10 @@ def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path
     assert {o["name"] for o in outcomes if o["state"] == "already"} == before
     assert all(o["state"] == "finished" and o["attempts"] >= 1 for o in outcomes if o["name"] not in before)
     assert sum(o["attempts"] for o in outcomes) == len(outcomes) - len(before) + 1  # The killed worker's cell.
-    assert "its worker is gone" in err and err.count(", test accuracy") == 6 - len(before)
-    assert len(list(out.glob("*/result.json"))) == 6
+    assert "its worker is gone" in err and err.count(", test accuracy") == 4 - len(before)
+    assert len(list(out.glob("*/result.json"))) == 4
     stored = RunStore(out).runs()
-    assert sorted(run["name"] for run in stored) == sorted(o["name"] for o in outcomes) and len(stored) == 6
+    assert sorted(run["name"] for run in stored) == sorted(o["name"] for o in outcomes) and len(stored) == 4
     assert {run["state"] for run in stored} == {"finished"}
     assert not list(out.glob("*/checkpoint*")) and not list(out.glob("*/.*"))
 

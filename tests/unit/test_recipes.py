@@ -59,6 +59,24 @@ def test_the_defaults_are_the_recipe_best():
             assert getattr(default, key) == value, key
 
 
+@pytest.mark.parametrize(
+    "option,value,said",
+    [
+        ("seed", 1.5, "seed=1.5; a whole number is expected"),
+        ("seconds", "a", "seconds='a'; a number is expected"),
+        ("download", 3, "download=3; true or false is expected"),
+        ("program", 4, "program=4; text is expected"),
+        ("baselines", 3, "baselines=3; a list is expected"),
+        ("loss", "x", "loss='x'; 'task' or 'host' is expected"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, said, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        from_values({option: value})
+    one_line(error)
+    assert str(error.value) == said
+
+
 def test_an_unknown_recipe_is_one_line(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         from_values({"recipe": "ilm_vp"})

@@ -8,7 +8,7 @@ from reprogram.images import list_images, read
 from reprogram.model import host_source, task_source
 from reprogram.paper.setup import Planned, Setup
 from reprogram.registry import configure
-from reprogram.sweep.grid import SPECS
+from reprogram.runconfig import SPECS
 
 
 def check(planned: Iterable[Planned], setup: Setup) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError, expected, nearest
 from reprogram.paper.experiments.base import HostNames, find, names
 from reprogram.paper.setup import Setup
 from reprogram.runconfig import RunConfig
@@ -89,4 +89,4 @@ def _require(kind: Any, value: Any, where: str) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f".{part}" if isinstance(part, str) else f" item {part}" for part in first["loc"])
-        raise ConfigError(f"{where}{place}: {first['msg']}") from None
+        raise ConfigError(f"{where}{place}: {expected(first)}") from None

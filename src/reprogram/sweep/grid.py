@@ -11,22 +11,13 @@ from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runconfig import RunConfig, from_values
+from reprogram.runconfig import SPECS, RunConfig, from_values
 from reprogram.sweep.cells import Cell
 from reprogram.text import slug
 
 MAX_CELLS = 100_000
 SAVED_EVERY = "5s"
 """Where a grid doesn't say it: a worker on a shared machine may go at any time."""
-SPECS = {
-    "host": "hosts",
-    "task": "tasks",
-    "canvas": "canvases",
-    "program": "programs",
-    "label_map": "label-maps",
-    "learner": "learners",
-}
-"""Options that are specs, and the family of each."""
 
 
 def read_grid(path: str | Path) -> list[Cell]:
