@@ -21,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Canvas(Component, nn.Module):
-    """Places a task image in the host's input; X̃ in the paper (section 3.1).
+    """Places a task image in the host's input; X̃ in the paper (Methods).
 
     A variant implements `window_box` and, where it changes the image itself, `arrange`.
 

@@ -11,7 +11,7 @@ from reprogram.registry import later
 
 
 class Centre(Canvas):
-    """The task image in the centre, at its own size (paper, section 3.1) or resized (bilinear, antialiased).
+    """The task image in the centre, at its own size (paper, Methods) or resized (bilinear, antialiased).
 
     The window's size trades accuracy for speed: the larger, the more of the host runs for each image.
     """

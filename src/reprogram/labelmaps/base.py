@@ -14,7 +14,7 @@ Fitted = Literal["never", "once", "epochs"]
 
 
 class LabelMap(Component, nn.Module):
-    """From host labels to task labels; h_g in the paper (section 3.1).
+    """From host labels to task labels; h_g in the paper (Methods).
 
     An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map
     with parameters that require grad is learned together with the program. A map that follows the host's own answers

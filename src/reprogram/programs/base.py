@@ -13,7 +13,7 @@ from reprogram.unchanged import Kept
 
 
 class Program(Component, nn.Module):
-    """The learned input; P in the paper (section 3.1). One for every image of the task.
+    """The learned input; P in the paper (Methods). One for every image of the task.
 
     An author writes `run` (and `initialize`, where parameters don't start at zero). The call itself is final: it
     checks shapes, clips to valid pixels and, where asked, rounds to 8 bits. Without gradients, a confined program is

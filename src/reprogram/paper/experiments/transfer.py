@@ -83,7 +83,8 @@ def carried(row: Row, run: Planned, hosts: dict[str, str]) -> dict[str, Any]:
     right: dict[str, int] = dict.fromkeys(ways, 0)
     elsewhere: dict[str, int] = {}
     others = {name: host_of(spec, run.config.download) for name, spec in hosts.items() if name != row.host}
-    others = {name: host for name, host in others.items() if host.info.shape == model.host.info.shape}
+    same = (model.host.info.shape, model.host.info.num_classes)
+    others = {name: host for name, host in others.items() if (host.info.shape, host.info.num_classes) == same}
     with torch.no_grad():
         for part, truth in zip(images.split(BATCH), labels.split(BATCH), strict=True):
             framed = model.program(model.canvas(part))
@@ -96,8 +97,6 @@ def carried(row: Row, run: Planned, hosts: dict[str, str]) -> dict[str, Any]:
 
 
 def _right(model: Any, host: Any, pixels: Any, truth: Any) -> int:
-    if host.info.num_classes != model.host.info.num_classes:
-        return 0
     return int((model.label_map(host(pixels)).argmax(dim=1).cpu() == truth).sum())
 
 
