@@ -12,7 +12,7 @@ from reprogram.registry import later
 
 
 class Shuffled(Canvas):
-    """The centred task image with its pixels permuted, the same way in every image (paper, the experiments with shuffled pixels).
+    """The centred task image with its pixels permuted, the same way in every image (the paper's shuffled tasks).
 
     Where it is resized, that comes first: what is permuted are the pixels of the window.
     """
