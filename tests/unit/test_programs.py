@@ -11,6 +11,7 @@ from torch import nn
 
 import reprogram
 from helpers import random_task, tiny_model
+from reprogram import registry
 from reprogram.framed import Box
 from reprogram.registry import configure
 
@@ -309,6 +310,21 @@ def test_sizes_that_no_canvas_has_are_refused(canvas, size, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         tiny_model(program="full", canvas=f"{canvas}(size={size})")
     one_line(error, str(size))
+
+
+@pytest.mark.parametrize("size,share,side", [(16, 0.5, 8), ((19, 30), 0.75, 14), ((31, 16), 0.25, 4), (16, 0.01, 1)])
+def test_a_share_of_the_canvas_is_that_size_in_pixels(size, share, side):
+    scaled = tiny_model(TASK, canvas=f"scaled(share={share})", size=size).canvas
+    centred = tiny_model(TASK, canvas=f"centre(size={side})", size=size).canvas
+    assert scaled.geometry == centred.geometry
+    np.testing.assert_array_equal(scaled(images()).dense().numpy(), centred(images()).dense().numpy())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        registry.find("canvases", "scaled").Config(share=share)
+    one_line(error, "share")
 
 
 @pytest.mark.parametrize("size", [16, (19, 30), (8, 8)])
