@@ -60,7 +60,7 @@ class RunConfig:
 
     host: str = "efficientnet-lite0"
     task: str = "squares"
-    canvas: str = "centre"
+    canvas: str = "scaled"
     program: str = "frame"
     label_map: str = "linear"
     learner: str = "gradient"

@@ -53,7 +53,7 @@ def fit_command(
         task: what it shall do, e.g. mnist or folder:PATH (default: squares).
         program: what is learned, e.g. frame or "patch(height=64, width=64)" (default: frame).
         label_map: from host labels to task labels (default: linear).
-        canvas: where the task image goes (default: centre).
+        canvas: where the task image goes (default: scaled).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).

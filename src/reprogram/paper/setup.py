@@ -14,8 +14,8 @@ from reprogram.registry import parse
 from reprogram.runconfig import RunConfig, from_values
 from reprogram.text import slug
 
-PAPER = {"label_map": "first"}
-"""What is the paper's wherever a preset doesn't say otherwise: the first k host labels stand for the k task labels."""
+PAPER = {"canvas": "centre", "label_map": "first"}
+"""What is the paper's wherever a preset doesn't say otherwise: images at their own size, the first k host labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
