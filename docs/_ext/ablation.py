@@ -1,4 +1,4 @@
-"""The ablation's page, from results/ablation; `python docs/_ext/kept.py ablation runs/ablation` keeps new results."""
+"""What was tried, from results/ablation and results/window; `docs/_ext/kept.py` keeps new results there."""
 
 import statistics
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 import kept
 
 SHOWN = ("label_map", "program", "learner", "batch_size", "loss")
-HEAD = (*(name.replace("_", " ") for name in SHOWN), "test accuracy", "seeds", "n each", "seconds")
+SHOWN_WINDOWS = ("task", "canvas", "program")
+HEAD = ("test accuracy", "seeds", "n each", "seconds")
 
 
-def table(runs: list[kept.Run]) -> str:
+def table(runs: list[kept.Run], shown: tuple[str, ...] = SHOWN) -> str:
     """A row for what was varied, its seeds pooled; the best first."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for config, result in runs:
-        groups.setdefault(tuple(config[name] for name in SHOWN), []).append(result)
+        groups.setdefault(tuple(config[name] for name in shown), []).append(result)
     rows = []
     for varied, results in groups.items():
         reached = [result["test"]["accuracy"] for result in results]
@@ -25,7 +26,8 @@ def table(runs: list[kept.Run]) -> str:
             text = f"**{mean:.3f}** (95 % interval {low:.3f} to {high:.3f})"
         seconds = statistics.median(result["seconds"] for result in results)
         rows.append((mean, [*map(str, varied), text, len(results), results[0]["test"]["n"], f"{seconds:.0f}"]))
-    return kept.table(list(HEAD), [row for _, row in sorted(rows, key=lambda row: -row[0])])
+    head = [*(name.replace("_", " ") for name in shown), *HEAD]
+    return kept.table(head, [row for _, row in sorted(rows, key=lambda row: -row[0])])
 
 
 def page() -> str:
@@ -44,5 +46,24 @@ def page() -> str:
         "",
         table(runs),
         "",
+        *windows(),
     ]
     return "\n".join(lines)
+
+
+def windows() -> list[str]:
+    """The lines on the size of the window."""
+    runs = kept.load("window")
+    config = runs[0][0]
+    lines = [
+        "## How large the task image is shown",
+        "",
+        "The longer side of the task image in pixels, of 224; `centre` is its own size (28 and 35). Label map",
+        f"`linear`, `{config['host']}`, {config['images']:,} training images, one seed; seconds with validation. The",
+        "files are in `results/window/`. The larger the window, the less the batch shares, and the more the host sees:",
+        "digits gain, small squares don't. With the program `none` the label map learns, and it alone.",
+        "",
+    ]
+    for task in sorted({config["task"] for config, _ in runs}):
+        lines += [table([run for run in runs if run[0]["task"] == task], SHOWN_WINDOWS), ""]
+    return lines

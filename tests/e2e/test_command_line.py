@@ -225,7 +225,7 @@ WRONG = {
     "epochs": (3, ["--epochs", "-1"], "epochs"),
     "batch": (3, ["--batch-size", "0"], "batch_size"),
     "few labels": (3, ["--host", "linear:40?num_classes=9"], "9"),
-    "small host": (3, ["--host", "linear:30"], "30x30"),
+    "small host": (3, ["--host", "linear:30", "--canvas", "centre"], "30x30"),
     "no data": (3, ["--task", "cifar10"], "--data"),
     "data for none": (3, ["--task", "digits", "--data", "x"], "data"),
     "no folder": (3, ["--task", "folder:nowhere"], "nowhere"),
