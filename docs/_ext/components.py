@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import ablation
-import few_shot
 import paper
 import results
 import time_to_accuracy
@@ -53,7 +52,6 @@ def write(folder: Path) -> None:
         "results.md": results.page(),
         "paper.md": paper.page(),
         "ablation.md": ablation.page(),
-        "few-shot.md": few_shot.page(),
         "time-to-accuracy.md": time_to_accuracy.page(),
     }
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Results of sweeps, stored under results/: `python docs/_ext/kept.py few-shot runs/few-shot` keeps new ones."""
+"""Results of sweeps, stored under results/: `python docs/_ext/kept.py window runs/window` keeps new ones."""
 
 import json
 import shutil

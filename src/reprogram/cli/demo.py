@@ -6,11 +6,8 @@ from reprogram.cli.console import Common, Display, emit, start_torch
 from reprogram.cli.fit import resolve, show
 from reprogram.interrupts import answered_signals
 
-SETTINGS = {"recipe": "best", "parts": 1, "validations": 6}
-TASKS = {
-    "squares": {"task": "squares(test=1000)", "canvas": "centre"},  # Small things, better at their own size.
-    "digits": {"task": "mnist"},
-}
+SETTINGS = {"recipe": "best", "canvas": "centre", "parts": 1, "validations": 6}
+TASKS = {"squares": "squares(test=1000)", "digits": "mnist"}
 
 
 def demo_command(
@@ -34,7 +31,9 @@ def demo_command(
     display = Display(common.quiet)
     device = {"device": common.device} if common.device else {}
     configs = [
-        resolve({**SETTINGS, **task, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None)
+        resolve(
+            {**SETTINGS, "task": task, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None
+        )
         for name, task in TASKS.items()
     ]
     folders = [RunFolder(config.folder) for config in configs]
