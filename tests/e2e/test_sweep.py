@@ -109,7 +109,7 @@ def test_a_cell_that_fails_does_not_stop_the_rest(tmp_path):
     configs = {
         "good": RunConfig(host="linear:40", **quick),
         "no-file": RunConfig(host="checkpoint:none.pt?architecture=timm:test_resnet", **quick),
-        "too-small": RunConfig(host="linear:4", **quick),
+        "too-small": RunConfig(host="linear:4", canvas="centre", **quick),
         "taken": RunConfig(host="linear:40", seed=1, **quick),
         "last": RunConfig(host="linear:40", seed=2, **quick),
     }

@@ -63,8 +63,7 @@ class Canvas(Component, nn.Module):
         self.host_shape = host_shape
         channels, height, width = host_shape
         self.geometry = Geometry(channels=channels, height=height, width=width, window=self.window_box())
-        grey = torch.tensor(BACKGROUND).expand(1, *host_shape)  # One number: a stranger's canvas may be a large one.
-        self.register_buffer("frame", grey, persistent=False)
+        self.register_buffer("frame", torch.full((1, *host_shape), BACKGROUND), persistent=False)
         self.frame: Tensor
 
     def window_box(self) -> Box:
