@@ -11,7 +11,9 @@ import json
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +73,7 @@ def learning(config: RunConfig, task: Any) -> Callable[[], float]:
     model = Reprogrammed.build(
         load_host(config.host), task, canvas=config.canvas, program=config.program, label_map=config.label_map
     )
-    short = task.few(1, seed=0)
-    short = type(task)(**{**vars(short), "train": task.train})
+    short = replace(task, validation=task.few(1, seed=0).validation)
 
     def read() -> float:
         rows = fit(
@@ -91,8 +92,6 @@ def learning(config: RunConfig, task: Any) -> Callable[[], float]:
 
 
 def _timed(step: Callable[[], object]) -> float:
-    import time
-
     step()
     readings = []
     for _ in range(STEPS // 2):
@@ -129,7 +128,6 @@ def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, fl
         "threads": threads,
         "machine": result["machine"],
         "versions": result["versions"],
-        "commit": result.get("commit"),
         "command": "python benchmarks/time_to_accuracy.py runs/time",
     }
 
