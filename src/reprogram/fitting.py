@@ -227,7 +227,7 @@ class _Run:
             return
         images = first_images(self.train, self.settings.seed, label_map.fit_images)
         own = images.take(self.group.share(torch.arange(len(images), device=images.labels.device)))
-        label_map.heard = torch.zeros(label_map.num_task_labels, label_map.num_host_labels, dtype=torch.float64)
+        label_map.heard = label_map.statistics()
         hear(label_map, self.model.host_scores, own, stop=lambda: bool(pending))
         self._agree(pending)
         if self.signal:

@@ -62,7 +62,7 @@ class RunConfig:
     task: str = "squares"
     canvas: str = "scaled"
     program: str = "frame"
-    label_map: str = "linear"
+    label_map: str = "linear(standardize=64)"
     learner: str = "gradient"
     loss: LossKind = "task"
     seed: int = 0

@@ -184,6 +184,61 @@ def test_linear_is_matrix_and_bias(init):
     assert {name for name, p in label_map.named_parameters() if p.requires_grad} == {"matrix", "bias"}
 
 
+@pytest.mark.parametrize("init", ["first", "frequency", "random"])
+def test_standardized_linear_is_linear_in_other_coordinates(init):
+    scores, labels = answers(8)
+    scores = scores * 3 - 40  # What all images have in common.
+    label_map = fitted(build(f"linear(init={init!r}, standardize=64)"), scores, labels)
+    mean = scores.mean(axis=0)
+    spread = np.sqrt(((scores - mean) ** 2).mean())
+    np.testing.assert_allclose(label_map.mean.numpy(), mean, rtol=1e-6)
+    np.testing.assert_allclose(label_map.spread.item(), spread, rtol=1e-5)
+    matrix = label_map.matrix.detach().numpy()
+    if init != "random":
+        reference = fitted(build("frequency"), scores, labels) if init == "frequency" else build("first")
+        expected = np.zeros((5, 12))
+        expected[np.arange(5), [row[0] for row in reference.assignment()]] = 1
+        np.testing.assert_array_equal(matrix, expected)
+    with torch.no_grad():
+        label_map.bias.copy_(torch.arange(5.0))
+    weights = matrix / (spread * np.sqrt(12))
+    expected = scores @ weights.T + (np.arange(5) - weights @ mean)
+    np.testing.assert_allclose(label_map(torch.from_numpy(scores)).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(label_map.effective().detach().numpy(), weights, rtol=1e-5)
+
+
+def test_a_host_that_says_the_same_of_all_images_is_standardized_without_dividing_by_nothing():
+    scores, labels = np.tile(np.arange(12.0), (30, 1)), np.arange(30) % 5
+    label_map = fitted(build("linear(standardize=64)"), scores, labels)
+    assert label_map.spread == 1
+    assert (label_map(torch.from_numpy(scores)) == 0).all()
+
+
+def test_standardized_scores_are_those_of_the_first_images_and_stay_with_the_program(tmp_path):
+    task = random_task(num_classes=4, n=(60, 12, 16))
+    model = tiny_model(task, program="frame", label_map="linear(standardize=20)").double()
+    before = model.host.meter.images
+    from reprogram.losses import epoch_order
+
+    first = task.train.images[epoch_order(60, 3, 0)[:20]]
+    with torch.no_grad():
+        scores = model.host_scores(first).numpy()
+    reprogram.fit(model, task, epochs=1, batch_size=10, validations=1, seed=3)
+    np.testing.assert_allclose(model.label_map.mean.numpy(), scores.mean(axis=0), rtol=1e-6, atol=1e-9)
+    assert model.host.meter.images == before + 20 + 20 + 60 + 12, "the pass over the first images is metered"
+    model = model.float()
+    path = model.save(tmp_path / "p.safetensors")
+    again = reprogram.load(path, host=model.host)
+    assert torch.equal(again(task.test.images), model(task.test.images))
+
+
+@pytest.mark.parametrize("standardize", ["-1", "1.5"])
+def test_a_number_of_images_to_standardize_by_is_a_number_of_images(standardize, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        build(f"linear(standardize={standardize})")
+    one_line(error, "standardize")
+
+
 def test_linear_without_a_program_is_numpys_logistic_regression_on_the_hosts_scores():
     """Softmax regression by Adam on all images at once, in float64; no program, and the host is as it was."""
     task = random_task(num_classes=4, n=(60, 12, 16))
@@ -272,6 +327,10 @@ def spoil_groups(label_map):
     label_map.groups[0, 0] = label_map.groups[1, 0]
 
 
+def spoil_spread(label_map):
+    label_map.spread.zero_()
+
+
 @pytest.mark.parametrize(
     "spec,spoil",
     [
@@ -283,6 +342,7 @@ def spoil_groups(label_map):
         ("iterative", spoil_groups),
         ("confidence(labels_per_class=2)", spoil_groups),
         ("text(encoder='spelling')", spoil_groups),
+        ("linear(standardize=64)", spoil_spread),
     ],
 )
 def test_maps_that_make_no_sense_are_refused_when_a_file_is_read(spec, spoil, tmp_path, one_line):

@@ -67,11 +67,15 @@ class LabelMap(Component, nn.Module):
             task_names: of the k task labels.
         """
 
-    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """What each answer adds to the statistics that `refit` gets; by default 1 for the largest score."""
+    def statistics(self) -> Float[Tensor, "*parts k K"]:
+        """The statistics that `refit` gets, before anything is heard: k × K zeros; a map may keep several such."""
+        return torch.zeros(self.num_task_labels, self.num_host_labels, dtype=torch.float64)
+
+    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "*parts b K"]:
+        """What each answer adds to the statistics; by default 1 for the largest score."""
         return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
 
-    def refit(self, said: Float[Tensor, "k K"]) -> None:
+    def refit(self, said: Float[Tensor, "*parts k K"]) -> None:
         """Fit the map to what the host says.
 
         Args:
@@ -81,10 +85,10 @@ class LabelMap(Component, nn.Module):
         raise NotImplementedError
 
     def hear(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
-        """Add a batch to the statistics: k × K sums are kept, however many images there are."""
+        """Add a batch to the statistics: sums are kept, however many images there are."""
         if self.heard is None:
-            self.heard = torch.zeros(self.num_task_labels, self.num_host_labels, dtype=torch.float64)
-        self.heard.index_add_(0, labels.cpu(), self.counted(scores).to("cpu", torch.float64))
+            self.heard = self.statistics()
+        self.heard.index_add_(-2, labels.cpu(), self.counted(scores).to("cpu", torch.float64))
 
     def refit_to_heard(self) -> None:
         """Fit the map to the statistics, and forget them; without any the map stays."""
