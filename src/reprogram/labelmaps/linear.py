@@ -68,7 +68,7 @@ class Linear(WeightedMap):
         self.bias = nn.Parameter(torch.zeros(num_task_labels))
         if config.standardize:
             self.register_buffer("mean", torch.zeros(num_host_labels))
-            self.register_buffer("spread", torch.ones(()))
+            self.register_buffer("spread", torch.ones(1))
 
     def statistics(self) -> Float[Tensor, "parts k K"]:
         """How often the host says each label of each class; sums of its scores; sums of their squares."""
@@ -86,7 +86,7 @@ class Linear(WeightedMap):
                 mean = sums.sum(0) / answers.sum()
                 spread = ((squares.sum(0) / answers.sum() - mean.square()).clamp(min=0).mean()).sqrt()
                 self.mean.copy_(mean)
-                self.spread.copy_(spread if spread > LEAST_SPREAD else torch.ones(()))
+                self.spread.fill_(float(spread) if spread > LEAST_SPREAD else 1.0)
             if self.config.init == "frequency":
                 chosen = assign(benefit_of(answers), "greedy").view(-1, 1)
                 self.matrix.copy_(torch.zeros_like(answers).scatter(1, chosen, self.start))
