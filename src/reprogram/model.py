@@ -163,6 +163,41 @@ class Reprogrammed(nn.Module):
             own = {key.partition(".")[2]: value for key, value in state.items() if key.startswith(f"{part}.")}
             getattr(self, part).load_state_dict(own)
 
+    def start_from(self, path: str | Path) -> str:
+        """Take over the program of a file as start values: one learned for another task or host.
+
+        Only what is learned in it: the file's label map and canvas stay behind, and so do the program's options. Size
+        and place of the task image may differ, the host's input may not.
+
+        Args:
+            path: of the program file.
+
+        Returns:
+            The file's digest.
+
+        Raises:
+            ProgramFileError: the file is refused.
+            ConfigError: it holds another kind of program, or one of another size.
+        """
+        from reprogram import programfile
+
+        file = programfile.read(Path(path))
+        programs = (file.parts[1], self.program)
+        theirs, mine = ({name: tuple(p.shape) for name, p in program.named_parameters()} for program in programs)
+        if programs[0].name() != programs[1].name() or mine != theirs or not mine:
+            said, here = (
+                f"{program.name()} ({' and '.join('x'.join(map(str, shape)) for shape in shapes.values()) or 'none'})"
+                for program, shapes in zip(programs, (theirs, mine), strict=True)
+            )
+            raise ConfigError(
+                f"{path}: learned numbers of {said} can't be the start of {here}; give a file with the same program "
+                "and host input"
+            )
+        with torch.no_grad():
+            for own, other in zip(self.program.parameters(), file.parts[1].parameters(), strict=True):
+                own.copy_(other)
+        return file.header.digest
+
     def save(self, path: str | Path) -> Path:
         """Write the program file; the same model gives the same bytes.
 

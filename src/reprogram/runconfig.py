@@ -41,6 +41,7 @@ class RunConfig:
         learner: what improves the program.
         loss: "task" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
+        start: a program file whose program the learning starts from; empty: from the program's own start values.
         shots: images a class to learn from, and as many to validate with, chosen by the seed; None: all.
         epochs: budget in passes over the training images.
         images: budget in training images seen.
@@ -66,6 +67,7 @@ class RunConfig:
     learner: str = "gradient"
     loss: LossKind = "task"
     seed: int = 0
+    start: str = later("")
     shots: int | None = later(None)
     epochs: float | None = None
     images: int | None = None

@@ -109,10 +109,16 @@ def _load(
     checked = datacheck.check(task)
     for line in checked.warnings():
         say(f"warning: {line}")
+    return _build(config, host, task), task, checked
+
+
+def _build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
     model = Reprogrammed.build(
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
-    return model, task, checked
+    if config.start:
+        model.start_from(config.start)
+    return model
 
 
 def _learn(
@@ -216,9 +222,7 @@ def _untrained(config: RunConfig, model: Reprogrammed, task: Task) -> dict[str, 
             f"host {model.host.info.id}: its architecture can't be built anew; leave the baseline 'untrained' out"
         )
     host = model.host.untrained(config.seed).to(resolve_device(config.device))
-    twin = Reprogrammed.build(
-        host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
-    )
+    twin = _build(config, host, task)
     with alone():  # Of several processes, only the leading one measures.
         fitted = _fit(twin, task, config, None)
     test = score(predict(twin, task.test), task.test.labels)

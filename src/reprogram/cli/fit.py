@@ -24,6 +24,7 @@ def fit_command(
     learner: str | None = None,
     recipe: str | None = None,
     loss: Literal["task", "host"] | None = None,
+    start: str | None = None,
     shots: int | None = None,
     epochs: float | None = None,
     images: int | None = None,
@@ -52,11 +53,12 @@ def fit_command(
         host: the frozen classifier, e.g. timm:resnet50.a1_in1k (default: efficientnet-lite0).
         task: what it shall do, e.g. mnist or folder:PATH (default: squares).
         program: what is learned, e.g. frame or "patch(height=64, width=64)" (default: frame).
-        label_map: from host labels to task labels (default: linear).
+        label_map: from host labels to task labels (default: "linear(standardize=64)").
         canvas: where the task image goes (default: scaled).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).
         loss: softmax over the task's labels, or over all the host's as in the paper (default: task).
+        start: program file to begin with, learned for another task or host (default: the program's start values).
         shots: images a class to learn from, and as many to validate with, chosen by the seed (default: all).
         epochs: budget in passes over the training images (default: 5, if no other budget is given).
         images: budget in training images seen.
@@ -86,6 +88,7 @@ def fit_command(
         "learner": learner,
         "recipe": recipe,
         "loss": loss,
+        "start": start,
         "shots": shots,
         "epochs": epochs,
         "images": images,

@@ -1,0 +1,59 @@
+"""Learning that starts from the program of another task or host."""
+
+import pytest
+import torch
+
+import reprogram
+from helpers import random_task, tiny_model
+from reprogram.__main__ import main
+
+HOST = "timm:test_resnet?pretrained=0&size=64&num_classes=16"
+
+
+def test_the_program_is_taken_over_and_the_label_map_is_not(tmp_path):
+    learned = tiny_model(random_task(num_classes=4))
+    with torch.no_grad():
+        learned.program.weight.normal_(generator=torch.Generator().manual_seed(3))
+    path = learned.save(tmp_path / "p.safetensors")
+    fresh = tiny_model(random_task(num_classes=3), label_map="linear")
+    before = fresh.label_map.matrix.detach().clone()
+    assert fresh.start_from(path) == reprogram.programfile.read(path).header.digest
+    assert torch.equal(fresh.program.weight, learned.program.weight)
+    assert torch.equal(fresh.label_map.matrix, before)
+
+
+@pytest.mark.parametrize("program", ["window", "none", "bounded(eps=0.1)"])
+def test_another_program_is_refused(program, tmp_path, one_line):
+    path = tiny_model(random_task()).save(tmp_path / "p.safetensors")
+    with pytest.raises(reprogram.ConfigError) as error:
+        tiny_model(random_task(), program=program).start_from(path)
+    one_line(error, "start of", "frame")
+
+
+def test_what_is_no_program_file_is_refused(tmp_path, one_line):
+    path = tmp_path / "p.safetensors"
+    path.write_bytes(b"\0" * 100)
+    for wrong in (path, tmp_path / "nothing"):
+        with pytest.raises(reprogram.ProgramFileError) as error:
+            tiny_model(random_task()).start_from(wrong)
+        one_line(error, wrong.name)
+
+
+def test_a_run_starts_where_another_one_ended(tmp_path, capsys):
+    """A run with hardly a step moves hardly from its start, so the two programs are nearly the same."""
+    shared = ["fit", "--host", HOST, "--task", "digits", "--baselines", "none", "--threads", "1", "--quiet"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([*shared, "--images", "320", "--out", str(first)]) == 0
+    start = first / "program.safetensors"
+    still = "gradient(learning_rate=1e-6)"
+    options = ["--images", "16", "--validations", "1", "--learner", still, "--canvas", "centre"]
+    assert main([*shared, *options, "--out", str(second), "--start", str(start)]) == 0
+    files = [reprogram.programfile.read(folder / "program.safetensors") for folder in (first, second)]
+    torch.testing.assert_close(
+        files[0].tensors["program.weight"], files[1].tensors["program.weight"], atol=1e-5, rtol=0
+    )
+    assert f'start = "{start}"' in (second / "config.toml").read_text(encoding="utf-8")
+    assert main([*shared, *options, "--out", str(tmp_path / "third"), "--start", "missing"]) == 4
+    said = capsys.readouterr().err
+    assert "missing" in said and "Traceback" not in said
+    assert not (tmp_path / "third" / "program.safetensors").exists()
