@@ -197,11 +197,11 @@ def test_standardized_linear_is_linear_in_other_coordinates(init):
     if init != "random":
         reference = fitted(build("frequency"), scores, labels) if init == "frequency" else build("first")
         expected = np.zeros((5, 12))
-        expected[np.arange(5), [row[0] for row in reference.assignment()]] = 1
-        np.testing.assert_array_equal(matrix, expected)
+        expected[np.arange(5), [row[0] for row in reference.assignment()]] = 12**-0.5 / (1000**0.5 / 12)
+        np.testing.assert_allclose(matrix, expected, rtol=1e-6)
     with torch.no_grad():
         label_map.bias.copy_(torch.arange(5.0))
-    weights = matrix / (spread * np.sqrt(12))
+    weights = matrix * np.sqrt(1000) / (spread * 12)
     expected = scores @ weights.T + (np.arange(5) - weights @ mean)
     np.testing.assert_allclose(label_map(torch.from_numpy(scores)).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(label_map.effective().detach().numpy(), weights, rtol=1e-5)

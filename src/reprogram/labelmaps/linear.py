@@ -13,6 +13,8 @@ from reprogram.labelmaps._fitted import FittedConfig
 from reprogram.labelmaps._weighted import WeightedMap
 from reprogram.registry import later
 
+PACE = 1000**0.5
+"""How far a step of Adam moves a task score, times K: it moves all K numbers behind it at once."""
 LEAST_SPREAD = 1e-6
 """Of scores: where a host says the same of all images, nothing is divided."""
 
@@ -23,10 +25,10 @@ class Linear(WeightedMap):
     The division tames a learner's steps, for K numbers behind a task score move at once. With the program `none` this
     is a linear probe of the host's scores. It needs the loss `task`: with `host` its scores could grow for ever.
 
-    With `standardize` they are W (s - m) / (r √K) + b: m are the K scores' means over the first training images, r is
-    the root mean square of what then is left. The map is as linear as before, but the learner moves in other
-    coordinates. What all images have in common is most of a host's scores, and drowns what tells them apart; and W
-    starts small and moves slowly, so that the program has to learn as well.
+    With `standardize` they are √1000 W (s - m) / (r K) + b: m are the K scores' means over the first training images,
+    r is the root mean square of what then is left. The map is as linear as before, but the learner moves in other
+    coordinates. What all images have in common is most of a host's scores, and drowns what tells them apart; and the
+    map starts small, with 1 / √K for the first host labels, so that the program has to learn as well.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ class Linear(WeightedMap):
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         looks = {config.images if config.init == "frequency" else 0, config.standardize}
         self.fitted, self.fit_images = "once" if any(looks) else "never", max(looks)
-        self.scale: float = num_host_labels ** (-0.5 if config.standardize else -0.25)
-        self.start = 1 if config.standardize else 1 / self.scale
+        self.scale: float = PACE / num_host_labels if config.standardize else num_host_labels**-0.25
+        self.start: float = (num_host_labels**-0.5 if config.standardize else 1) / self.scale
         weights = self.first_weights()
         if config.init == "random":
             weights.normal_(generator=torch.Generator().manual_seed(config.seed))
@@ -92,7 +94,7 @@ class Linear(WeightedMap):
                 self.matrix.copy_(torch.zeros_like(answers).scatter(1, chosen, self.start))
 
     def effective(self) -> Float[Tensor, "k K"]:
-        """What the scores are multiplied by: W / ⁴√K, or W / (r √K)."""
+        """What the scores are multiplied by: W / ⁴√K, or √1000 W / (r K)."""
         return self.matrix * self.scale / (self.spread if self.config.standardize else 1)
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
