@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, fl
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     images = next((int(row["images"]) for row in rows if row["validation_accuracy"] >= accuracy), None)
-    recipe = recipe_of(config)
+    recipe = recipes.matching(asdict(config))
     ms = cost["learning_ms"] if recipe in (OURS, None) else cost["peers_ms"]
     return {
         "recipe": recipe,
@@ -130,14 +130,6 @@ def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, fl
         "versions": result["versions"],
         "command": "python benchmarks/time_to_accuracy.py runs/time",
     }
-
-
-def recipe_of(config: RunConfig) -> str | None:
-    """The recipe whose every option a run has."""
-    for name in recipes.names():
-        if all(getattr(config, key.replace("-", "_")) == value for key, value in recipes.read(name).fit.items()):
-            return name
-    return None
 
 
 if __name__ == "__main__":

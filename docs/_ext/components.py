@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ablation
+import compared
+import few_shot
 import paper
 import results
 import time_to_accuracy
@@ -52,6 +54,8 @@ def write(folder: Path) -> None:
         "results.md": results.page(),
         "paper.md": paper.page(),
         "ablation.md": ablation.page(),
+        "few-shot.md": few_shot.page(),
+        "recipes-compared.md": compared.page(),
         "time-to-accuracy.md": time_to_accuracy.page(),
     }
     folder.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ A recipe says everything but host, task, seed and budget. What is given beside i
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -43,3 +44,15 @@ def read(name: str) -> Recipe:
         raise ConfigError(f"no recipe {name!r}; {nearest(name, names())}")
     found = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     return Recipe(summary=found["summary"], source=found["source"], fit=found["fit"])
+
+
+def matching(options: Mapping[str, Any]) -> str | None:
+    """The recipe whose every option a run has, if there is one.
+
+    Args:
+        options: of the run, with underscores, as in `reprogram.runconfig.RunConfig`.
+    """
+    for name in names():
+        if all(options[key.replace("-", "_")] == value for key, value in read(name).fit.items()):
+            return name
+    return None

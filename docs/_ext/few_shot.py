@@ -1,0 +1,67 @@
+"""The page on few images a class, from results/few-shot; `docs/_ext/kept.py` keeps new results there."""
+
+import statistics
+from typing import Any
+
+import kept
+
+HEAD = [
+    "images a class",
+    "`best`",
+    "`best` without a program",
+    "linear probe",
+    "trained from scratch",
+    "seeds",
+    "n each",
+]
+
+
+def page() -> str:
+    """The documentation's page."""
+    runs = kept.load("few-shot")
+    lines = ["# Few images a class", ""]
+    if not runs:
+        return "\n".join([*lines, "*Nothing is measured yet.*", ""])
+    config, result = runs[0]
+    lines += [
+        f"Test accuracy on `{config['task']}`, host `{config['host']}`, chance "
+        f"{result['baselines']['chance']['accuracy']:.2f}: mean among seeds, lowest and highest in brackets. Each seed",
+        "draws other images, and validates with as many. The linear probe reads the host's last layer, on the task",
+        "image enlarged to the whole input; the network trained from scratch is a small conv net that sees as many",
+        f"images ({config['images']:,}, repeated). {{doc}}`../evidence` describes both.",
+        "",
+        "    reprogram sweep results/few-shot/grid.toml --out runs/few-shot --workers 1 --threads 1",
+        "    python docs/_ext/kept.py few-shot runs/few-shot",
+        "",
+        kept.table(HEAD, [row(shots, runs) for shots in sorted({config["shots"] for config, _ in runs})]),
+        "",
+        f"{kept.circumstances([result for _, result in runs])}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def row(shots: int, runs: list[kept.Run]) -> list[str]:
+    """A line of the table."""
+    here = [run for run in runs if run[0]["shots"] == shots]
+    learned = [result for config, result in here if config["program"] != "none"]
+    alone = [result for config, result in here if config["program"] == "none"]
+    return [
+        str(shots),
+        spread([result["test"] for result in learned]),
+        spread([result["test"] for result in alone]),
+        *(
+            spread([result["baselines"].get(name) for result in learned])
+            for name in ("linear_probe", "direct_training")
+        ),
+        str(len(learned)),
+        f"{learned[0]['test']['n']:,}" if learned else "–",
+    ]
+
+
+def spread(measured: list[Any]) -> str:
+    """Mean and range."""
+    reached = [one["accuracy"] for one in measured if one]
+    if not reached:
+        return "–"
+    return f"**{statistics.mean(reached):.3f}** ({min(reached):.3f} to {max(reached):.3f})"
