@@ -32,9 +32,7 @@ def demo_command(
     display = Display(common.quiet)
     device = {"device": common.device} if common.device else {}
     configs = [
-        resolve(
-            {**SETTINGS, **options, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None
-        )
+        resolve({**SETTINGS, **options, "seconds": 30 * minutes, "seed": seed, "out": str(out / name), **device}, None)
         for name, options in TASKS.items()
     ]
     folders = [RunFolder(config.folder) for config in configs]
