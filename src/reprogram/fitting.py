@@ -18,6 +18,7 @@ from reprogram.evaluation import Evaluation, predict, score
 from reprogram.hearing import first_images, hear
 from reprogram.interrupts import held_signals
 from reprogram.keeper import Keeper, RunState, own_random_numbers
+from reprogram.labelmaps.base import Fitted
 from reprogram.learners.base import Learner, Progress
 from reprogram.losses import epoch_order, loss_of, losses_of
 from reprogram.model import Reprogrammed
@@ -25,6 +26,9 @@ from reprogram.parts import mean_loss, usual_number
 from reprogram.registry import configure
 from reprogram.settings import Budget, LossKind, Settings, made_from
 from reprogram.tasks.base import Task
+
+LISTENING: tuple[Fitted, ...] = ("epochs", "steps")
+"""Label maps that are told the scores of each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +216,7 @@ class _Run:
         model, images = self.model, self.train.images[:2]
         if model.host.engine == "dense" or not model.host.prepared.shares:
             return
-        some = self.settings.loss == "task" and model.label_map.fitted != "epochs"
+        some = self.settings.loss == "task" and model.label_map.fitted not in LISTENING
         labels = model.label_map.reads() if some else None
         parameters = [p for p in model.program.parameters() if p.requires_grad]
         with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
@@ -265,7 +269,7 @@ class _Run:
         state = self.state
         epoch, place = divmod(state.step, self.steps_per_epoch)
         label_map = self.model.label_map
-        if place == 0:
+        if place == 0 and label_map.fitted == "epochs":
             label_map.refit_to_heard()
         if self.order[0] != epoch:
             order = epoch_order(len(self.train), self.settings.seed, epoch)
@@ -277,7 +281,7 @@ class _Run:
         except DataError as error:
             raise self._blamed(error, chosen) from error
         if heard is not None:
-            label_map.hear(self.group.total(heard), self.train.labels[chosen])
+            label_map.follow(self.group.total(heard), self.train.labels[chosen])
         state.step += 1
         state.images += len(chosen)
         state.loss_sum += loss
@@ -287,7 +291,7 @@ class _Run:
         """The loss of these images; and where their host scores go when it is asked, if the label map wants them."""
         label_map = self.model.label_map
         parameters = self.model.learned_parameters()
-        wanted, asked = label_map.fitted == "epochs", 0
+        wanted, asked = label_map.fitted in LISTENING, 0
         heard = torch.zeros(len(chosen), label_map.num_host_labels, dtype=parameters[0].dtype) if wanted else None
 
         def loss_of_part(part: slice) -> Tensor:

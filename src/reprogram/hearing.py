@@ -46,6 +46,7 @@ def fitted_alone(label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], t
     if label_map.fitted == "never":
         return label_map
     label_map = copy.deepcopy(label_map)
+    label_map.heard = None
     hear(label_map, host_scores, first_images(train, 0, label_map.fit_images))
     label_map.refit_to_heard()
     return label_map

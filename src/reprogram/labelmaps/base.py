@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from reprogram.errors import ConfigError
 from reprogram.registry import Component
 
-Fitted = Literal["never", "once", "epochs"]
+Fitted = Literal["never", "once", "epochs", "steps"]
 
 
 class LabelMap(Component, nn.Module):
@@ -23,7 +23,8 @@ class LabelMap(Component, nn.Module):
     Attributes:
         fitted: when `fit` calls `refit`. "once": before the first step, after one pass over training images with the
             program's start values; the host is called for it, and metered. "epochs": so too, and before each later
-            epoch, from the scores that the last epoch computed anyway.
+            epoch, from the scores that the last epoch computed anyway. "steps": before the first step, and then
+            whenever `follow` does it.
         fit_images: training images of that one pass, at the most.
 
     Args:
@@ -90,11 +91,16 @@ class LabelMap(Component, nn.Module):
             self.heard = self.statistics()
         self.heard.index_add_(-2, labels.cpu(), self.counted(scores).to("cpu", torch.float64))
 
+    def follow(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+        """Called after each step with its scores, where `fitted` is "epochs" or "steps"; by default it hears them."""
+        self.hear(scores, labels)
+
     def refit_to_heard(self) -> None:
-        """Fit the map to the statistics, and forget them; without any the map stays."""
+        """Fit the map to the statistics, and forget them but with "steps"; without any the map stays."""
         if self.heard is not None:
             self.refit(self.heard)
-        self.heard = None
+        if self.fitted != "steps":
+            self.heard = None
 
     def reads(self) -> Tensor | None:
         """The host labels whose scores `run` looks at; None, the default, stands for all. The others may be NaN."""
