@@ -17,6 +17,8 @@ from reprogram.tasks.base import Split, Task
 
 DIRECT_PASSES = 10
 DIRECT_IMAGES = 12_800
+ALONE_IMAGES = 10_000
+"""Training images that a label map without a program is fitted to, at the most."""
 PROBE_IMAGES = 2_000
 """Training images of the linear probe, at the most: features cost a host call each."""
 
@@ -34,10 +36,11 @@ def majority(task: Task) -> dict[str, Any]:
     return {**result, "class": task.class_names[label]}
 
 
-def label_map_alone(model: Reprogrammed, task: Task) -> dict[str, Any]:
+def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> dict[str, Any]:
     """The same canvas, host and label map with no program: what the host gives away by itself.
 
-    A map that is fitted to the host's answers is fitted to those without the program.
+    A map that is fitted to the host's answers is fitted to those without the program. A map that hears every step's
+    scores gets as many images as the program had, but not more than `ALONE_IMAGES`.
     """
 
     def host_scores(images: Tensor) -> Tensor:
@@ -45,7 +48,7 @@ def label_map_alone(model: Reprogrammed, task: Task) -> dict[str, Any]:
         return scores
 
     device = model.canvas.frame.device
-    label_map = fitted_alone(model.label_map, host_scores, task.train.to(device))
+    label_map = fitted_alone(model.label_map, host_scores, task.train.to(device), images=min(images_seen, ALONE_IMAGES))
     return evaluate(lambda images: label_map(host_scores(images.to(device))), task).to_json()
 
 

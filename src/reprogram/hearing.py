@@ -41,12 +41,22 @@ def first_images(train: Split, seed: int, count: int) -> Split:
     return train.take(epoch_order(len(train), seed, 0)[:count].to(train.labels.device))
 
 
-def fitted_alone(label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split) -> LabelMap:
-    """A copy of a label map that is fitted to other answers, if it is one that is fitted at all."""
+def fitted_alone(
+    label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, images: int = 0
+) -> LabelMap:
+    """A copy of a label map that is fitted to other answers, if it is one that is fitted at all.
+
+    Args:
+        label_map: stays as it is.
+        host_scores: b × c × h × w images to b × K scores.
+        train: the images; as many are taken as before the first step.
+        images: that are taken at least, by a map that otherwise hears the steps' scores too.
+    """
     if label_map.fitted == "never":
         return label_map
     label_map = copy.deepcopy(label_map)
     label_map.heard = None
-    hear(label_map, host_scores, first_images(train, 0, label_map.fit_images))
+    count = max(images, label_map.fit_images) if label_map.fitted == "steps" else label_map.fit_images
+    hear(label_map, host_scores, first_images(train, 0, count))
     label_map.refit_to_heard()
     return label_map

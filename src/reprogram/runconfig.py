@@ -63,7 +63,7 @@ class RunConfig:
     task: str = "squares"
     canvas: str = "scaled"
     program: str = "frame"
-    label_map: str = "linear(standardize=64)"
+    label_map: str = "discriminant"
     learner: str = "gradient"
     loss: LossKind = "task"
     seed: int = 0

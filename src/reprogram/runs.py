@@ -205,7 +205,7 @@ def _asked_baselines(
     for name in config.baselines:
         say(f"measuring the baseline {name}")
         if name == "map-alone":
-            measured[name] = baselines.label_map_alone(model, task)
+            measured[name] = baselines.label_map_alone(model, task, images_seen)
         elif name == "linear-probe":
             measured[name] = baselines.linear_probe(model.host, task, seed=config.seed)
         elif name == "direct-training":

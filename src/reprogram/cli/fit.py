@@ -53,7 +53,7 @@ def fit_command(
         host: the frozen classifier, e.g. timm:resnet50.a1_in1k (default: efficientnet-lite0).
         task: what it shall do, e.g. mnist or folder:PATH (default: squares).
         program: what is learned, e.g. frame or "patch(height=64, width=64)" (default: frame).
-        label_map: from host labels to task labels (default: "linear(standardize=64)").
+        label_map: from host labels to task labels (default: "discriminant").
         canvas: where the task image goes (default: scaled).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).

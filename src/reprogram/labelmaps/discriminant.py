@@ -15,9 +15,12 @@ from reprogram.labelmaps.base import Fitted
 
 MAX_LABELS = 8_192
 """That are looked at: the moments of so many scores take half a gigabyte."""
-OFTEN, SHARE = 64, 16
-"""A fit after so many images at least, and after this part of what was heard."""
+PAUSE = 16
+"""A fit comes after p / 16 images at least, as it costs as much as to hear a few times as many, and after a sixteenth
+of those that count."""
 MAX_LOG_TEMPERATURE = 20.0
+LEAST_SHARE = 1e-6
+"""Of the variance, within the classes."""
 LEAST_VARIANCE = 1e-12
 """Of scores: below it a host says the same of all images."""
 
@@ -36,8 +39,8 @@ class Discriminant(WeightedMap):
     the terms 2 / p, as scikit-learn has it).
 
     The first fit comes before the first step; later ones follow the program, from the scores of the steps, without
-    another pass: after every 64 images, later after a sixteenth of those that count. A new image drives out half of an
-    earlier one, so what was heard at the beginning hardly counts in the end.
+    another pass. A new image drives out half of an earlier one, so what was heard at the beginning hardly counts in the
+    end.
     """
 
     fitted: Fitted = "steps"
@@ -105,7 +108,7 @@ class Discriminant(WeightedMap):
             self.heard *= max(0.0, 1 - len(scores) / max(2 * count, 1))
         self.hear(scores, labels)
         assert self.heard is not None
-        pause = max(OFTEN / 2, 2.0 ** int(math.log2(max(count, 1))) / SHARE)
+        pause = max(len(self.looked_at) / 2, 2.0 ** int(math.log2(max(count, 1)))) / PAUSE
         if count // pause != float(self.heard[-1, -1]) // pause:
             self.refit(self.heard)
 
@@ -114,7 +117,10 @@ class Discriminant(WeightedMap):
         sums, moments = said[: self.num_task_labels, :-1], said[self.num_task_labels : -1, :-1]
         counts, total, mean = said[: self.num_task_labels, -1:], said[-1, -1], said[-1, :-1] / said[-1, -1]
         towards = torch.where(counts > 0, sums / counts.clamp(min=LEAST_VARIANCE) - mean, 0)
-        within = moments / total - mean.outer(mean) - (towards * counts / total).T @ towards
+        around = moments / total - mean.outer(mean)
+        within = around - (towards * counts / total).T @ towards
+        if within.trace() < LEAST_SHARE * around.trace():  # One image a class: nothing is known of the spread within.
+            within = around
         solved = torch.linalg.solve(self._shrunk(within, float(total)), towards.T).T
         prior = ((counts[:, 0] + 1) / (total + self.num_task_labels)).log()
         with torch.no_grad():
@@ -130,7 +136,7 @@ class Discriminant(WeightedMap):
         if share < 0:
             apart = (total + 1) * (square - trace**2 / size)
             share = min(1.0, (square + trace**2) / apart) if apart > LEAST_VARIANCE * square else 1.0
-        shrunk = covariance * (1 - share)
+        shrunk: Tensor = covariance * (1 - share)
         shrunk.diagonal().add_(max(share * trace / size, LEAST_VARIANCE))
         return shrunk
 
