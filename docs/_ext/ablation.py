@@ -33,22 +33,28 @@ def table(runs: list[kept.Run], shown: tuple[str, ...] = SHOWN) -> str:
 def page() -> str:
     """The documentation's page."""
     runs = kept.load("ablation")
-    config, result = runs[0]
-    machine, versions = result["machine"], result["versions"]
     lines = [
         "# What makes the difference",
         "",
-        "Each row is the same task and budget with other parts:",
-        f"`{config['task']}` on `{config['host']}`, {config['images']:,} training images, one thread,",
-        f"chance {result['baselines']['chance']['accuracy']:.2f}. The files are in `results/ablation/`, with grid and",
-        f"commands. {machine['processor']}, torch {versions['torch']}, timm {versions['timm']}; the machine did",
-        "other work too, so seconds are only a hint, and so is a row with one seed.",
+        "Each row of a table is the same task and budget with other parts, one thread. The files are in",
+        "`results/ablation/`, with grid and commands. The machine did other work too, so seconds are only a hint, and so",
+        f"is a row with one seed. {kept.circumstances([result for _, result in runs])}.",
         "",
-        table(runs),
-        "",
-        *windows(),
     ]
-    return "\n".join(lines)
+    alike = [tuple(config[part] for part in ("task", "host", "canvas", "images")) for config, _ in runs]
+    for setting in sorted(set(alike)):
+        here = [run for run, its in zip(runs, alike, strict=True) if its == setting]
+        task, host, canvas, images = setting
+        chance = here[0][1]["baselines"]["chance"]["accuracy"]
+        lines += [
+            f"## `{task}` on `{host}`, {images:,} training images",
+            "",
+            f"Canvas `{canvas}`, chance {chance:.2f}.",
+            "",
+            table(here),
+            "",
+        ]
+    return "\n".join([*lines, *windows()])
 
 
 def windows() -> list[str]:

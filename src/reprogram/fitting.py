@@ -99,8 +99,8 @@ def fit(
         model: its program and label map are learned in place, its host isn't touched.
         task: train and validation splits are used.
         learner: or the spec of one.
-        loss: "task" is the cross-entropy of the task scores; "host" is the paper's (equation 3), whose softmax
-            runs over all the host's labels. `reprogram.losses.losses_of` says more.
+        loss: "task" is the cross-entropy of the task scores, "smoothed" the same with softened labels; "host" is the
+            paper's (equation 3), whose softmax runs over all the host's labels. `reprogram.losses.losses_of` says more.
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds.
@@ -216,7 +216,7 @@ class _Run:
         model, images = self.model, self.train.images[:2]
         if model.host.engine == "dense" or not model.host.prepared.shares:
             return
-        some = self.settings.loss == "task" and model.label_map.fitted not in LISTENING
+        some = self.settings.loss != "host" and model.label_map.fitted not in LISTENING
         labels = model.label_map.reads() if some else None
         parameters = [p for p in model.program.parameters() if p.requires_grad]
         with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
@@ -347,7 +347,8 @@ class _Run:
         begun = time.monotonic()
         split = self.validation_split
         own = split.take(self.group.share(torch.arange(len(split), device=split.labels.device)))
-        part = predict(self.model, own, stop=lambda: bool(pending))
+        with self.settings.learner.shown():
+            part, learned = predict(self.model, own, stop=lambda: bool(pending)), self.model.learned_state()
         self._agree(pending)
         if self.signal:
             return
@@ -362,7 +363,7 @@ class _Run:
         state.validated_step = state.step
         if (result.correct, -result.loss) > (state.best_correct, -state.best_loss):
             state.best_correct, state.best_loss, state.best_step = result.correct, result.loss, state.step
-            self.best = self.model.learned_state()
+            self.best = learned
         state.history.append(
             {
                 "step": state.step,

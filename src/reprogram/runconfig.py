@@ -39,7 +39,7 @@ class RunConfig:
         program: what is learned.
         label_map: from host labels to task labels.
         learner: what improves the program.
-        loss: "task" or "host" (the paper's): over which labels the softmax runs.
+        loss: "task", "smoothed" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
         start: a program file whose program the learning starts from; empty: from the program's own start values.
         shots: images a class to learn from, and as many to validate with, chosen by the seed; None: all.

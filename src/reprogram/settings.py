@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Access = Literal["gradient", "scores", "top-k", "label"]
 """What a host gives away, the most first."""
 EngineName = Literal["shared", "dense"]
-LossKind = Literal["task", "host"]
+LossKind = Literal["task", "smoothed", "host"]
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 
 

@@ -14,7 +14,7 @@ from helpers import random_task, tiny_model
 from reprogram.checkpoint import Checkpoint
 from reprogram.learners.base import Progress
 from reprogram.learners.gradient import Gradient
-from reprogram.losses import epoch_order
+from reprogram.losses import epoch_order, losses_of
 
 LR = 0.05
 
@@ -90,6 +90,53 @@ def test_adam_is_numpys(schedule, penalty, betas):
         return (1 - np.tanh(a[i] @ w) ** 2) * a[i] + 2 * penalty * w
 
     np.testing.assert_allclose(parameter.detach().numpy(), numpy_adam(start, gradient, rates, betas), rtol=1e-10)
+
+
+def test_the_average_is_numpys_and_only_shown():
+    """1 / t of each of the first t values, then the exponential average; the learned values go on as without it."""
+    rng, keep = np.random.default_rng(0), 0.8
+    start, targets = rng.normal(size=7), rng.normal(size=(25, 7))
+    with_average, without = (nn.Parameter(torch.from_numpy(start.copy())) for _ in range(2))
+    built, plain = learner(average=keep), learner()
+    built.start([with_average])
+    plain.start([without])
+    expected = np.zeros(7)
+    for i, target in enumerate(torch.from_numpy(targets)):
+        progress = Progress(fraction=i / 25, epoch=0)
+        built.step(lambda target=target: (with_average - target).square().sum(), progress)
+        plain.step(lambda target=target: (without - target).square().sum(), progress)
+        share = max(1 - keep, 1 / (i + 1))
+        expected = (1 - share) * expected + share * without.detach().numpy()
+        assert torch.equal(with_average, without)
+    with built.shown():
+        np.testing.assert_allclose(with_average.detach().numpy(), expected, rtol=1e-12)
+    assert torch.equal(with_average, without)
+    with plain.shown():
+        assert torch.equal(with_average, without)
+
+
+def test_what_validation_saw_is_what_is_kept():
+    """The average, and not the values that learning goes on with."""
+    task = random_task()
+    models = [tiny_model(task) for _ in range(2)]
+    average, plain = (
+        reprogram.fit(model, task, epochs=2, batch_size=8, validations=4, learner=f"gradient(average={keep})")
+        for model, keep in zip(models, (0.9, 0.0), strict=True)
+    )
+    assert not torch.equal(models[0].program.weight, models[1].program.weight)
+    assert [row["loss"] for row in average.history] == [row["loss"] for row in plain.history], "learned alike"
+    assert reprogram.evaluate(models[0], task.validation).loss == pytest.approx(average.validation.loss, rel=1e-6)
+
+
+def test_smoothed_labels_are_numpys():
+    task, model = random_task(), tiny_model()
+    images, labels = task.train.images, task.train.labels
+    with torch.no_grad():
+        scores = model(images).numpy().astype(np.float64)
+        found = losses_of(model, images, labels, "smoothed").numpy()
+    logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    softened = 0.9 * np.eye(4)[labels.numpy()] + 0.1 / 4
+    np.testing.assert_allclose(found, -(softened * logarithms).sum(axis=1), rtol=1e-5)
 
 
 def test_penalty_is_lambda_times_the_sum_of_squares():
@@ -285,6 +332,31 @@ def test_resumed_at_any_validation_is_the_same_run(uninterrupted, tmp_path, at):
     fitted = reprogram.fit(model, task, checkpoint=tmp_path / "c", **ARGUMENTS)
     assert result_of(model, fitted) == uninterrupted
     assert model.host.meter.images >= 3 * 40 + 6 * 12
+
+
+def test_averages_and_a_map_that_follows_are_resumed(tmp_path):
+    """Interrupted at every third step: their memory is part of the state."""
+    task = random_task()
+    parts = {"program": "frame", "label_map": "discriminant(images=8)"}
+    arguments = {**ARGUMENTS, "learner": "gradient(average=0.9)"}
+    whole = tiny_model(task, **parts)
+    expected, calls = result_of(whole, reprogram.fit(whole, task, **arguments)), 0
+
+    def stop(report):
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    while True:
+        model = tiny_model(task, **parts)
+        try:
+            fitted = reprogram.fit(model, task, checkpoint=tmp_path / "c", observe=stop, **arguments)
+            break
+        except KeyboardInterrupt:
+            pass
+    assert calls > 9
+    assert result_of(model, fitted) == expected
 
 
 def test_resumed_again_and_again_is_the_same_run(uninterrupted, tmp_path):

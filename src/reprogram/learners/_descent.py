@@ -1,6 +1,8 @@
 """What learners that follow the program's gradient have in common: the schedule, the penalty, one careful step."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +11,10 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.learners.base import Learner, Objective, Progress
+from reprogram.registry import later
+
+AVERAGE, STEPS = "average", "average_steps"
+"""Names in a learner's saved state."""
 
 MAX_RATE = 1e6
 """A million steps of it are still finite numbers."""
@@ -34,6 +40,8 @@ class Descent(Learner):
             decay: factor of the step schedule (the paper's 0.96).
             decay_epochs: epochs between its steps (the paper's 2).
             penalty: λ of the penalty λ‖W‖², the sum of the squares of all learned numbers.
+            average: what the exponential average of the learned numbers keeps of itself in a step; validation looks at
+                this average, and it is what is kept in the end. 0, the default, averages nothing.
         """
 
         learning_rate: float = 0.05
@@ -41,6 +49,7 @@ class Descent(Learner):
         decay: float = 0.96
         decay_epochs: int = 2
         penalty: float = 0.0
+        average: float = later(0.0)
 
         def __post_init__(self) -> None:
             if not 0 < self.learning_rate <= MAX_RATE:
@@ -51,6 +60,8 @@ class Descent(Learner):
                 raise ConfigError("learner: decay lies in (0, 1] and decay_epochs is at least 1")
             if not 0 <= self.penalty < math.inf:
                 raise ConfigError(f"learner: penalty={self.penalty}; 0 or a positive number is expected")
+            if not 0 <= self.average < 1:
+                raise ConfigError(f"learner: average={self.average}; a number in [0, 1) is expected")
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """With empty memory."""
@@ -64,6 +75,8 @@ class Descent(Learner):
         """Begin with an empty memory."""
         self.parameters = parameters
         self._optimizer = self.optimizer(parameters)
+        self._averages: list[Tensor] = []
+        self._steps = 0
 
     def learning_rate(self, progress: Progress) -> float:
         """The step size at this point of the run."""
@@ -94,12 +107,44 @@ class Descent(Learner):
             group["lr"] = self.learning_rate(progress)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        if self.config.average:
+            self._follow()
         return float(loss.detach())
 
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Average: of the first steps all alike, so that the start values don't stay in it."""
+        self._averages = self._averages or [torch.zeros_like(parameter) for parameter in self.parameters]
+        self._steps += 1
+        share = max(1 - self.config.average, 1 / self._steps)
+        for average, parameter in zip(self._averages, self.parameters, strict=True):
+            average.lerp_(parameter, share)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """The averages, where there are some."""
+        if not self._averages:
+            yield
+            return
+        own = [parameter.detach().clone() for parameter in self.parameters]
+        try:
+            self._put(self._averages)
+            yield
+        finally:
+            self._put(own)
+
+    @torch.no_grad()
+    def _put(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers of each parameter."""
+        """What the optimiser remembers of each parameter; averages and their steps, where there are some."""
         stored = self._optimizer.state_dict()["state"]
-        return {
+        averages = {f"{index}.{AVERAGE}": value for index, value in enumerate(self._averages)}
+        if averages:
+            averages[STEPS] = torch.tensor(self._steps)
+        return averages | {
             f"{index}.{name}": value
             for index, entry in stored.items()
             for name, value in entry.items()
@@ -109,6 +154,11 @@ class Descent(Learner):
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over what the optimiser remembered."""
         entries: dict[int, dict[str, Tensor]] = {}
+        state = dict(state)
+        if STEPS in state:
+            self._steps = int(state.pop(STEPS))
+            places = range(len(self.parameters))
+            self._averages = [state.pop(f"{index}.{AVERAGE}").to(self.parameters[index]) for index in places]
         for key, value in state.items():
             index, _, name = key.partition(".")
             entries.setdefault(int(index), {})[name] = value

@@ -1,6 +1,7 @@
 """The contract of a learner: it asks an objective for losses, or gradients, and improves the learned parameters."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ class Learner(Component):
             DataError: a loss or gradient isn't finite; the parameters are as before.
         """
         raise NotImplementedError
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Around validation, which looks at other values if a learner puts them in; it takes them out again."""
+        return nullcontext()
 
     def state(self) -> dict[str, Tensor]:
         """Everything but configuration and parameters that decides the next step."""
