@@ -37,8 +37,8 @@ def page() -> str:
         "# What makes the difference",
         "",
         "Each row of a table is the same task and budget with other parts, one thread. The files are in",
-        "`results/ablation/`, with grid and commands. The machine did other work too, so seconds are only a hint, and so",
-        f"is a row with one seed. {kept.circumstances([result for _, result in runs])}.",
+        "`results/ablation/`, with grid and commands. The machine did other work too, so seconds are only a hint, and",
+        f"so is a row with one seed. {kept.circumstances([result for _, result in runs])}.",
         "",
     ]
     alike = [tuple(config[part] for part in ("task", "host", "canvas", "images")) for config, _ in runs]
