@@ -57,7 +57,7 @@ def fit_command(
         canvas: where the task image goes (default: scaled).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).
-        loss: softmax over the task's labels, also with softened ones, or as in the paper over all the host's (default task).
+        loss: softmax over the task's labels, also softened, or as in the paper over all the host's (default: task).
         start: program file to begin with, learned for another task or host (default: the program's start values).
         shots: images a class to learn from, and as many to validate with, chosen by the seed (default: all).
         epochs: budget in passes over the training images (default: 5, if no other budget is given).
