@@ -209,6 +209,17 @@ def test_zoom_learns_its_factor():
     assert float(gradient) == pytest.approx(float(high - low) / (2 * step), rel=1e-4)
 
 
+@pytest.mark.parametrize("pace", [0.1, 2.0])
+def test_zooms_pace_scales_steps_and_nothing_else(pace):
+    slow, plain = build(f"zoom(scale=0.6, pace={pace})"), build("zoom(scale=0.6)")
+    assert float(slow.program.scale().detach()) == pytest.approx(0.6, rel=1e-6)
+    for model, step in ((slow, 0.3 / pace), (plain, 0.3)):
+        model.program.z.data += step
+    np.testing.assert_allclose(drawn(slow), drawn(plain), atol=1e-6)
+    with pytest.raises(reprogram.ConfigError, match="pace"):
+        configure("programs", "zoom(pace=0.0)")
+
+
 @pytest.mark.parametrize("scale", [0.25, 4.0, 0.0, -1.0, 100.0])
 def test_zoom_out_of_range_is_refused(scale, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
