@@ -2,8 +2,9 @@
 
 How accuracy rises with the images seen comes from the runs' histories, and doesn't depend on the machine. What an image
 costs is measured here, in one process, arms interleaved: each run's own learning, and the peers' dense step on the same
-host (see `arms`). A peer's recipe is charged that dense step for each image it learns from, and nothing for refitting
-its label map, which costs the published code another pass over all training images an epoch.
+host (see `arms`). Images that our label map is fitted to before the first step are charged like a step's. A peer's
+recipe is charged that dense step for each image it learns from, and nothing for refitting its label map, which costs
+the published code another pass over all training images an epoch.
 """
 
 import argparse
@@ -58,21 +59,36 @@ def measured(configs: dict[str, RunConfig], host: str) -> dict[str, dict[str, fl
     task = load_task(next(iter(configs.values())).task, data=next(iter(configs.values())).data)
     batch, window = 16, max(task.image_shape[1:])
     peers = build("peers", host=host, window=window, batch=batch, num_classes=task.num_classes, train=True)
-    arms: dict[str, Callable[[], float]] = {name: learning(config, task) for name, config in configs.items()}
+    models = {name: composed(config, task) for name, config in configs.items()}
+    arms: dict[str, Callable[[], float]] = {
+        name: learning(models[name], config, task) for name, config in configs.items()
+    }
     arms["peers"] = lambda: _timed(peers) / batch
     readings: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(ROUNDS):
         for name, arm in arms.items():
             readings[name].append(arm())
     median = {name: 1000 * statistics.median(values) for name, values in readings.items()}
-    return {name: {"learning_ms": median[name], "peers_ms": median["peers"]} for name in configs}
+    return {
+        name: {"learning_ms": median[name], "peers_ms": median["peers"], "fit_images": looked_at(models[name])}
+        for name in configs
+    }
 
 
-def learning(config: RunConfig, task: Any) -> Callable[[], float]:
-    """Seconds an image, once the first steps are done; the validation between them is of one image a class."""
-    model = Reprogrammed.build(
+def composed(config: RunConfig, task: Any) -> Reprogrammed:
+    """A run's model, at its start."""
+    return Reprogrammed.build(
         load_host(config.host), task, canvas=config.canvas, program=config.program, label_map=config.label_map
     )
+
+
+def looked_at(model: Reprogrammed) -> int:
+    """Images that the label map is fitted to before the first step."""
+    return 0 if model.label_map.fitted == "never" else model.label_map.fit_images
+
+
+def learning(model: Reprogrammed, config: RunConfig, task: Any) -> Callable[[], float]:
+    """Seconds an image, once the first steps are done; the validation between them is of one image a class."""
     short = replace(task, validation=task.few(1, seed=0).validation)
 
     def read() -> float:
@@ -107,7 +123,8 @@ def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, fl
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     images = next((int(row["images"]) for row in rows if row["validation_accuracy"] >= accuracy), None)
     recipe = recipes.matching(asdict(config))
-    ms = cost["learning_ms"] if recipe in (OURS, None) else cost["peers_ms"]
+    ours = recipe in (OURS, None)
+    ms, before = cost["learning_ms" if ours else "peers_ms"], cost["fit_images"] if ours else 0
     return {
         "recipe": recipe,
         "host": config.host,
@@ -123,8 +140,8 @@ def outcome(folder: Path, config: RunConfig, accuracy: float, cost: dict[str, fl
         "test": result["test"],
         "images_to_accuracy": images,
         **cost,
-        "seconds_to_accuracy": None if images is None else images * ms / 1000,
-        "seconds_of_budget": config.images * ms / 1000 if config.images else None,
+        "seconds_to_accuracy": None if images is None else (images + before) * ms / 1000,
+        "seconds_of_budget": (config.images + before) * ms / 1000 if config.images else None,
         "threads": threads,
         "machine": result["machine"],
         "versions": result["versions"],
