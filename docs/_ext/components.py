@@ -14,6 +14,7 @@ import ablation
 import compared
 import few_shot
 import paper
+import reached
 import results
 import time_to_accuracy
 from sphinx.application import Sphinx
@@ -55,6 +56,7 @@ def write(folder: Path) -> None:
         "paper.md": paper.page(),
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
+        "reached.md": reached.page(),
         "recipes-compared.md": compared.page(),
         "time-to-accuracy.md": time_to_accuracy.page(),
     }
