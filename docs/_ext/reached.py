@@ -21,12 +21,13 @@ def page() -> str:
     if not runs:
         return "\n".join([*lines, "*Nothing is measured yet.*", ""])
     lines += [
-        "Single runs with the recipe `best`, complete training sets, one seed, one thread. Validation chose the program,",
-        "the test split was looked at once. *Map alone* is the same label map without the program, fitted to as many",
-        "images as the program saw, 10,000 at the most. The label map isn't learned by gradient: it is a closed formula",
-        "of the host's scores, refitted while the program is learned ({doc}`label-maps`). But it is a matrix over all",
-        "of the host's scores, as BLM's is, and so is stronger than one host label a class. `cifar10-jpeg` is CIFAR-10",
-        "after JPEG compression. The hosts were quantised and decoded again: `results/paper/README.md`.",
+        "Single runs with the recipe `best`, complete training sets, one seed, one thread. Validation chose the",
+        "program, the test split was looked at once. *Map alone* is the same label map without the program, fitted",
+        "to as many images as the program saw, 10,000 at the most. The label map isn't learned by gradient: it is",
+        "a closed formula of the host's scores, refitted while the program is learned ({doc}`label-maps`). But it",
+        "is a matrix over all of the host's scores, as BLM's is, and so is stronger than one host label a class.",
+        "`cifar10-jpeg` is CIFAR-10 after JPEG compression. The hosts were quantised and decoded again:",
+        "`results/paper/README.md`.",
         "",
         kept.table(HEAD, [row(*run) for run in runs]),
         "",
