@@ -7,8 +7,7 @@ from reprogram.cli.fit import resolve, show
 from reprogram.interrupts import answered_signals
 
 SETTINGS = {"recipe": "best", "parts": 1, "validations": 6}
-TASKS = {"squares": {"task": "squares(test=1000)", "canvas": "centre"}, "digits": {"task": "mnist"}}
-"""Where detail counts, the task image keeps its own size, which is faster too."""
+TASKS = {"squares": {"task": "squares(test=1000)"}, "digits": {"task": "mnist"}}
 
 
 def demo_command(
