@@ -318,9 +318,9 @@ def test_inspect_tells_the_truth_without_the_host(run, program):
     assert found["bytes"] == program.stat().st_size
     assert found["tensors"] == {
         "label_map.bias": [10],
+        "label_map.log_temperature": [1],
         "label_map.matrix": [10, 16],
         "label_map.mean": [16],
-        "label_map.spread": [1],
         "program.weight": [1, 3, 48, 48],
     }
     strongest = abs(safetensors.numpy.load_file(program)["label_map.matrix"]).argmax(axis=1)
