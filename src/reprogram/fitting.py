@@ -230,13 +230,11 @@ class _Run:
         if label_map.fitted == "never":
             return
         images = first_images(self.train, self.settings.seed, label_map.fit_images)
-        own = images.take(self.group.share(torch.arange(len(images), device=images.labels.device)))
         label_map.heard = label_map.statistics()
-        hear(label_map, self.model.host_scores, own, stop=lambda: bool(pending))
+        hear(label_map, self.model.host_scores, images, group=self.group, stop=lambda: bool(pending))
         self._agree(pending)
         if self.signal:
             return
-        label_map.heard = self.group.total(label_map.heard)
         label_map.refit_to_heard()
         self.state.seconds += time.monotonic() - begun
 

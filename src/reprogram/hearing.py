@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reprogram.distributed import Group
 from reprogram.labelmaps.base import LabelMap
 from reprogram.losses import epoch_order
 from reprogram.tasks.base import Split
@@ -19,21 +20,31 @@ def hear(
     host_scores: Callable[[Tensor], Tensor],
     split: Split,
     *,
+    group: Group | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Show images to a host and have a label map hear its answers.
 
+    Several processes take a batch each, in turn, and every one of them hears all: the same scores in the same order,
+    whatever their number.
+
     Args:
         label_map: keeps the statistics.
         host_scores: b × c × h × w images to b × K scores.
-        split: the images.
-        stop: asked before each call; from then on nothing more is heard.
+        split: the images, the same in all processes.
+        group: the processes; this one alone by default.
+        stop: asked before each call; from then on the host isn't asked, and what is heard is worth nothing.
     """
-    for start in range(0, len(split), BATCH):
-        if stop():
-            return
-        images, labels = (part[start : start + BATCH] for part in (split.images, split.labels))
-        label_map.hear(host_scores(images), labels)
+    group = group or Group()
+    batches = torch.split(torch.arange(len(split), device=split.labels.device), BATCH)
+    for first in range(0, len(batches), group.size):
+        turn = batches[first : first + group.size]
+        scores = torch.zeros(len(turn), BATCH, label_map.num_host_labels, dtype=torch.float64)
+        if group.rank < len(turn) and not stop():
+            own = turn[group.rank]
+            scores[group.rank, : len(own)] = host_scores(split.images[own]).cpu().double()
+        for place, heard in zip(turn, group.total(scores), strict=True):
+            label_map.hear(heard[: len(place)], split.labels[place])
 
 
 def first_images(train: Split, seed: int, count: int) -> Split:

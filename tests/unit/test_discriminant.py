@@ -167,7 +167,7 @@ def test_without_a_program_it_is_enough_by_itself():
     reprogram.fit(model, task, images=60)
     alone = fitted_alone(model.label_map, model.host_scores, task.train)
     assert alone.heard is not None and float(alone.heard[-1, -1]) == 60, "what the run heard isn't heard again"
-    few, seen = build("discriminant(images=7)", 6, 4).float(), []
+    few, seen = build("discriminant(images=7)", model.label_map.num_host_labels, 4).float(), []
     for images in (0, 30, 10_000):
         seen.append(float(fitted_alone(few, model.host_scores, task.train, images=images).heard[-1, -1]))
     assert seen == [7, 30, 60] and few.heard is None
