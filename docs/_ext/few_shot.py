@@ -25,7 +25,8 @@ def page() -> str:
     config, result = runs[0]
     lines += [
         f"Test accuracy on `{config['task']}`, host `{config['host']}`, chance "
-        f"{result['baselines']['chance']['accuracy']:.2f}: mean among seeds, lowest and highest in brackets. Each seed",
+        f"{result['baselines']['chance']['accuracy']:.2f}: mean among seeds, lowest and highest in brackets. The label",
+        f"map of `best` was `{config['label_map']}` in these runs. Each seed",
         "draws other images, and validates with as many. The linear probe reads the host's last layer, on the task",
         "image enlarged to the whole input; the network trained from scratch is a small conv net that sees as many",
         f"images ({config['images']:,}, repeated). {{doc}}`../evidence` describes both.",

@@ -28,6 +28,7 @@ def page() -> str:
         "is a matrix over all of the host's scores, as BLM's is, and so is stronger than one host label a class.",
         "`cifar10-jpeg` is CIFAR-10 after JPEG compression. The hosts were quantised and decoded again:",
         "`results/paper/README.md`.",
+        "A run with `--start` begins with the program of another row, and fits the map to more images with it.",
         "",
         kept.table(HEAD, [row(*run) for run in runs]),
         "",
