@@ -154,7 +154,7 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
         first = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train)
     before = first.loss
     fitted = reprogram.fit(
-        model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.1)"
+        model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.05)"
     )
     assert fitted.images_seen == 480
     if model.label_map.fitted == "epochs":  # The program's start values, read by the last map.
