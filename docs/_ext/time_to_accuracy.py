@@ -32,7 +32,7 @@ def page() -> str:
         f"{first['threads']} thread, one seed. *Images to it* are those seen when a look at the validation split first",
         "found that accuracy; they don't depend on the machine. *ms an image* is the median of what a learning step",
         "costs, all arms interleaved on a machine that did nothing else: for `best` (and the same without a program,",
-        "which is a linear probe of the host's scores) our own learning, for a peer's recipe the peers' dense step",
+        "which is the label map alone) our own learning, for a peer's recipe the peers' dense step",
         "({doc}`../benchmarks`). *Seconds* are their product, with the images that our label map is fitted to before",
         "the first step; neither side is charged for validation, nor the peers for the extra pass that refits their",
         "label map. ≥ means that the budget ended first.",

@@ -151,8 +151,7 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
     start = model.learned_state()
     reading = fitted_alone(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
     with torch.no_grad():
-        first = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train)
-    before = first.loss
+        before = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train).loss
     fitted = reprogram.fit(
         model, squares, epochs=3, batch_size=16, validations=1, learner="gradient(learning_rate=0.05)"
     )

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from scipy.special import logsumexp, softmax
 
 import reprogram
-from helpers import ConvNet, random_task, seeded, tiny_model
+from helpers import ConvNet, fitted, random_task, seeded, tiny_model
 from reprogram.losses import epoch_order
 from reprogram.registry import configure
 
@@ -15,15 +15,6 @@ from reprogram.registry import configure
 def build(spec, host=12, task=5):
     variant, config = configure("label-maps", spec)
     return variant(config, num_host_labels=host, num_task_labels=task)
-
-
-def fitted(label_map, scores, labels):
-    """Have a map hear these answers in three batches, and fit it."""
-    for part in np.array_split(np.arange(len(labels)), 3):
-        label_map.hear(torch.from_numpy(scores[part]), torch.from_numpy(labels[part]))
-    label_map.refit_to_heard()
-    label_map.validate()
-    return label_map
 
 
 def answers(seed, n=200, k=5, host=12, absent=()):

@@ -96,24 +96,26 @@ class Discriminant(WeightedMap):
         """Add a batch to the sums."""
         if self.heard is None:
             self.heard = self.statistics()
-        seen = F.pad(scores[:, self.looked_at].to("cpu", torch.float64), (0, 1), value=1)
+        seen = F.pad(scores.to("cpu", torch.float64)[:, self.looked_at.cpu()], (0, 1), value=1)
         self.heard[: self.num_task_labels].index_add_(0, labels.cpu(), seen)
         self.heard[self.num_task_labels :].addmm_(seen.T, seen)
 
     def follow(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
         """Forget a little, add the batch, and now and then fit."""
-        count = 0.0
-        if self.heard is not None:
-            count = float(self.heard[-1, -1])
-            self.heard *= max(0.0, 1 - len(scores) / max(2 * count, 1))
+        assert self.heard is not None, "it is fitted before the first step"
+        count = float(self.heard[-1, -1])
+        self.heard *= max(0.0, 1 - len(scores) / (2 * count))
         self.hear(scores, labels)
-        assert self.heard is not None
-        pause = max(len(self.looked_at) / 2, 2.0 ** int(math.log2(max(count, 1)))) / PAUSE
+        pause = max(len(self.looked_at) / 2, 2.0 ** int(math.log2(count))) / PAUSE
         if count // pause != float(self.heard[-1, -1]) // pause:
             self.refit(self.heard)
 
     def refit(self, said: Float[Tensor, "rows columns"]) -> None:
-        """The closed form."""
+        """The closed form.
+
+        Args:
+            said: what `statistics` describes, summed.
+        """
         sums, moments = said[: self.num_task_labels, :-1], said[self.num_task_labels : -1, :-1]
         counts, total, mean = said[: self.num_task_labels, -1:], said[-1, -1], said[-1, :-1] / said[-1, -1]
         towards = torch.where(counts > 0, sums / counts.clamp(min=LEAST_VARIANCE) - mean, 0)
