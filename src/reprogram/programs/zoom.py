@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
 from reprogram.programs.base import Weighted
-from reprogram.registry import later
 
 LIMIT = 4.0
 
@@ -19,8 +18,8 @@ class Zoom(Weighted):
     """The task image is enlarged or reduced by a learned factor; what it doesn't cover is `frame`'s (AutoVP's scale).
 
     The window stays where it is: an image that grows is cut, one that shrinks leaves room to the program. To let an
-    image grow to the whole canvas choose the canvas `resize` and start below 1. The factor is 4^tanh(pace · z),
-    between 1/4 and 4; the image is sampled bilinearly.
+    image grow to the whole canvas choose the canvas `resize` and start below 1. The factor is 4^tanh(z), between 1/4
+    and 4; the image is sampled bilinearly.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -29,31 +28,27 @@ class Zoom(Weighted):
 
         Attributes:
             scale: the factor at the start, between 1/4 and 4.
-            pace: how much a learner's step changes the factor; with 1, twenty steps of Adam may cross the whole range.
         """
 
         scale: float = 1.0
-        pace: float = later(1.0)
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 1 / LIMIT < self.scale < LIMIT:
                 raise ConfigError(f"zoom: scale={self.scale}; a number between 0.25 and 4 is expected")
-            if not 1e-3 <= self.pace <= 1e3:
-                raise ConfigError(f"zoom: pace={self.pace}; 0.001 to 1000 is expected")
 
     @classmethod
     def example(cls) -> Config:
-        """A smaller image that changes slowly: there is room for the program inside the window, whatever the canvas."""
-        return cls.Config(scale=0.8, pace=0.1)
+        """AutoVP's: a smaller image leaves room for the program inside the window, whatever the canvas."""
+        return cls.Config(scale=0.57)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)
-        self.z = nn.Parameter(torch.tensor([math.atanh(math.log(config.scale, LIMIT)) / config.pace]))
+        self.z = nn.Parameter(torch.tensor([math.atanh(math.log(config.scale, LIMIT))]))
 
     def scale(self) -> Tensor:
         """The factor, a tensor of one number."""
-        return torch.exp(math.log(LIMIT) * torch.tanh(self.config.pace * self.z))
+        return torch.exp(math.log(LIMIT) * torch.tanh(self.z))
 
     def run(self, framed: Framed) -> Framed:
         """Draw the program, and the task image over it."""
