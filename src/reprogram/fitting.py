@@ -164,6 +164,7 @@ class _Run:
         self.model, self.settings, self.keeper, self.group, self.observe = model, settings, keeper, together, observe
         device = model.canvas.frame.device
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
+        model.label_map.different_images = len(self.train)
         self.batch_size = min(settings.batch_size, len(self.train))
         self.num_parts = settings.parts or usual_number(self.batch_size, together.size, device)
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)

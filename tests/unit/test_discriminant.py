@@ -78,6 +78,16 @@ def test_the_chosen_shrinkage_is_scikit_learns(n):
     np.testing.assert_allclose(mapped(by_itself, scores), mapped(told, scores), rtol=1e-4, atol=1e-4)
 
 
+def test_images_that_are_heard_again_tell_nothing_new():
+    scores, labels = answers(5, n=40)
+    once, often = fitted(build(), scores, labels), build()
+    often.different_images = 40
+    fitted(often, np.tile(scores, (25, 1)), np.tile(labels, 25))
+    np.testing.assert_allclose(often.matrix, once.matrix, rtol=1e-5, atol=1e-7)
+    taken_for_new = fitted(build(), np.tile(scores, (25, 1)), np.tile(labels, 25))
+    assert (taken_for_new.matrix - once.matrix).abs().max() > 0.01
+
+
 def test_a_host_of_many_labels_is_looked_at_in_part():
     scores, labels = answers(1, host=30)
     some = fitted(build("discriminant(labels=10)", host=30), scores, labels)
@@ -143,6 +153,7 @@ def test_with_a_program_it_learns_and_is_saved(tmp_path):
         result = reprogram.fit(model, task, images=600, validations=5)
         models.append(model)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert models[0].label_map.different_images == 60
     assert torch.equal(models[0].label_map.matrix, models[1].label_map.matrix)
     assert models[0].label_map.log_temperature != torch.tensor(4.0).log(), "the temperature is learned"
     path = model.save(tmp_path / "program.safetensors")

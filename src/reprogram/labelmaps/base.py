@@ -1,5 +1,6 @@
 """The contract of a label map: host scores in, task scores out."""
 
+import math
 from typing import Literal
 
 import torch
@@ -26,6 +27,7 @@ class LabelMap(Component, nn.Module):
             epoch, from the scores that the last epoch computed anyway. "steps": before the first step, and then
             whenever `follow` does it.
         fit_images: training images of that one pass, at the most.
+        different_images: that can be heard; `fit` says how many. What comes beyond was heard before.
 
     Args:
         config: the variant's `Config`.
@@ -38,6 +40,7 @@ class LabelMap(Component, nn.Module):
 
     fitted: Fitted = "never"
     fit_images: int = 2_000
+    different_images: float = math.inf
 
     def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class Discriminant(WeightedMap):
     This is linear discriminant analysis (Fisher, 1936). It needs far fewer images than a matrix that is learned step
     by step. Only T is learned, for a covariance of few images makes the map too sure. Σ is shrunk towards a multiple of
     the identity, by default as far as the oracle approximating shrinkage says (Chen, Wiesel, Eldar, Hero, 2010; without
-    the terms 2 / p, as scikit-learn has it).
+    the terms 2 / p, as scikit-learn has it), for the number of different images: one heard again tells nothing new.
 
     The first fit comes before the first step; later ones follow the program, from the scores of the steps, without
     another pass. A new image drives out half of an earlier one, so what was heard at the beginning hardly counts in the
@@ -123,7 +123,7 @@ class Discriminant(WeightedMap):
         within = around - (towards * counts / total).T @ towards
         if within.trace() < LEAST_SHARE * around.trace():  # One image a class: nothing is known of the spread within.
             within = around
-        solved = torch.linalg.solve(self._shrunk(within, float(total)), towards.T).T
+        solved = torch.linalg.solve(self._shrunk(within, float(total.clamp(max=self.different_images))), towards.T).T
         prior = ((counts[:, 0] + 1) / (total + self.num_task_labels)).log()
         with torch.no_grad():
             self.matrix.zero_()[:, self.looked_at] = solved.to(self.matrix)
