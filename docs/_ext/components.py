@@ -29,6 +29,7 @@ INTROS = {
     "programs": "What is learned.",
     "label-maps": "How host scores become task scores.",
     "learners": "What improves the program.",
+    "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -37,6 +38,7 @@ EXAMPLES = {
     "programs": "frame(init=0.1)",
     "label-maps": "many-to-one(labels_per_class=5)",
     "learners": "gradient(learning_rate=0.1)",
+    "augmentations": "shift(pixels=3)",
 }
 
 

@@ -52,7 +52,7 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
     return evaluate(lambda images: label_map(host_scores(images.to(device))), task).to_json()
 
 
-def direct_training(task: Task, images_seen: int, *, seed: int = 0) -> dict[str, Any]:
+def direct_training(task: Task, images_seen: int, *, seed: int = 0, augmentation: str = "none") -> dict[str, Any]:
     """A small convolutional net trained on the task itself, without any host.
 
     Args:
@@ -60,9 +60,11 @@ def direct_training(task: Task, images_seen: int, *, seed: int = 0) -> dict[str,
         images_seen: by the program. The net sees as many, or ten times all training images, or `DIRECT_IMAGES` where
             that is more; it costs little.
         seed: of start values and order.
+        augmentation: of its training images, as the program's learning had it.
     """
     images = max(images_seen, DIRECT_PASSES * len(task.train), DIRECT_IMAGES)
-    return {**direct.train(task, "convolutional", images, seed=seed).to_json(), "images_seen": images}
+    found = direct.train(task, "convolutional", images, seed=seed, augmentation=augmentation)
+    return {**found.to_json(), "images_seen": images}
 
 
 def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from reprogram.evaluation import Evaluation, predict, score
 from reprogram.losses import epoch_order
+from reprogram.registry import configure
 from reprogram.tasks.base import Task
 
 BATCH = 64
@@ -46,7 +47,7 @@ class Direct(nn.Module):
         return scores
 
 
-def train(task: Task, kind: str, images: int, *, seed: int) -> Evaluation:
+def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = "none") -> Evaluation:
     """Train by Adam with a cosine schedule; the validation split chooses, the test split is looked at once.
 
     Args:
@@ -54,7 +55,10 @@ def train(task: Task, kind: str, images: int, *, seed: int) -> Evaluation:
         kind: of `Direct`.
         images: training images seen.
         seed: of start values and order.
+        augmentation: of the training images, its spec.
     """
+    variant, config = configure("augmentations", augmentation)
+    varied = variant(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Direct(kind, task.image_shape, task.num_classes)
@@ -66,7 +70,8 @@ def train(task: Task, kind: str, images: int, *, seed: int) -> Evaluation:
         epoch, place = divmod(step, per_epoch)
         if place == 0:
             order = epoch_order(len(task.train), seed, epoch)
-        batch = task.train.take(order[place * BATCH : (place + 1) * BATCH])
+            chance = varied.draw(len(task.train), seed, epoch)
+        batch = varied.batch(task.train, order[place * BATCH : (place + 1) * BATCH], chance)
         for group in adam.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
         adam.zero_grad()

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from reprogram.augmentations.base import Augmentation
 from reprogram.checkpoint import LONG_S, Interval
 from reprogram.distributed import Group, group
 from reprogram.engine import verify
@@ -25,7 +26,7 @@ from reprogram.model import Reprogrammed
 from reprogram.parts import mean_loss, usual_number
 from reprogram.registry import configure
 from reprogram.settings import Budget, LossKind, Settings, made_from
-from reprogram.tasks.base import Task
+from reprogram.tasks.base import Split, Task
 
 LISTENING: tuple[Fitted, ...] = ("epochs", "steps")
 """Label maps that are told the scores of each step."""
@@ -79,6 +80,7 @@ def fit(
     *,
     learner: Learner | str = "gradient",
     loss: LossKind = "task",
+    augmentation: Augmentation | str = "none",
     epochs: float | None = None,
     images: int | None = None,
     seconds: float | None = None,
@@ -101,6 +103,7 @@ def fit(
         learner: or the spec of one.
         loss: "task" is the cross-entropy of the task scores, "smoothed" the same with softened labels; "host" is the
             paper's (equation 3), whose softmax runs over all the host's labels. `reprogram.losses.losses_of` says more.
+        augmentation: how training images vary each time they are seen, or the spec of one.
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds.
@@ -135,9 +138,13 @@ def fit(
         if isinstance(learner, str):
             variant, config = configure("learners", learner)
             learner = cast(Learner, variant(config))
+        if isinstance(augmentation, str):
+            variant, config = configure("augmentations", augmentation)
+            augmentation = cast(Augmentation, variant(config))
         settings = Settings(
             learner=learner,
             loss=loss,
+            augmentation=augmentation,
             budget=budget,
             batch_size=batch_size,
             parts=parts,
@@ -172,7 +179,7 @@ class _Run:
         self.state = RunState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
-        self.order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.order: tuple[int, Tensor, Tensor] = (-1, torch.empty(0), torch.empty(0))
         self.signal = 0
 
     def run(self, pending: list[int]) -> Fit:
@@ -272,7 +279,8 @@ class _Run:
             label_map.refit_to_heard()
         if self.order[0] != epoch:
             order = epoch_order(len(self.train), self.settings.seed, epoch)
-            self.order = (epoch, order.to(self.train.labels.device))
+            chance = self.settings.augmentation.draw(len(self.train), self.settings.seed, epoch)
+            self.order = (epoch, order.to(self.train.labels.device), chance.to(self.train.labels.device))
         chosen = self.order[1][place * self.batch_size : (place + 1) * self.batch_size]
         objective, heard = self._objective(chosen)
         try:
@@ -286,6 +294,10 @@ class _Run:
         state.loss_sum += loss
         state.loss_count += 1
 
+    def _batch(self, chosen: Tensor) -> Split:
+        """Training images as this epoch sees them."""
+        return self.settings.augmentation.batch(self.train, chosen, self.order[2])
+
     def _objective(self, chosen: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
         """The loss of these images; and where their host scores go when it is asked, if the label map wants them."""
         label_map = self.model.label_map
@@ -298,7 +310,7 @@ class _Run:
                 assert heard is not None
                 heard[part] = scores.cpu()
 
-            batch = self.train.take(chosen[part])
+            batch = self._batch(chosen[part])
             listens = heard is not None and asked == 1  # A learner may ask more than once.
             return loss_of(self.model, batch.images, batch.labels, self.settings.loss, listen if listens else None)
 
@@ -326,7 +338,7 @@ class _Run:
     @torch.no_grad()
     def _culprits(self, own: Tensor) -> list[int]:
         """The images of this batch whose own loss isn't finite."""
-        batch = self.train.take(own)
+        batch = self._batch(own)
         losses = losses_of(self.model, batch.images, batch.labels, self.settings.loss) if len(own) else own
         return [place for part in self.group.every(own[~torch.isfinite(losses)].tolist()) for place in part]
 

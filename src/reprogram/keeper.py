@@ -94,8 +94,8 @@ class Keeper:
         if found is None or self.checkpoint is None:
             return None
         tensors, record = found
-        for part, fingerprint in self.made_from.items():
-            if record["made_from"].get(part) != fingerprint:
+        for part in {**self.made_from, **record["made_from"]}:
+            if record["made_from"].get(part) != self.made_from.get(part):
                 raise ConfigError(
                     f"{self.checkpoint.path}: is of a run with another {part}; give the same to go on, or start "
                     "elsewhere"

@@ -35,6 +35,7 @@ FAMILIES = {
     "programs": "Program",
     "label-maps": "LabelMap",
     "learners": "Learner",
+    "augmentations": "Augmentation",
 }
 """Family name (as `reprogram list` takes it) to the class that its variants derive from."""
 

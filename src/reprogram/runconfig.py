@@ -23,6 +23,7 @@ SPECS = {
     "program": "programs",
     "label_map": "label-maps",
     "learner": "learners",
+    "augmentation": "augmentations",
 }
 """Options that are specs, and the family of each."""
 BASELINES = ("map-alone", "linear-probe", "direct-training", "untrained")
@@ -39,6 +40,7 @@ class RunConfig:
         program: what is learned.
         label_map: from host labels to task labels.
         learner: what improves the program.
+        augmentation: how training images vary each time they are seen.
         loss: "task", "smoothed" or "host" (the paper's): over which labels the softmax runs.
         seed: of start values and order of images.
         start: a program file whose program the learning starts from; empty: from the program's own start values.
@@ -65,6 +67,7 @@ class RunConfig:
     program: str = "frame"
     label_map: str = "discriminant"
     learner: str = "gradient"
+    augmentation: str = later("none")
     loss: LossKind = "task"
     seed: int = 0
     start: str = later("")

@@ -185,6 +185,7 @@ def _fit(
         task,
         learner=config.learner,
         loss=config.loss,
+        augmentation=config.augmentation,
         epochs=config.epochs,
         images=config.images,
         seconds=config.seconds,
@@ -209,7 +210,9 @@ def _asked_baselines(
         elif name == "linear-probe":
             measured[name] = baselines.linear_probe(model.host, task, seed=config.seed)
         elif name == "direct-training":
-            measured[name] = baselines.direct_training(task, images_seen, seed=config.seed)
+            measured[name] = baselines.direct_training(
+                task, images_seen, seed=config.seed, augmentation=config.augmentation
+            )
         else:
             measured[name] = _untrained(config, model, task)
     return {key.replace("-", "_"): value for key, value in measured.items()}
@@ -255,6 +258,7 @@ def _result(
         "program": format_spec(model.program),
         "label_map": format_spec(model.label_map),
         "learner": config.learner,
+        "augmentation": config.augmentation,
         "loss": config.loss,
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
         "seed": config.seed,

@@ -7,6 +7,7 @@ from reprogram.errors import BudgetError, ConfigError
 from reprogram.registry import format_spec
 
 if TYPE_CHECKING:
+    from reprogram.augmentations.base import Augmentation
     from reprogram.learners.base import Learner
     from reprogram.model import Reprogrammed
     from reprogram.tasks.base import Task
@@ -65,6 +66,7 @@ class Settings:
     """How a run learns; `fit` says what each is."""
 
     learner: "Learner"
+    augmentation: "Augmentation"
     loss: LossKind
     budget: Budget
     batch_size: int
@@ -107,6 +109,7 @@ class Settings:
 
 def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
     """What a checkpoint belongs to: a run goes on with the same of everything that decides it."""
+    later = {"augmentation": format_spec(settings.augmentation)}
     return {
         "host": model.host.fingerprint,
         "task": model.task.fingerprint,
@@ -121,4 +124,5 @@ def made_from(model: "Reprogrammed", settings: Settings) -> dict[str, Any]:
         "images": settings.budget.images,
         "seconds": settings.budget.seconds,
         "validations": settings.validations,
+        **{part: spec for part, spec in later.items() if spec != "none"},
     }

@@ -49,7 +49,7 @@ def test_two_processes_learn_what_one_learns(tmp_path):
 @pytest.mark.parametrize(("parts", "numbers"), [((), (1, 2)), (("--parts", 4), (1, 2, 3))], ids=["usual", "four"])
 def test_with_the_same_parts_any_number_of_processes_comes_to_the_same_bits(tmp_path, parts, numbers):
     """Also where a host makes much of a rounding error: a network with ReLUs, in float32."""
-    options = list(OPTIONS)
+    options = [*OPTIONS, "--augmentation", "shift(pixels=1)"]
     options[options.index("linear:40")] = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
     options[options.index("4")] = "2"
     programs = {}

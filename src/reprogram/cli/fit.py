@@ -22,6 +22,7 @@ def fit_command(
     label_map: str | None = None,
     canvas: str | None = None,
     learner: str | None = None,
+    augmentation: str | None = None,
     recipe: str | None = None,
     loss: Literal["task", "smoothed", "host"] | None = None,
     start: str | None = None,
@@ -55,6 +56,7 @@ def fit_command(
         program: what is learned, e.g. frame or "patch(height=64, width=64)" (default: frame).
         label_map: from host labels to task labels (default: "discriminant").
         canvas: where the task image goes (default: scaled).
+        augmentation: how training images vary each time they are seen, e.g. "shift(pixels=2)" (default: none).
         learner: what improves the program, e.g. "gradient(learning_rate=0.1)" (default: gradient).
         recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).
         loss: softmax over the task's labels, also softened, or as in the paper over all the host's (default: task).
@@ -86,6 +88,7 @@ def fit_command(
         "label_map": label_map,
         "canvas": canvas,
         "learner": learner,
+        "augmentation": augmentation,
         "recipe": recipe,
         "loss": loss,
         "start": start,

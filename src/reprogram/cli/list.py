@@ -1,4 +1,4 @@
-"""`reprogram list`: the hosts, tasks, programs, label maps, canvases, learners and recipes there are."""
+"""`reprogram list`: the hosts, tasks, programs, label maps, canvases, learners, augmentations and recipes there are."""
 
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from reprogram.cli.console import emit, table
 from reprogram.errors import ConfigError, nearest
 from reprogram.registry import find, names, summary
 
-Family = Literal["hosts", "tasks", "programs", "label-maps", "canvases", "learners", "recipes"]
+Family = Literal["hosts", "tasks", "programs", "label-maps", "canvases", "learners", "augmentations", "recipes"]
 
 
 def list_command(

@@ -36,7 +36,8 @@ class Discriminant(WeightedMap):
     This is linear discriminant analysis (Fisher, 1936). It needs far fewer images than a matrix that is learned step
     by step. Only T is learned, for a covariance of few images makes the map too sure. Σ is shrunk towards a multiple of
     the identity, by default as far as the oracle approximating shrinkage says (Chen, Wiesel, Eldar, Hero, 2010; without
-    the terms 2 / p, as scikit-learn has it), for the number of different images: one heard again tells nothing new.
+    the terms 2 / p, as scikit-learn has it), for the number of different images: one that is heard again, or moved
+    by an augmentation, tells little that is new.
 
     The first fit comes before the first step; later ones follow the program, from the scores of the steps, without
     another pass. A new image drives out half of an earlier one, so what was heard at the beginning hardly counts in the
