@@ -5,7 +5,7 @@ from typing import Any
 
 import kept
 
-SHOWN = ("label_map", "program", "learner", "batch_size", "loss")
+SHOWN = ("label_map", "program", "learner", "augmentation", "batch_size", "loss")
 SHOWN_WINDOWS = ("task", "canvas", "program")
 HEAD = ("test accuracy", "seeds", "n each", "seconds")
 
@@ -14,7 +14,7 @@ def table(runs: list[kept.Run], shown: tuple[str, ...] = SHOWN) -> str:
     """A row for what was varied, its seeds pooled; the best first."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for config, result in runs:
-        groups.setdefault(tuple(config[name] for name in shown), []).append(result)
+        groups.setdefault(tuple(config.get(name, "none") for name in shown), []).append(result)
     rows = []
     for varied, results in groups.items():
         reached = [result["test"]["accuracy"] for result in results]

@@ -8,9 +8,11 @@ import kept
 HEAD = [
     "images a class",
     "`best`",
+    "`best`, shifted",
     "`best` without a program",
     "linear probe",
     "trained from scratch",
+    "from scratch, shifted",
     "seeds",
     "n each",
 ]
@@ -23,13 +25,16 @@ def page() -> str:
     if not runs:
         return "\n".join([*lines, "*Nothing is measured yet.*", ""])
     config, result = runs[0]
+    direct = (result["baselines"].get("direct_training") for _, result in runs)
+    scratch = next(one["images_seen"] for one in direct if one)
     lines += [
         f"Test accuracy on `{config['task']}`, host `{config['host']}`, chance "
         f"{result['baselines']['chance']['accuracy']:.2f}: mean among seeds, lowest and highest in brackets. The label",
         f"map of `best` was `{config['label_map']}` in these runs. Each seed",
         "draws other images, and validates with as many. The linear probe reads the host's last layer, on the task",
-        "image enlarged to the whole input; the network trained from scratch is a small conv net that sees as many",
-        f"images ({config['images']:,}, repeated). {{doc}}`../evidence` describes both.",
+        "image enlarged to the whole input; the network trained from scratch is a small conv net that sees more",
+        f"images ({scratch:,}, repeated). {{doc}}`../evidence` describes both.",
+        "*Shifted*: each time an image is seen it moves by up to two pixels (`--augmentation shift`).",
         "",
         "    reprogram sweep results/few-shot/grid.toml --out runs/few-shot --workers 1 --threads 1",
         "    python docs/_ext/kept.py few-shot runs/few-shot",
@@ -45,16 +50,18 @@ def page() -> str:
 def row(shots: int, runs: list[kept.Run]) -> list[str]:
     """A line of the table."""
     here = [run for run in runs if run[0]["shots"] == shots]
-    learned = [result for config, result in here if config["program"] != "none"]
-    alone = [result for config, result in here if config["program"] == "none"]
+    groups: dict[str, list[dict[str, Any]]] = {"shift": [], "none": [], "alone": []}
+    for config, result in here:
+        groups["alone" if config["program"] == "none" else config.get("augmentation", "none")].append(result)
+    learned, shifted = groups["none"], groups["shift"]
     return [
         str(shots),
-        spread([result["test"] for result in learned]),
-        spread([result["test"] for result in alone]),
+        *(spread([result["test"] for result in groups[name]]) for name in ("none", "shift", "alone")),
         *(
             spread([result["baselines"].get(name) for result in learned])
             for name in ("linear_probe", "direct_training")
         ),
+        spread([result["baselines"].get("direct_training") for result in shifted]),
         str(len(learned)),
         f"{learned[0]['test']['n']:,}" if learned else "–",
     ]
