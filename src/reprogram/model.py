@@ -13,8 +13,8 @@ from reprogram.canvases.base import Canvas
 from reprogram.errors import ConfigError
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
-from reprogram.programs.base import Program
-from reprogram.registry import configure
+from reprogram.programs.base import Program, require_frame
+from reprogram.registry import configure, format_spec
 from reprogram.tasks.base import Task, TaskSource
 
 MAX_PIXELS = 2**20
@@ -177,7 +177,7 @@ class Reprogrammed(nn.Module):
 
         Raises:
             ProgramFileError: the file is refused.
-            ConfigError: it holds another kind of program, or one of another size.
+            ConfigError: it holds another kind of program, or one of another size or on other pixels.
         """
         from reprogram import programfile
 
@@ -192,6 +192,14 @@ class Reprogrammed(nn.Module):
             raise ConfigError(
                 f"{path}: learned numbers of {said} can't be the start of {here}; give a file with the same program "
                 "and host input"
+            )
+        fixed, mine_fixed = (dict(program.named_buffers()) for program in programs)
+        if programs[0].geometry == self.program.geometry and any(
+            not torch.equal(mine_fixed[name].cpu(), value) for name, value in fixed.items()
+        ):
+            said, here = map(format_spec, programs)
+            raise ConfigError(
+                f"{path}: the numbers of {said} lie elsewhere than those of {here}; give the same program"
             )
         with torch.no_grad():
             for own, other in zip(self.program.parameters(), file.parts[1].parameters(), strict=True):
@@ -232,6 +240,8 @@ def compose(
     map_type, map_config = chosen["label-maps"]
     canvas = canvas_type(canvas_config, image_shape=image_shape, host_shape=host_shape)
     program = program_type(program_config, geometry=canvas.geometry)
+    if program.confined and list(program.parameters()):
+        require_frame(program.name(), canvas.geometry)
     label_map = map_type(map_config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
     return canvas, program, label_map
 

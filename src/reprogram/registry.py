@@ -295,6 +295,9 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
     seed = options.get("seed", 0)
     if "seed" in known and not (isinstance(seed, int) and 0 <= seed < MAX_SEED):
         raise ConfigError(f"{variant.name()}: seed={str(seed)[:30]}; a whole number from 0 to 2^40 is expected")
+    for key, value in options.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{variant.name()}: {key}={str(value)[:30]}; a number of 64 bits is expected")
     try:
         if strict:
             import json

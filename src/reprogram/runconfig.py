@@ -90,15 +90,17 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in self.baselines:
             if name not in BASELINES:
-                raise ConfigError(f"no baseline {name!r}; known: {', '.join(BASELINES)}")
+                alone = "stands alone, or " if name == "none" else ""
+                raise ConfigError(f"baseline {name!r}: {alone}known are none, {', '.join(BASELINES)}")
         if not (self.epochs is None and self.images is None and self.seconds is None):
             Budget(epochs=self.epochs, images=self.images, seconds=self.seconds)
         Interval.parse(self.checkpoint_every)
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
-        for name in ("parts", "shots"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise ConfigError(f"{name}={number}; at least 1 is expected")
+        if self.shots is not None and self.shots < 1:
+            raise ConfigError(f"shots={self.shots}; at least 1 is expected")
+        if self.parts is not None and not 1 <= self.parts <= self.batch_size:
+            raise ConfigError(f"parts={self.parts}; 1 to {self.batch_size} are expected, the images of a batch")
         if not 0 <= self.seed < MAX_SEED:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
 

@@ -101,8 +101,8 @@ class Settings:
                 f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
                 "grow for ever; use the loss 'task', or a label map such as 'first'"
             )
-        if self.parts is not None and self.parts < 1:
-            raise ConfigError(f"parts={self.parts}; at least 1 is expected")
+        if self.parts is not None and not 1 <= self.parts <= self.batch_size:
+            raise ConfigError(f"parts={self.parts}; 1 to {self.batch_size} are expected, the images of a batch")
         if not model.learned_parameters():
             raise ConfigError("neither program nor label map has anything to learn")
 

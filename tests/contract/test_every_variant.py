@@ -163,7 +163,7 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
         model.load_learned_state(last)
     after = reprogram.evaluate(model, squares.train)
     if model.label_map.fitted == "steps":  # Its first fit knows the images that it is made from by heart.
-        assert after.accuracy > 0.5
+        assert after.accuracy > 2 / squares.num_classes
     else:
         assert after.loss < before
     assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())

@@ -235,6 +235,10 @@ WRONG = {
     "no architecture": (3, ["--host", "checkpoint:no.safetensors"], "architecture"),
     "flag": (2, ["--sede", "1"], "--sed"),
     "type": (2, ["--seed", "x"], "seed"),
+    "rounding": (2, ["--images", "3.5"], "no whole number"),
+    "too many parts": (3, ["--parts", "1000000000000"], "parts"),
+    "too large a number": (3, ["--label-map", "frequency(images=99999999999999999999)"], "64 bits"),
+    "augmentation": (3, ["--augmentation", "shfit"], "did you mean 'shift'"),
     "loss": (2, ["--loss", "hosts"], "loss"),
 }
 

@@ -10,6 +10,7 @@ import torch
 import reprogram
 from helpers import random_task, tiny_model
 from reprogram.labelmaps._assign import assign, benefit_of
+from reprogram.labelmaps.base import LabelMap
 from reprogram.losses import epoch_order
 from reprogram.registry import configure
 
@@ -284,3 +285,39 @@ def test_map_alone_is_fitted_without_the_program(spec):
     groups = assign(benefit_of(said), "optimal" if "optimal" in spec else "greedy").numpy()
     assert measured["accuracy"] == (test[:, groups].argmax(axis=1) == task.test.labels.numpy()).mean()
     assert model.label_map.assignment() == before
+
+
+def one_label(name, **members):
+    """A map of an author who wrote no more than has to be."""
+
+    class Written(LabelMap):
+        def run(self, scores):
+            return scores[:, : self.num_task_labels]
+
+        def assignment(self):
+            return [[label] for label in range(self.num_task_labels)]
+
+        def refit(self, said):
+            self.told.append(said.clone())
+
+    return type(name, (Written,), members)
+
+
+def test_a_map_that_follows_the_steps_is_fitted_after_each_by_default():
+    label_map = one_label("Follows", fitted="steps")(None, num_host_labels=6, num_task_labels=3)
+    label_map.told = []
+    for _ in range(2):
+        label_map.follow(torch.eye(6), torch.arange(6) % 3)
+    assert [float(said.sum()) for said in label_map.told] == [6, 12] and label_map.heard is not None
+
+
+def test_sums_of_another_precision_are_summed():
+    half = {"fitted": "once", "statistics": lambda self: torch.zeros(3, 6)}
+    label_map = one_label("Float32", **half)(None, num_host_labels=6, num_task_labels=3)
+    label_map.hear(torch.eye(6), torch.arange(6) % 3)
+    assert float(label_map.heard.sum()) == 6
+
+
+def test_a_misspelt_fitted_is_an_error_where_it_is_written():
+    with pytest.raises(TypeError, match="'step'"):
+        one_label("Misspelt", fitted="step")

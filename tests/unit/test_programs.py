@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import reprogram
 from helpers import random_task, tiny_model
 from reprogram import registry
 from reprogram.framed import Box
+from reprogram.model import compose
+from reprogram.programs.base import Weighted
 from reprogram.registry import configure
 
 SIZE, BOX = 16, slice(4, 12)  # The canvas and the window of `tiny_model` with images of 8 x 8.
@@ -128,11 +131,11 @@ def test_border_is_added_to_whatever_is_there(thickness, canvas):
     assert model.program.confined == (canvas == "centre" and thickness <= 4)
 
 
-@pytest.mark.parametrize("thickness", [0, -1, 8, 10**9])
-def test_border_that_does_not_fit_is_refused(thickness, one_line):
+@pytest.mark.parametrize("thickness,word", [(0, "at least 1"), (-1, "at least 1"), (8, "16x16"), (10**9, "16x16")])
+def test_border_that_does_not_fit_is_refused(thickness, word, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         tiny_model(program=f"border(thickness={thickness})")
-    one_line(error, "16x16")
+    one_line(error, f"thickness={thickness}", word)
 
 
 def test_window_changes_the_window_alone():
@@ -342,3 +345,19 @@ def test_a_tile_larger_than_the_canvas_is_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         tiny_model(random_task(shape=(3, 17, 8)), program="full", canvas="tile")
     one_line(error, "17x8")
+
+
+def test_a_confined_program_without_a_frame_is_refused_even_if_its_author_forgot(one_line):
+    class Forgetful(Weighted):
+        confined = True
+
+        def run(self, framed):
+            return replace(framed, frame=framed.frame + self.weight)
+
+    chosen = {family: configure(family, name) for family, name in (("canvases", "resize"), ("label-maps", "first"))}
+    chosen["programs"] = (Forgetful, Forgetful.Config())
+    shapes = {"image_shape": (1, 8, 8), "host_shape": (3, 16, 16), "num_host_labels": 9, "num_task_labels": 3}
+    with pytest.raises(reprogram.ConfigError) as error:
+        compose(chosen, **shapes)
+    one_line(error, "covers the whole canvas")
+    assert compose({**chosen, "canvases": configure("canvases", "centre")}, **shapes)

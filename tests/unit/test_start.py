@@ -30,6 +30,16 @@ def test_another_program_is_refused(program, tmp_path, one_line):
     one_line(error, "start of", "frame")
 
 
+def test_a_program_on_other_pixels_is_refused(tmp_path, one_line):
+    task = random_task()
+    path = tiny_model(task, program="sized(pixels=50)").save(tmp_path / "p.safetensors")
+    tiny_model(task, program="sized(pixels=50, init=0.5)").start_from(path)
+    for other in ("sized(pixels=50, where='innermost')", "sized(pixels=50, seed=3)"):
+        with pytest.raises(reprogram.ConfigError) as error:
+            tiny_model(task, program=other).start_from(path)
+        one_line(error, "lie elsewhere", "sized(pixels=50)")
+
+
 def test_what_is_no_program_file_is_refused(tmp_path, one_line):
     path = tmp_path / "p.safetensors"
     path.write_bytes(b"\0" * 100)

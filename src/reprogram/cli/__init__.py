@@ -24,7 +24,7 @@ VERBS = {
     "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",
     "paper": "The 2018 paper's tables and figures, run again.",
-    "list": "The hosts, tasks, programs, label maps, canvases, learners and recipes there are.",
+    "list": "The hosts, tasks, programs, label maps, canvases, learners, augmentations and recipes there are.",
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }
 EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from reprogram.errors import ConfigError
 from reprogram.text import printable
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from reprogram.fitting import Report
 
 LINE_EVERY_S = 15.0
+
+
+def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
+    """A whole number, and nothing that would have to be rounded."""
+    try:
+        return int(tokens[-1].value)
+    except ValueError:
+        raise ValueError(f"{tokens[-1].value!r} is no whole number") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+"""The type of options that count something."""
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
@@ -35,7 +48,7 @@ class Common:
     """
 
     device: str | None = None
-    threads: int | None = None
+    threads: Whole | None = None
     json: Annotated[bool, Parameter(negative=())] = False
     quiet: Annotated[bool, Parameter(negative=())] = False
 

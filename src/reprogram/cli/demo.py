@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reprogram.cli.console import Common, Display, emit, start_torch
+from reprogram.cli.console import Common, Display, Whole, emit, start_torch
 from reprogram.cli.fit import resolve, show
 from reprogram.interrupts import answered_signals
 
@@ -11,7 +11,7 @@ TASKS = {"squares": {"task": "squares(test=1000)"}, "digits": {"task": "mnist"}}
 
 
 def demo_command(
-    *, minutes: float = 7.75, out: Path = Path("runs/demo"), seed: int = 0, common: Common | None = None
+    *, minutes: float = 7.75, out: Path = Path("runs/demo"), seed: Whole = 0, common: Common | None = None
 ) -> int:
     """Make EfficientNet-Lite0, trained on ImageNet, count squares and then read digits.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from reprogram.cli.console import emit, start_torch, table
+from reprogram.cli.console import Whole, emit, start_torch, table
 from reprogram.errors import ConfigError, ExportParityError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def doctor_command(
     verify: Annotated[bool, Parameter(negative=())] = False,
     engine: Annotated[bool, Parameter(negative=(), converter=_flag, show_env_var=False)] = False,
     window: str | None = None,
-    batch: int | None = None,
+    batch: Whole | None = None,
     download: bool = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:

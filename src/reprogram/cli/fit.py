@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, start_torch
+from reprogram.cli.console import Common, Display, Whole, emit, start_torch
 from reprogram.errors import ConfigError
 from reprogram.interrupts import answered_signals
 from reprogram.launch import launched_rank
@@ -26,15 +26,15 @@ def fit_command(
     recipe: str | None = None,
     loss: Literal["task", "smoothed", "host"] | None = None,
     start: str | None = None,
-    shots: int | None = None,
+    shots: Whole | None = None,
     epochs: float | None = None,
-    images: int | None = None,
+    images: Whole | None = None,
     seconds: float | None = None,
-    batch_size: int | None = None,
-    parts: int | None = None,
-    validations: int | None = None,
+    batch_size: Whole | None = None,
+    parts: Whole | None = None,
+    validations: Whole | None = None,
     baselines: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    seed: int | None = None,
+    seed: Whole | None = None,
     data: str | None = None,
     download: bool | None = None,
     skip_bad: bool | None = None,

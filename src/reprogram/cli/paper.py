@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, start_torch, table
+from reprogram.cli.console import Common, Display, Whole, emit, start_torch, table
 from reprogram.errors import ConfigError
 from reprogram.text import printable
 
@@ -24,7 +24,7 @@ def paper_command(
     preset: str = "cpu",
     hosts: Annotated[list[str] | None, Many] = None,
     tasks: Annotated[list[str] | None, Many] = None,
-    seeds: Annotated[list[int] | None, Many] = None,
+    seeds: Annotated[list[Whole] | None, Many] = None,
     budget: str = "",
     data: Annotated[list[str] | None, Many] = None,
     photo: str = "",
@@ -33,7 +33,7 @@ def paper_command(
     plan: bool = False,
     out: Path = Path("runs/paper"),
     executor: str = "local",
-    workers: int = 1,
+    workers: Whole = 1,
     address: str = "",
     common: Common | None = None,
 ) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, start_torch, table
+from reprogram.cli.console import Common, Display, Whole, emit, start_torch, table
 from reprogram.text import printable
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def sweep_command(
     out: Path = Path("runs"),
     executor: str = "local",
     address: str = "",
-    workers: int = 0,
-    retries: int = 2,
+    workers: Whole = 0,
+    retries: Whole = 2,
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     common: Common | None = None,
 ) -> int:

@@ -1,7 +1,7 @@
 """The contract of a label map: host scores in, task scores out."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -41,6 +41,13 @@ class LabelMap(Component, nn.Module):
     fitted: Fitted = "never"
     fit_images: int = 2_000
     different_images: float = math.inf
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.fitted not in get_args(Fitted):
+            raise TypeError(
+                f"{cls.__name__}.fitted is {cls.fitted!r}; one of {', '.join(get_args(Fitted))} is expected"
+            )
 
     def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__()
@@ -92,11 +99,16 @@ class LabelMap(Component, nn.Module):
         """Add a batch to the statistics: sums are kept, however many images there are."""
         if self.heard is None:
             self.heard = self.statistics()
-        self.heard.index_add_(-2, labels.cpu(), self.counted(scores).to("cpu", torch.float64))
+        self.heard.index_add_(-2, labels.cpu(), self.counted(scores).to("cpu", self.heard.dtype))
 
     def follow(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
-        """Called after each step with its scores, where `fitted` is "epochs" or "steps"; by default it hears them."""
+        """Called after each step with its scores, where `fitted` is "epochs" or "steps".
+
+        By default it hears them, and with "steps" it fits.
+        """
         self.hear(scores, labels)
+        if self.fitted == "steps":
+            self.refit_to_heard()
 
     def refit_to_heard(self) -> None:
         """Fit the map to the statistics, and forget them but with "steps"; without any the map stays."""
@@ -119,9 +131,10 @@ class LabelMap(Component, nn.Module):
             ConfigError: says how many there are.
         """
         if needed > self.num_host_labels:
+            fewer = " or fewer labels a class" if needed > self.num_task_labels else ""
             raise ConfigError(
                 f"label map {self.name()}: {needed} host labels are needed for {self.num_task_labels} task labels, "
-                f"the host has {self.num_host_labels}; use a host with more classes or fewer labels a class"
+                f"the host has {self.num_host_labels}; use a host with more classes{fewer}"
             )
 
     def forward(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:

@@ -54,7 +54,7 @@ class Descent(Learner):
         def __post_init__(self) -> None:
             if not 0 < self.learning_rate <= MAX_RATE:
                 raise ConfigError(
-                    f"learner: learning_rate={self.learning_rate}; a number from 0 to {MAX_RATE:g} is expected"
+                    f"learner: learning_rate={self.learning_rate}; a number above 0, {MAX_RATE:g} at most, is expected"
                 )
             if not 0 < self.decay <= 1 or self.decay_epochs < 1:
                 raise ConfigError("learner: decay lies in (0, 1] and decay_epochs is at least 1")

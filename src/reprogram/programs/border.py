@@ -34,7 +34,9 @@ class Border(Weighted):
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         t, height, width = config.thickness, geometry.height, geometry.width
-        if not 1 <= t < min(height, width) / 2:
+        if t < 1:
+            raise ConfigError(f"border: thickness={t}; at least 1 is expected")
+        if t >= min(height, width) / 2:
             raise ConfigError(f"border: thickness={t} doesn't fit a canvas of {height}x{width}; make it smaller")
         super().__init__(config, geometry=geometry)
         inner = Box(top=t, left=t, height=height - 2 * t, width=width - 2 * t)
