@@ -53,7 +53,7 @@ def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = 
     Args:
         task: whose training images it learns from.
         kind: of `Direct`.
-        images: training images seen.
+        images: training images seen, to the nearest batch.
         seed: of start values and order.
         augmentation: of the training images, its spec.
     """
@@ -64,7 +64,7 @@ def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = 
         net = Direct(kind, task.image_shape, task.num_classes)
     adam = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     per_epoch = -(-len(task.train) // BATCH)
-    steps = max(images // BATCH, 1)
+    steps = max(round(images / len(task.train) * per_epoch), 1)
     best, kept = (-1, 0.0), {}
     for step in range(steps):
         epoch, place = divmod(step, per_epoch)

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from helpers import random_task
 from reprogram.paper import published
 from reprogram.paper.book import Book
 from reprogram.paper.check import check
-from reprogram.paper.experiments import base, confidence, linear_host, programs, transfer
+from reprogram.paper.experiments import base, confidence, programs, transfer
 from reprogram.paper.page import ORDER, markdown, write_page
 from reprogram.paper.preset import preset_names, read_preset
 from reprogram.paper.run import left_out, plan
 from reprogram.paper.setup import short_name, with_choices
+from reprogram.paper.shifts import best_shift
 from reprogram.paper.similarity import psnr, ssim
 from reprogram.registry import configure
 
@@ -49,7 +51,7 @@ def test_ssim_of_flat_pictures_has_a_closed_form():
 def test_the_best_shift_is_found_where_there_is_one_number_to_find():
     scores = torch.tensor([[0.0, 1.0], [0.0, 3.0], [0.0, 2.0], [0.0, 5.0], [0.0, 0.5]]).double()
     labels = torch.tensor([0, 1, 0, 1, 0])  # Class 1 is right from 3 on: a shift by a number in (-3, -2).
-    shift = linear_host.best_shift(scores, labels)
+    shift = best_shift(scores, labels)
     assert ((scores + shift).argmax(dim=1) == labels).all()
     assert -3 < float(shift[1] - shift[0]) < -2
 
@@ -63,7 +65,7 @@ def test_the_best_shift_beats_random_ones():
     def right(shift):
         return int(((scores + shift).argmax(dim=1) == labels).sum())
 
-    found = right(linear_host.best_shift(scores, labels))
+    found = right(best_shift(scores, labels))
     others = [right(4 * torch.randn(4, generator=generator)) for _ in range(2000)]
     assert found >= max(others) > right(torch.zeros(4))
 
@@ -294,7 +296,12 @@ def test_what_strangers_name_stays_text(tmp_path):
 def test_accuracies_of_seeds_are_pooled():
     def row(accuracy, n):
         return base.Row(
-            host="h", task="t", seed=0, axis={}, folder=None, result={"test": {"accuracy": accuracy, "n": n}}
+            host="h",
+            task="t",
+            seed=0,
+            axis={},
+            folder=None,
+            result={"test": {"accuracy": accuracy, "n": n}, "baselines": {}},
         )
 
     assert base.pooled([]) == "–"
@@ -311,6 +318,19 @@ def test_direct_training_learns_and_is_a_function_of_its_seed(kind):
     task = random_task(n=(200, 40, 60))
     first, again = (train(task, kind, 12000, seed=3) for _ in range(2))
     assert first == again and first.accuracy > 0.9
+
+
+def test_direct_training_sees_as_many_images_as_it_is_given(monkeypatch):
+    from reprogram import direct
+    from reprogram.tasks.base import Split
+
+    task, seen = random_task(n=(121, 20, 20)), []
+    take = Split.take
+    monkeypatch.setattr(Split, "take", lambda split, chosen: seen.append(len(chosen)) or take(split, chosen))
+    for images, expected in ((306, 306), (1210, 1210), (121, 121)):
+        seen.clear()
+        direct.train(task, "fully connected", images, seed=0)
+        assert sum(seen) == expected
 
 
 def test_published_numbers_are_marked():
@@ -383,7 +403,7 @@ def test_table_1_says_whose_weights_are_random():
     assert states == {
         "a": ["random weights", *twins],
         "b": ["random weights"],
-        "c": ["random weights", *twins],
+        "c": ["random weights", "untrained"],  # It has no BatchNorm.
         "d": ["as given", *twins],
     }
 
@@ -393,7 +413,8 @@ def test_points_that_a_small_frame_does_not_have_are_left_out_and_named():
     sizes = {run.axis["pixels"] for run in base.find("size").runs(setup)}
     assert sizes == {16, 64, 256}
     assert left_out(["size", "table1"], setup) == [
-        "size: digits on 32: the frame has 960 pixels, left out: 1024, 4096, 16384"
+        "table1: linear:32: has no BatchNorm, left out: untrained, BatchNorm conditioned",
+        "size: digits on 32: the frame has 960 pixels, left out: 1024, 4096, 16384",
     ]
 
 
@@ -408,6 +429,10 @@ def test_what_can_not_be_told_from_guessing_is_marked():
     assert base.pooled([row(11, 100)]).endswith("n=100 (at chance)")
     assert "chance" not in base.pooled([row(30, 100)]) and "chance" not in base.pooled([row(0, 1000)])
     assert base.pooled([row(11, 100), row(12, 100)]).endswith(" (at chance)")
+    assert base.pooled([row(13, 100)] * 9).endswith(" (at chance)"), "seeds share their test images"
+    largest = {"majority": {"accuracy": 0.45, "n": 100}}
+    assert base.pooled([row(45, 100, **largest)]).endswith("n=100 (at chance)"), "as by saying the largest class"
+    assert "chance" not in base.pooled([row(60, 100, **largest)])
     alone = {"map_alone": {"accuracy": 0.1, "n": 100}, "linear_probe": {"accuracy": 0.9, "n": 100}}
     rows = [row(50, 100, **alone)]
     shown = [base.baseline(rows, name) for name in ("map_alone", "linear_probe", "chance", "none")]
@@ -441,14 +466,78 @@ def test_two_hosts_of_one_name_are_refused(one_line):
     one_line(error, "both called 'a'")
 
 
-def test_a_fact_without_what_it_should_say_is_one_line(tmp_path, one_line):
+@pytest.mark.parametrize("damaged", ["result", "fact", "plan"])
+def test_a_damaged_file_is_named_with_what_to_remove(tmp_path, one_line, damaged):
     book = Book(tmp_path)
     (run,) = base.find("transfer").runs(tiny())
     book.write_plan("transfer", [run])
-    (book.runs / run.name).mkdir(parents=True)
-    (book.runs / run.name / "result.json").write_text("{}")
+    folder = book.runs / run.name
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}" if damaged == "result" else json.dumps(whole()))
     (tmp_path / "facts" / "transfer").mkdir(parents=True)
     (tmp_path / "facts" / "transfer" / "x.json").write_text("{}")
+    if damaged == "plan":
+        (tmp_path / "plans" / "transfer.json").write_text("[3]")
     with pytest.raises(reprogram.DataError) as error:
         write_page(book)
-    one_line(error, "transfer")
+    one_line(error, {"result": f"remove {folder} ", "fact": "x.json and run", "plan": "transfer.json"}[damaged])
+
+
+def whole():
+    return {**result(5, 10), "images_seen": 320}
+
+
+def test_names_that_come_to_mean_something_else_leave_the_tables(tmp_path):
+    """Other hosts, tasks or budgets under the same names can't be pooled with the new ones; other seeds can."""
+    book, experiment = Book(tmp_path), base.find("transfer")
+
+    def planned(**choices):
+        return experiment.runs(with_choices(read_preset("cpu"), **choices))
+
+    def shown():
+        for row in json.loads((tmp_path / "plans" / "transfer.json").read_text()):
+            folder = book.runs / row["run"]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_text(json.dumps(whole()))
+        return [(row.host, row.seed) for row in book.rows("transfer")]
+
+    one = {"hosts": ["a=linear:32"], "tasks": ["t=digits"]}
+    assert book.write_plan("transfer", planned(**one, seeds=[0, 1])) == 0
+    assert book.write_plan("transfer", planned(**one, seeds=[2])) == 0
+    assert shown() == [("a", 0), ("a", 1), ("a", 2)]
+    assert book.write_plan("transfer", planned(hosts=["b=linear:32"], tasks=["t=digits"])) == 0
+    assert book.write_plan("transfer", planned(**one, budget="160")) == 3
+    assert shown() == [("b", 0), ("a", 0)]
+    assert book.write_plan("transfer", planned(hosts=["a=linear:40"], tasks=["t=digits"], budget="160")) == 1
+    assert book.write_plan("transfer", planned(hosts=["a=linear:40"], tasks=["t=squares"], budget="160")) == 1
+    assert shown() == [("b", 0), ("a", 0)]
+
+
+def test_test_images_are_drawn_from_all_classes():
+    split = random_task(n=(8, 8, 400)).test
+    sorted_split = split.take(split.labels.argsort())
+    drawn = base.some(sorted_split, 100, seed=1)
+    assert len(drawn) == 100 and len(drawn.labels.unique()) == len(split.labels.unique())
+    assert torch.equal(drawn.images, base.some(sorted_split, 100, seed=1).images)
+    assert not torch.equal(drawn.images, base.some(sorted_split, 100, seed=2).images)
+    assert len(base.some(split, 1000, seed=0)) == 400
+
+
+def test_the_paper_stands_beside_its_own_tasks_alone():
+    """A table of a stranger's task has no rows and columns of the paper's."""
+    rows = [
+        base.Row(
+            host="h",
+            task="letters",
+            seed=0,
+            axis={"state": "as given", "pixels": "shuffled"},
+            folder=Path("x"),
+            result=whole(),
+        )
+    ]
+    book = SimpleNamespace(rows=lambda name: rows, facts=lambda name: {})
+    for name in ("table1", "shuffled"):
+        for block in base.find(name).show(book):
+            if isinstance(block, base.Table):
+                assert not any(published.THEIRS in cells for cells in block.rows)
+                assert not {"squares", "mnist", "cifar10"} & set(block.head)

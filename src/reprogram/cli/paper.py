@@ -106,7 +106,7 @@ def paper_command(
         _show_plan(plans, common.json)
         return 0
     book = Book(out)
-    cells = begin(plans, book)
+    cells = begin(plans, book, display.say)
     with display_cells(len(cells), common.quiet) as (say, observe):
         outcomes = run_cells(
             cells,
@@ -120,7 +120,7 @@ def paper_command(
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     finished = len(outcomes) - len(failed)
     gaps = measure(wanted, setup, book, display.say) if finished else []
-    page = write_page(book, wanted) if finished else None
+    page = write_page(book) if finished else None
     if common.json:
         runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in outcomes]
         emit({"report": str(page) if page else None, "runs": runs, "not_measured": gaps})

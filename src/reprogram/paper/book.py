@@ -18,8 +18,10 @@ from reprogram.errors import DataError
 from reprogram.paper.setup import Planned
 from reprogram.text import slug
 
-PLACE = {"run", "host", "task", "seed", "axis"}
+PLACE = {"run", "host", "task", "seed", "axis", "meaning"}
 """What a plan says of each run."""
+RESULT = frozenset({"test", "baselines", "images_seen"})
+FACT = frozenset({"name", "of", "fact"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +75,33 @@ class Book:
         """Whether no experiment was ever planned here."""
         return not any((self.folder / "plans").glob("*.json"))
 
-    def write_plan(self, experiment: str, planned: Sequence[Planned]) -> None:
-        """Keep which runs an experiment reads; those of earlier calls stay."""
+    def write_plan(self, experiment: str, planned: Sequence[Planned]) -> int:
+        """Keep which runs an experiment reads. Those of earlier calls stay where names mean the same.
+
+        Returns:
+            How many make way: another host, task or recipe has their names, and a table can't show both.
+        """
         if not planned:
-            return
-        rows = {row["run"]: row for row in self._plan(experiment)}
-        for run in planned:
-            rows[run.name] = {"run": run.name, "host": run.host, "task": run.task, "seed": run.seed, "axis": run.axis}
-        write_atomic(self._plan_file(experiment), _json(list(rows.values())))
+            return 0
+        earlier = {row["run"]: row for row in self._plan(experiment)}
+        new = {
+            run.name: {
+                "run": run.name,
+                "host": run.host,
+                "task": run.task,
+                "seed": run.seed,
+                "axis": run.axis,
+                "meaning": run.meaning,
+            }
+            for run in planned
+        }
+        meant = {(row["host"], row["task"], str(row["axis"])): row["meaning"] for row in new.values()}
+        stay = {}
+        for name, row in earlier.items():
+            if name in new or meant.get((row["host"], row["task"], str(row["axis"])), row["meaning"]) == row["meaning"]:
+                stay[name] = new.get(name, row)
+        write_atomic(self._plan_file(experiment), _json([*{**stay, **new}.values()]))
+        return len(earlier) - len(stay)
 
     def rows(self, experiment: str) -> list[Row]:
         """The finished runs of an experiment, in the order of its plan."""
@@ -88,8 +109,8 @@ class Book:
         for row in self._plan(experiment):
             folder = self.runs / row["run"]
             if (folder / "result.json").exists():
-                place = {key: row[key] for key in PLACE - {"run"}}
-                found.append(Row(**place, folder=folder, result=_read(folder / "result.json")))
+                place = {key: row[key] for key in PLACE - {"run", "meaning"}}
+                found.append(Row(**place, folder=folder, result=_read(folder / "result.json", RESULT)))
         return found
 
     def fact(self, experiment: str, name: str, of: Any, measure: Callable[[], Any]) -> Any:
@@ -104,7 +125,7 @@ class Book:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         path = self.folder / "facts" / experiment / f"{slug(name)[-40:]}-{digest}.json"
         if path.exists():
-            stored = _read(path)
+            stored = _read(path, FACT)
             if stored["of"] == json.loads(json.dumps(of)):
                 return stored["fact"]
         fact = json.loads(json.dumps(measure()))
@@ -114,7 +135,7 @@ class Book:
     def facts(self, experiment: str) -> dict[str, Any]:
         """All facts of an experiment, by name."""
         files = sorted((self.folder / "facts" / experiment).glob("*.json"))
-        return {stored["name"]: stored["fact"] for stored in map(_read, files)}
+        return {stored["name"]: stored["fact"] for stored in (_read(path, FACT) for path in files)}
 
     def _plan_file(self, experiment: str) -> Path:
         return self.folder / "plans" / f"{experiment}.json"
@@ -124,17 +145,25 @@ class Book:
         if not path.exists():
             return []
         found: list[dict[str, Any]] = _read(path)
+        for row in found if isinstance(found, list) else ():
+            if isinstance(row, dict):
+                row.setdefault("meaning", "")  # Plans from before it was kept.
         whole = isinstance(found, list) and all(isinstance(row, dict) and set(row) >= PLACE for row in found)
         if not whole or not found:
             raise DataError(f"{path}: damaged (it names no runs); remove it and run the experiment again")
         return found
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, keys: frozenset[str] = frozenset()) -> Any:
+    """JSON, which has to be an object with these keys if there are any."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if keys and not (isinstance(found, dict) and set(found) >= keys):
+            raise ValueError(f"it lacks {', '.join(sorted(keys))}")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove it and run the experiment again") from None
+        what = path if path.parent.parent.name == "facts" else path.parent
+        raise DataError(f"{path}: damaged ({error}); remove {what} and run the experiment again") from None
+    return found
 
 
 def _json(value: Any) -> bytes:

@@ -10,6 +10,10 @@ from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
 
 COLOURS = (BLUE, ORANGE, "#3a7d44", "#8338ec", "#b5838d", "#e09f3e", GREY)
 
+MARKERS = "os^Dv"
+APART = 1.03
+"""Between series, so that one at the same height doesn't cover another."""
+
 
 def curves(
     series: Mapping[str, Sequence[Row]],
@@ -30,7 +34,7 @@ def curves(
     """
     figure = figure_of(7, 3.6)
     axes = figure.subplots()
-    for colour, (name, rows) in zip(COLOURS * 9, series.items(), strict=False):
+    for place, (colour, (name, rows)) in enumerate(zip(COLOURS * 9, series.items(), strict=False)):
         points: dict[float, list[Row]] = {}
         for row in rows:
             points.setdefault(float(row.axis[axis]), []).append(row)
@@ -41,7 +45,9 @@ def curves(
         ends = [wilson_interval(correct, n) for correct, n in counts]
         below = [m - low for m, (low, _) in zip(middle, ends, strict=True)]
         above = [high - m for m, (_, high) in zip(middle, ends, strict=True)]
-        axes.errorbar(xs, middle, yerr=(below, above), marker="o", markersize=4, capsize=2, color=colour, label=name)
+        style = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "capsize": 2, "color": colour, "label": name}
+        beside = [x * APART ** (place - (len(series) - 1) / 2) for x in xs]
+        axes.errorbar(beside, middle, yerr=(below, above), **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
     for name, value in (references or {}).items():
         axes.axhline(value, linestyle=":", linewidth=1, color="black", label=name)
@@ -64,7 +70,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, label: str, chance: float
         axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
     axes.set_xticks(range(len(groups)), list(groups), rotation=20, ha="right")
     axes.set(ylabel=label)
-    axes.legend(fontsize=8, ncols=2)
+    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     return Picture(source=svg(figure), wide=True)
 
 

@@ -20,11 +20,12 @@ def left_out(experiments: Sequence[str], setup: Setup) -> list[str]:
     return [f"{name}: {line}" for name in in_order(experiments) for line in find(name).left_out(setup.of(name))]
 
 
-def begin(planned: dict[str, list[Planned]], book: Book) -> list[Cell]:
+def begin(planned: dict[str, list[Planned]], book: Book, say: Callable[[str], None]) -> list[Cell]:
     """Keep the plans in the book; the runs that they need, each once, with their folders."""
     cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}
     for name, runs in planned.items():
-        book.write_plan(name, runs)
+        if dropped := book.write_plan(name, runs):
+            say(f"{name}: {dropped} earlier runs of other hosts, tasks or budgets under these names leave the tables")
     return placed(cells.values(), book.runs)
 
 
@@ -43,7 +44,7 @@ def measure(experiments: Sequence[str], setup: Setup, book: Book, say: Callable[
     gaps = []
     for name in in_order(experiments):
         try:
-            find(name).measure(setup, book, say)
+            find(name).measure(setup.of(name), book, say)
         except ReprogramError as error:
             gaps.append(f"{name}: {error}")
     return gaps

@@ -28,6 +28,7 @@ class Planned:
         seed: of the run.
         axis: what the experiment varies, by name.
         config: of the run.
+        meaning: digest of what host and task stand for: spec, data and recipe.
     """
 
     host: str
@@ -35,12 +36,12 @@ class Planned:
     seed: int
     axis: dict[str, Any]
     config: RunConfig
+    meaning: str = ""
 
     @property
     def name(self) -> str:
         """Of the run folder: readable, and one a configuration, so that experiments share runs."""
-        decides = json.dumps([self.config.identity(), self.config.baselines], sort_keys=True, default=str)
-        digest = hashlib.sha256(decides.encode()).hexdigest()[:8]
+        digest = _digest([self.config.identity(), self.config.baselines])
         words = (slug(text)[-40:] for text in (self.task, self.host, parse(self.config.program).name))
         return "-".join([*words, f"s{self.seed}", digest])
 
@@ -100,7 +101,8 @@ class Setup:
         """
         where = {"host": spec or self.hosts[host], "seed": seed}
         config = self.task_config(task, **where, **changes)
-        return Planned(host=host, task=task, seed=seed, axis=axis or {}, config=config)
+        meaning = _digest([self.hosts.get(host, spec), self.task_config(task).identity()])
+        return Planned(host=host, task=task, seed=seed, axis=axis or {}, config=config, meaning=meaning)
 
     def task_config(self, task: str, **changes: Any) -> RunConfig:
         """A run on that task, with these changes of the recipe."""
@@ -121,6 +123,10 @@ class Setup:
         hosts = {name: self.hosts[name] for name in own.get("hosts", self.hosts)}
         tasks = {name: {**self.tasks[name], **own.get("fit", {})} for name in own.get("tasks", self.tasks)}
         return replace(self, hosts=hosts, tasks=tasks, seeds=tuple(own.get("seeds", self.seeds)), own=own)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def short_name(spec: str) -> str:

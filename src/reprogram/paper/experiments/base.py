@@ -52,7 +52,9 @@ class Strip:
 HostNames = Annotated[list[str], "hosts"]
 """The type of an option that names hosts of the preset."""
 AT_CHANCE = " (at chance)"
-"""Marks an accuracy whose 95 % interval holds what guessing gives."""
+"""Marks an accuracy whose 95 % interval holds what guessing gives, or always saying the most frequent class."""
+AS_IN_TABLE1 = ("map-alone", "linear-probe")
+"""Baselines of the runs of table 1; an experiment that asks for the same reads the same runs."""
 Block = Table | Picture | Strip | str
 """What a section of the report is made of; text is a paragraph."""
 
@@ -143,8 +145,12 @@ def mark(correct: int, n: int, chance: float | None) -> str:
 
 
 def chance_of(rows: Sequence[Row]) -> float | None:
-    """What guessing gives on the task that these runs have in common."""
-    found = {row.result.get("baselines", {}).get("chance", {}).get("accuracy") for row in rows}
+    """What an answer without looking gives on the task of these runs: chance, or the largest class if that is more.
+
+    None where they differ, or don't say.
+    """
+    said = [(row.result["baselines"].get(name) for name in ("chance", "majority")) for row in rows]
+    found = {max((one["accuracy"] for one in both if one), default=None) for both in said}
     return found.pop() if len(found) == 1 else None
 
 
@@ -153,7 +159,8 @@ def pooled(rows: Sequence[Row]) -> str:
     if not rows:
         return "–"
     correct, n = _counts([row.result["test"] for row in rows])
-    text, at_chance = f"{accuracy(correct, n)}, n={n}", mark(correct, n, chance_of(rows))
+    text = f"{accuracy(correct, n)}, n={n}"
+    at_chance = mark(round(correct / len(rows)), round(n / len(rows)), chance_of(rows))  # Seeds share the test images.
     if len(rows) > 1:
         text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
     return text + at_chance
@@ -192,6 +199,13 @@ def task_of(spec: str, data: str = "", download: bool = False) -> Any:
     from reprogram.model import load_task
 
     return load_task(spec, data=data, download=download)
+
+
+def some(split: Any, count: int, seed: int) -> Any:
+    """That many images of a split at the most, drawn by a seed: many tasks hold theirs class by class."""
+    import torch
+
+    return split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count])
 
 
 def frame_pixels(config: RunConfig) -> int | None:

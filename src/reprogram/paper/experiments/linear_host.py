@@ -109,6 +109,7 @@ def shift(row: Row, run: Planned) -> dict[str, Any]:
     import torch
 
     from reprogram.evaluation import predict
+    from reprogram.paper.shifts import best_shift
 
     model = model_of(row, run)
     task = task_of(run.config.task, run.config.data, run.config.download)
@@ -124,34 +125,3 @@ def shift(row: Row, run: Planned) -> dict[str, Any]:
     }
     spread = float(torch.linalg.norm(added - added.mean(dim=0)) / torch.linalg.norm(test - test.mean(dim=0)))
     return {"n": len(task.test), **right, "spread": spread}
-
-
-def best_shift(scores: Any, labels: Any) -> Any:
-    """The constant that, added to all scores, makes most of them right, as far as one class at a time can be bettered.
-
-    For one class the best place is exact: it is the answer where its number exceeds, in each image, a threshold.
-
-    Args:
-        scores: n × k.
-        labels: n.
-
-    Returns:
-        k numbers.
-    """
-    import torch
-
-    shifted, most = scores.clone(), -1
-    rows = torch.arange(len(scores))
-    while (right := int((shifted.argmax(dim=1) == labels).sum())) > most:
-        most = right
-        for j in range(scores.shape[1]):
-            others = shifted.clone()
-            others[:, j] = -torch.inf
-            rival = others.argmax(dim=1)
-            threshold, order = (others[rows, rival] - shifted[:, j]).sort()
-            gained = (labels == j).long() - (rival == labels).long()
-            total = torch.cat([torch.zeros(1, dtype=torch.long), gained[order].cumsum(0)])
-            place = int(total.argmax())
-            ends = torch.cat([threshold[:1] - 1, threshold, threshold[-1:] + 1])
-            shifted[:, j] += (ends[place] + ends[place + 1]) / 2
-    return (shifted - scores)[0]

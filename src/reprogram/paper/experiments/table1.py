@@ -1,12 +1,15 @@
 """Table 1: counting, MNIST and CIFAR-10 on trained hosts, and on the same hosts untrained."""
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from reprogram.errors import ReprogramError
 from reprogram.model import host_source
 from reprogram.paper.book import Book, Row
 from reprogram.paper.experiments.base import (
+    AS_IN_TABLE1,
     Block,
     Experiment,
     HostNames,
@@ -25,9 +28,10 @@ from reprogram.registry import parse
 
 GIVEN, RANDOM = "as given", "random weights"
 """What a host's weights are called that is used as its spec builds it."""
+CONDITIONED = "untrained, BatchNorm conditioned"
 UNTRAINED = {
     "untrained": "untrained(host={host!r}, seed={seed})",
-    "untrained, BatchNorm conditioned": "untrained(host={host!r}, seed={seed}, batchnorm='conditioned')",
+    CONDITIONED: "untrained(host={host!r}, seed={seed}, batchnorm='conditioned')",
 }
 CAPTION = (
     f"Test accuracy. {OURS}: with its 95 % interval. {THEIRS}: table 1 of Elsayed, Goodfellow and Sohl-Dickstein, "
@@ -48,29 +52,25 @@ class Table1(Experiment):
 
     def plan(self, setup: Setup) -> list[Planned]:
         """Every host in every state, on every task; `untrained` names the hosts that are tried untrained too."""
-        untrained = setup.option("untrained", list(setup.hosts))
-        runs = []
-        for task in setup.tasks:
-            for host, spec in setup.hosts.items():
-                given = {"state": RANDOM if host_source(spec).has_random_weights() else GIVEN}
-                runs += [
-                    setup.plan(host, task, seed, axis=given, baselines=("map-alone", "linear-probe"))
-                    for seed in setup.seeds
-                ]
-                runs += [
-                    setup.plan(
-                        host, task, seed, axis={"state": state}, spec=twin.format(host=spec, seed=seed), baselines=()
-                    )
-                    for state, twin in UNTRAINED.items()
-                    if host in untrained and parse(spec).name != "untrained"
-                    for seed in setup.seeds
-                ]
-        return runs
+        return [
+            setup.plan(
+                host, task, seed, axis={"state": state}, spec=twin.format(host=spec, seed=seed), baselines=baselines
+            )
+            for task in setup.tasks
+            for host, spec in setup.hosts.items()
+            for state, twin, baselines in _states(spec, host in setup.option("untrained", list(setup.hosts)))
+            for seed in setup.seeds
+        ]
+
+    def left_out(self, setup: Setup) -> list[str]:
+        """Hosts without a BatchNorm that could be conditioned."""
+        wanted = (setup.hosts[host] for host in setup.option("untrained", list(setup.hosts)) if host in setup.hosts)
+        return [f"{spec}: has no BatchNorm, left out: {CONDITIONED}" for spec in wanted if not has_batchnorm(spec)]
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """One picture of each host's first run on each task, as it is given, and what it says to it."""
         for row, run in self.finished(setup, book):
-            if row.axis["state"] not in UNTRAINED and row.seed == min(setup.seeds):
+            if _is_given(row) and row.seed == min(setup.seeds):
                 say(f"a picture of {row.folder.name}")
                 book.fact("table1", row.folder.name, row.result["test"], partial(seen, row, run))
 
@@ -83,7 +83,10 @@ class Table1(Experiment):
             given = {t: [r for r in rows if (r.host, r.task) == (host, t) and _is_given(r)] for t in tasks}
             for name, text in (("map_alone", "label map alone"), ("linear_probe", "linear probe")):
                 beside.append([host, text, *(baseline(given[task], name) for task in tasks)])
-        chance = ["", "chance", *(baseline([r for r in rows if r.task == task], "chance") for task in tasks)]
+        without = [
+            ["", text, *(baseline([r for r in rows if r.task == task], name) for task in tasks)]
+            for name, text in (("chance", "chance"), ("majority", "always the most frequent class"))
+        ]
         strips: list[Block] = []
         for task in tasks:
             shown = [
@@ -95,8 +98,29 @@ class Table1(Experiment):
         return [
             *strips,
             _comparison(rows, tasks),
-            Table(head=["host", "baseline", *tasks], rows=[*beside, chance], caption="What to hold it against."),
+            Table(head=["host", "baseline", *tasks], rows=[*beside, *without], caption="What to hold it against."),
         ]
+
+
+def _states(spec: str, untrained_too: bool) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What a host's weights are tried as: the name, the spec with places for host and seed, the baselines."""
+    given = RANDOM if host_source(spec).has_random_weights() else GIVEN
+    states: list[tuple[str, str, tuple[str, ...]]] = [(given, "{host}", AS_IN_TABLE1)]
+    if untrained_too and parse(spec).name != "untrained":
+        states += [(s, twin, ()) for s, twin in UNTRAINED.items() if s != CONDITIONED or has_batchnorm(spec)]
+    return states
+
+
+@functools.cache
+def has_batchnorm(spec: str) -> bool:
+    """Whether a host has BatchNorm to condition; taken for granted where it can't be built, as its run will say so."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    try:
+        net = host_source(spec).untrained(0).net
+    except ReprogramError:
+        return True
+    return any(isinstance(layer, _BatchNorm) for layer in net.modules())
 
 
 def _is_given(row: Row) -> bool:
@@ -107,8 +131,9 @@ def _is_given(row: Row) -> bool:
 def _comparison(rows: Sequence[Row], tasks: Sequence[str]) -> Table:
     """Ours and the paper's: the same columns, and a host's rows together where both have it."""
     theirs = {task: published_task(task) for task in tasks}
-    columns = {**theirs, **{task: task for task in TASKS if task not in theirs.values()}}
-    paper = {host: _published(host, list(columns.values())) for host in TABLE1}
+    known = any(theirs.values())
+    columns = {**theirs, **{task: task for task in TASKS if known and task not in theirs.values()}}
+    paper = {host: _published(host, list(columns.values())) for host in TABLE1} if known else {}
     table = []
     for host in distinct(row.host for row in rows):
         here = [row for row in rows if row.host == host]

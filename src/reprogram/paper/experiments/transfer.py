@@ -7,6 +7,7 @@ from typing import Any
 
 from reprogram.paper.book import Book, Row
 from reprogram.paper.experiments.base import (
+    AS_IN_TABLE1,
     Block,
     Experiment,
     Table,
@@ -15,12 +16,13 @@ from reprogram.paper.experiments.base import (
     distinct,
     host_of,
     model_of,
+    some,
     task_of,
 )
 from reprogram.paper.setup import Planned, Setup
 
 COUNT = 1000
-"""Test images, the first ones: every one is a whole picture here, which nothing shares."""
+"""Test images, drawn by the run's seed: every one is a whole picture here, which nothing shares."""
 BATCH = 50
 QUALITIES = (95, 75, 50)
 AS_IS = "as it is"
@@ -37,13 +39,13 @@ class Transfer(Experiment):
 
     def plan(self, setup: Setup) -> list[Planned]:
         """The runs of table 1."""
-        return setup.every(baselines=("map-alone", "linear-probe"))
+        return setup.every(baselines=AS_IN_TABLE1)
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """Accuracies on the first test images."""
         for row, run in self.finished(setup, book):
             say(f"transfer of {row.folder.name}")
-            of = {"test": row.result["test"], "hosts": setup.hosts, "count": COUNT}
+            of = {"test": row.result["test"], "hosts": setup.hosts, "drawn": COUNT}
             book.fact("transfer", row.folder.name, of, partial(carried, row, run, setup.hosts))
 
     def show(self, book: Book) -> list[Block]:
@@ -63,9 +65,7 @@ class Transfer(Experiment):
                 table.append([*place, *cells])
         head = ["learned on", "task", "seed"]
         return [
-            Table(
-                head=[*head, *ways], rows=fragile, caption=f"Accuracy on the first {n} test images, on its own host."
-            ),
+            Table(head=[*head, *ways], rows=fragile, caption=f"Accuracy on {n} test images, on its own host."),
             Table(head=[*head, *(f"on {host}" for host in hosts)], rows=elsewhere, caption="The same on other hosts."),
         ]
 
@@ -76,7 +76,8 @@ def carried(row: Row, run: Planned, hosts: dict[str, str]) -> dict[str, Any]:
 
     model = model_of(row, run)
     task = task_of(run.config.task, run.config.data, run.config.download)
-    images, labels = task.test.images[:COUNT], task.test.labels[:COUNT]
+    test = some(task.test, COUNT, run.seed)
+    images, labels = test.images, test.labels
     ways: dict[str, Callable[[Any], Any]] = {AS_IS: lambda pixels: pixels, "8-bit PNG": _round}
     ways |= {f"JPEG {quality}": partial(_jpeg, quality=quality) for quality in QUALITIES}
     ways["resized by a pixel"] = _resized
