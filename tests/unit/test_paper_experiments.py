@@ -257,6 +257,12 @@ def test_a_fact_is_measured_once_and_again_when_what_it_is_of_changes(tmp_path):
 
     assert [book.fact("x", "a b", {"of": 1}, measure) for _ in range(3)] == [{"value": 1}] * 3
     assert book.fact("x", "a b", {"of": 2}, measure) == {"value": 2}
+
+    def fails():
+        raise reprogram.DataError("no program")
+
+    assert book.fact("x", "a b", {"of": 3}, fails) is None and book.gaps == ["x: a b: no program"]
+    assert book.facts("x") == {"a b": {"value": 2}}
     assert Book(tmp_path).facts("x") == {"a b": {"value": 2}}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.checkpoint import write_atomic
-from reprogram.errors import DataError
+from reprogram.errors import DataError, ReprogramError
 from reprogram.paper.setup import Planned
 from reprogram.text import slug
 
@@ -60,10 +60,14 @@ class Book:
 
     Args:
         folder: of all experiments.
+
+    Attributes:
+        gaps: what couldn't be measured, and why: a line each.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.gaps: list[str] = []
 
     @property
     def runs(self) -> Path:
@@ -120,7 +124,8 @@ class Book:
             experiment: whose fact it is.
             name: of the fact.
             of: what it is a function of, as JSON.
-            measure: gives the fact, as JSON.
+            measure: gives the fact, as JSON. Where it can't, as when a run was kept without its program, that is a
+                gap, and an earlier fact stays.
         """
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         path = self.folder / "facts" / experiment / f"{slug(name)[-40:]}-{digest}.json"
@@ -128,7 +133,11 @@ class Book:
             stored = _read(path, FACT)
             if stored["of"] == json.loads(json.dumps(of)):
                 return stored["fact"]
-        fact = json.loads(json.dumps(measure()))
+        try:
+            fact = json.loads(json.dumps(measure()))
+        except ReprogramError as error:
+            self.gaps.append(f"{experiment}: {name}: {error}")
+            return None
         write_atomic(path, _json({"name": name, "of": of, "fact": fact}))
         return fact
 

@@ -41,10 +41,9 @@ def measure(experiments: Sequence[str], setup: Setup, book: Book, say: Callable[
     Returns:
         What couldn't be measured, and why: a line each.
     """
-    gaps = []
     for name in in_order(experiments):
         try:
             find(name).measure(setup.of(name), book, say)
         except ReprogramError as error:
-            gaps.append(f"{name}: {error}")
-    return gaps
+            book.gaps.append(f"{name}: {error}")
+    return book.gaps
