@@ -30,7 +30,7 @@ def page() -> str:
         "`results/paper/README.md`.",
         "A run with `--start` begins with the program of another run, and fits the map to more images with it: that of",
         "`r18-mnist` here, and for ResNet-50 (`r50-stage1`) one that was learned from 14,400 images by",
-        "`reprogram fit --host ... --task mnist --images 14400 --seed 0`, taken from its checkpoint without a look at the",
+        "`reprogram fit --host ... --task mnist --images 14400`, taken from its checkpoint without a look at the",
         "test split.",
         "",
         kept.table(HEAD, [row(*run) for run in runs]),
