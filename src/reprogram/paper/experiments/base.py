@@ -176,7 +176,8 @@ def baseline(rows: Sequence[Row], name: str) -> str:
     found = [row.result["baselines"][name] for row in rows if name in row.result["baselines"]]
     if not found:
         return "–"
-    at_chance = mark(*_counts(found), chance_of(rows)) if all("n" in value for value in found) else ""
+    learned = name != "majority" and all("n" in value for value in found)
+    at_chance = mark(*_counts(found), chance_of(rows)) if learned else ""
     return f"{statistics.mean(value['accuracy'] for value in found):.4f}{at_chance}"
 
 
