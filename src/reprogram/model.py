@@ -193,9 +193,9 @@ class Reprogrammed(nn.Module):
                 f"{path}: learned numbers of {said} can't be the start of {here}; give a file with the same program "
                 "and host input"
             )
-        fixed, mine_fixed = (dict(program.named_buffers()) for program in programs)
+        places, mine_places = map(_made_by_options, programs)
         if programs[0].geometry == self.program.geometry and any(
-            not torch.equal(mine_fixed[name].cpu(), value) for name, value in fixed.items()
+            not torch.equal(mine_places[name].cpu(), value) for name, value in places.items()
         ):
             said, here = map(format_spec, programs)
             raise ConfigError(
@@ -215,6 +215,12 @@ class Reprogrammed(nn.Module):
         from reprogram import programfile
 
         return programfile.save(self, Path(path))
+
+
+def _made_by_options(program: Program) -> dict[str, Tensor]:
+    """The buffers that aren't saved with a program: which pixels or waves its numbers belong to."""
+    saved = program.state_dict()
+    return {name: value for name, value in program.named_buffers() if name not in saved}
 
 
 def compose(

@@ -115,11 +115,11 @@ def test_a_checkpoint_of_another_augmentation_is_refused(tmp_path, one_line):
         one_line(error, "another augmentation")
 
 
-@pytest.mark.parametrize("spec", ["shift(pixels=0)", "shift(pixels=-2)"])
+@pytest.mark.parametrize("spec", ["shift(pixels=0)", "shift(pixels=-2)", f"shift(pixels={2**63 - 1})"])
 def test_wrong_options_are_refused(spec, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         build(spec)
-    one_line(error, "pixels", "at least 1")
+    one_line(error, "pixels", "1 to 4,096")
 
 
 def test_direct_training_has_it_too():

@@ -1,7 +1,9 @@
 """Learning that starts from the program of another task or host."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import reprogram
 from helpers import random_task, tiny_model
@@ -38,6 +40,18 @@ def test_a_program_on_other_pixels_is_refused(tmp_path, one_line):
         with pytest.raises(reprogram.ConfigError) as error:
             tiny_model(task, program=other).start_from(path)
         one_line(error, "lie elsewhere", "sized(pixels=50)")
+
+
+def test_another_photograph_to_hide_in_is_no_other_place(tmp_path):
+    task, rng = random_task(), np.random.default_rng(0)
+    for name in ("one", "other"):
+        Image.fromarray(rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / f"{name}.png") for name in ("one", "other")]
+    models = [tiny_model(task, program=f"concealed(photo={file!r})") for file in files]
+    path = models[0].save(tmp_path / "p.safetensors")
+    models[1].start_from(path)
+    assert torch.equal(models[0].program.weight, models[1].program.weight)
+    assert not torch.equal(models[0].program.photo, models[1].program.photo)
 
 
 def test_what_is_no_program_file_is_refused(tmp_path, one_line):

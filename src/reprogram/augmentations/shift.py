@@ -8,6 +8,8 @@ from torch import Tensor
 from reprogram.augmentations.base import Augmentation
 from reprogram.errors import ConfigError
 
+MAX_PIXELS = 4_096
+
 
 class Shift(Augmentation):
     """Each image moves by a whole number of pixels from -p to p, drawn for its height and for its width.
@@ -28,8 +30,8 @@ class Shift(Augmentation):
         pixels: int = 2
 
         def __post_init__(self) -> None:
-            if self.pixels < 1:
-                raise ConfigError(f"shift: pixels={self.pixels}; at least 1 is expected")
+            if not 1 <= self.pixels <= MAX_PIXELS:
+                raise ConfigError(f"shift: pixels={self.pixels}; 1 to {MAX_PIXELS:,} are expected")
 
     def run(self, images: Tensor, chance: Tensor) -> Tensor:
         """Read every pixel from where it comes from."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reprogram.fitting import Report
 
 LINE_EVERY_S = 15.0
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
@@ -31,8 +32,6 @@ def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 """The type of options that count something."""
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 @Parameter(name="*")

@@ -85,6 +85,11 @@ class Untrained(HostSource):
         return source
 
 
+def batchnorms(host: Host) -> list[_BatchNorm]:
+    """The layers that `condition` sets: BatchNorm with running statistics."""
+    return [layer for layer in host.net.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+
+
 @torch.no_grad()
 def condition(host: Host, pixels: Tensor) -> None:
     """Give each BatchNorm of a host the statistics of what it reads.
@@ -96,7 +101,7 @@ def condition(host: Host, pixels: Tensor) -> None:
     Raises:
         ConfigError: it has no BatchNorm with running statistics.
     """
-    layers = [layer for layer in host.net.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    layers = batchnorms(host)
     if not layers:
         raise ConfigError(f"host {host.info.id}: no BatchNorm to condition; leave batchnorm=conditioned out")
     before = [layer.momentum for layer in layers]

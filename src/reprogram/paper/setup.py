@@ -28,7 +28,7 @@ class Planned:
         seed: of the run.
         axis: what the experiment varies, by name.
         config: of the run.
-        meaning: digest of what host and task stand for: spec, data and recipe.
+        meaning: digest of what host and task stand for: their specs, and the recipe.
     """
 
     host: str

@@ -64,8 +64,9 @@ class Table1(Experiment):
 
     def left_out(self, setup: Setup) -> list[str]:
         """Hosts without a BatchNorm that could be conditioned."""
-        wanted = (setup.hosts[host] for host in setup.option("untrained", list(setup.hosts)) if host in setup.hosts)
-        return [f"{spec}: has no BatchNorm, left out: {CONDITIONED}" for spec in wanted if not has_batchnorm(spec)]
+        tried = setup.option("untrained", list(setup.hosts))
+        specs = [spec for host, spec in setup.hosts.items() if host in tried and parse(spec).name != "untrained"]
+        return [f"{spec}: has no BatchNorm, left out: {CONDITIONED}" for spec in specs if not has_batchnorm(spec)]
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
         """One picture of each host's first run on each task, as it is given, and what it says to it."""
@@ -114,13 +115,12 @@ def _states(spec: str, untrained_too: bool) -> list[tuple[str, str, tuple[str, .
 @functools.cache
 def has_batchnorm(spec: str) -> bool:
     """Whether a host has BatchNorm to condition; taken for granted where it can't be built, as its run will say so."""
-    from torch.nn.modules.batchnorm import _BatchNorm
+    from reprogram.hosts.untrained import batchnorms
 
     try:
-        net = host_source(spec).untrained(0).net
+        return bool(batchnorms(host_source(spec).untrained(0)))
     except ReprogramError:
         return True
-    return any(isinstance(layer, _BatchNorm) for layer in net.modules())
 
 
 def _is_given(row: Row) -> bool:
