@@ -55,7 +55,7 @@ def write(folder: Path) -> None:
         "recipes.md": recipes_page(),
         "api.md": api_page(),
         "results.md": results.page(),
-        "paper.md": paper.page(),
+        **{f"{name}.md": paper.page(name) for name in paper.INTRO},
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
         "reached.md": reached.page(),

@@ -1,4 +1,4 @@
-"""The page of the paper's experiments as they were run here: made from results/paper, like the report."""
+"""The pages of the paper's experiments as they were run here: made from folders of results/, like the report."""
 
 from pathlib import Path
 
@@ -9,15 +9,31 @@ from reprogram.paper.page import circumstances, in_order, markdown
 ROOT = Path(__file__).parents[2]
 
 
-def page(folder: Path = ROOT / "results" / "paper") -> str:
-    """All sections that have finished runs."""
-    book = Book(folder)
+INTRO = {
+    "paper": (
+        "The paper's experiments, run here",
+        "The attack is the paper's: the task image at its own size, the host's first ten labels. "
+        "{doc}`../paper` says how they were run, and how they compare with the paper.",
+    ),
+    "paper-discriminant": (
+        "The paper's experiments, with a discriminant",
+        "As {doc}`paper`, with one thing changed: the answer is read from all host scores, by Fisher's linear "
+        "discriminant (recipe `best`), and not from ten of the host's labels. So the label map alone, without any "
+        "program, already tells much, and stands beside. {doc}`../paper` says what follows from it.",
+    ),
+}
+"""Title and introduction of each folder."""
+
+
+def page(name: str) -> str:
+    """All sections of a folder that have finished runs."""
+    book = Book(ROOT / "results" / name)
+    title, introduction = INTRO[name]
     lines = [
-        "# The paper's experiments, run here",
+        f"# {title}",
         "",
-        "Made from the files in `results/paper/`; `reprogram paper report --out results/paper` makes the same as one "
-        "HTML file. {doc}`../paper` says how they were run, and how they compare with the paper. An accuracy whose "
-        "95 % interval holds what guessing gives is marked *at chance*.",
+        f"{introduction} Made from the files in `results/{name}/`; `reprogram paper report --out results/{name}` makes "
+        "the same as one HTML file. An accuracy whose 95 % interval holds what guessing gives is marked *at chance*.",
     ]
     results = {}
     for name in in_order(names()):
@@ -27,6 +43,8 @@ def page(folder: Path = ROOT / "results" / "paper") -> str:
         results |= {row.folder.name: row.result for row in rows}
         experiment = find(name)
         lines += ["", f"## {experiment.title}", "", experiment.question, ""]
+        if unfinished := book.unfinished(name):
+            lines += [f"{len(rows)} of {len(rows) + len(unfinished)} planned runs are finished.", ""]
         lines += [text for block in experiment.show(book) if (text := _text(block))]
     lines += ["", "## Circumstances", "", *(f"- {line}" for line in circumstances(results))]
     return "\n".join(lines) + "\n"

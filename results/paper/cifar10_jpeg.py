@@ -6,6 +6,7 @@ The images lost some detail to JPEG (about 30.5 dB); accuracies on them aren't t
 import io
 import itertools
 import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,4 +24,5 @@ if __name__ == "__main__":
     with np.load(source) as packed:
         images = {f"x_{part}": unpacked(packed, part) for part in ("train", "test")}
         labels = {f"y_{part}": packed[f"{part}_labels"] for part in ("train", "test")}
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
     np.savez(target, **images, **labels)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -291,6 +292,25 @@ def test_every_experiment_has_its_place_and_shows_an_empty_book(tmp_path):
         for block in experiment.show(Book(tmp_path)):
             assert isinstance(block, base.Table | base.Picture | base.Strip | str)
     assert "No run is finished yet" in write_page(Book(tmp_path)).read_text()
+
+
+def test_the_page_names_the_runs_that_are_missing(tmp_path):
+    book = Book(tmp_path)
+    there, missing = base.find("transfer").runs(tiny(seeds=[0, 1]))
+    book.write_plan("transfer", [there, missing])
+    kept = Path(__file__).parents[2] / "results" / "paper" / "runs" / "squares-MobileNet_V2-frame-s0-a1f6eced"
+    shutil.copytree(kept, book.runs / there.name)
+    assert book.unfinished("transfer") == [missing.name]
+    text = write_page(book).read_text()
+    assert f"Not finished, so not in what follows: {missing.name}." in text and text.count(missing.name) == 1
+
+
+def test_an_experiment_with_nothing_to_run_is_refused(tmp_path, one_line):
+    preset = tmp_path / "mine.toml"
+    preset.write_text('[hosts]\na = "linear:32"\n[tasks.digits]\n[experiments.amplitude]\nlevels = []\n')
+    with pytest.raises(reprogram.ConfigError) as error:
+        plan(["amplitude"], read_preset(str(preset)))
+    one_line(error, "list in the preset's [experiments.amplitude] is empty")
 
 
 def test_what_strangers_name_stays_text(tmp_path):

@@ -117,6 +117,11 @@ class Book:
                 found.append(Row(**place, folder=folder, result=_read(folder / "result.json", RESULT)))
         return found
 
+    def unfinished(self, experiment: str) -> list[str]:
+        """The names of the runs that are planned and not finished."""
+        runs = [row["run"] for row in self._plan(experiment)]
+        return [run for run in runs if not (self.runs / run / "result.json").exists()]
+
     def fact(self, experiment: str, name: str, of: Any, measure: Callable[[], Any]) -> Any:
         """What was measured under that name; measured now, and kept, unless it is there for the same `of`.
 

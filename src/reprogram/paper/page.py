@@ -48,7 +48,8 @@ def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
             raise DataError(
                 f"{book.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
             ) from error
-        sections.append({"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks})
+        section = {"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks}
+        sections.append({**section, "unfinished": ", ".join(map(printable, book.unfinished(name)))})
     runs = {row.folder.name: row.result for name in wanted for row in book.rows(name)}
     environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)
     template = environment.get_template("page.html.j2")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from reprogram.errors import ReprogramError
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import find
 from reprogram.paper.page import in_order
@@ -11,8 +11,16 @@ from reprogram.sweep import Cell, placed
 
 
 def plan(experiments: Sequence[str], setup: Setup) -> dict[str, list[Planned]]:
-    """The runs of each experiment, in the order of the report."""
-    return {name: find(name).runs(setup) for name in in_order(experiments)}
+    """The runs of each experiment, in the order of the report.
+
+    Raises:
+        ConfigError: an experiment has nothing to run.
+    """
+    planned = {name: find(name).runs(setup) for name in in_order(experiments)}
+    for name, runs in planned.items():
+        if not runs and not left_out([name], setup):
+            raise ConfigError(f"{name} has nothing to run: a list in the preset's [experiments.{name}] is empty")
+    return planned
 
 
 def left_out(experiments: Sequence[str], setup: Setup) -> list[str]:

@@ -106,6 +106,7 @@ def hidden(row: Any, run: Planned) -> dict[str, Any]:
         photo = model.program.photo / 255
     pictures = [["the photograph", picture(photo[0].cpu())]]
     for place in range(min(SHOWN, len(results))):
+        pictures.append(["the task image", picture(test.images[place] / 255)])
         added = (0.5 + 10 * (results[place] - photo[0])).clamp(0, 1)
         pictures.append(["added, × 10", picture(added.cpu())])
         said, is_one = (task.class_names[int(label)] for label in (answers[place], test.labels[place]))
