@@ -123,3 +123,22 @@ def test_public_names_are_those_of_the_modules():
             assert value.__doc__.strip()
     with pytest.raises(AttributeError):
         reprogram.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "family,spec",
+    [
+        ("label-maps", "frequency(images=0)"),
+        ("programs", "fourier(init=-1)"),
+        ("learners", "momentum(penalty=-1)"),
+        ("learners", "gradient(betas=(1, 0))"),
+        ("canvases", "shuffled(contrast=2)"),
+        ("label-maps", "linear(standardize=-1)"),
+    ],
+)
+def test_a_value_that_a_variant_refuses_is_said_with_its_name_once(family, spec, one_line):
+    name = spec.partition("(")[0]
+    with pytest.raises(reprogram.ConfigError) as error:
+        configure(family, spec)
+    one_line(error, f"{name}: {spec.partition('(')[2].partition('=')[0]}=")
+    assert str(error.value).count(name) == 1

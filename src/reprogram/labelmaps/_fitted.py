@@ -17,4 +17,4 @@ class FittedConfig:
 
     def __post_init__(self) -> None:
         if self.images < 1:
-            raise ConfigError(f"label map: images={self.images}; it is fitted to at least 1 image")
+            raise ConfigError(f"images={self.images}; it is fitted to at least 1 image")

@@ -54,14 +54,14 @@ class Descent(Learner):
         def __post_init__(self) -> None:
             if not 0 < self.learning_rate <= MAX_RATE:
                 raise ConfigError(
-                    f"learner: learning_rate={self.learning_rate}; a number above 0, {MAX_RATE:g} at most, is expected"
+                    f"learning_rate={self.learning_rate}; a number above 0, {MAX_RATE:g} at most, is expected"
                 )
             if not 0 < self.decay <= 1 or self.decay_epochs < 1:
-                raise ConfigError("learner: decay lies in (0, 1] and decay_epochs is at least 1")
+                raise ConfigError("decay lies in (0, 1] and decay_epochs is at least 1")
             if not 0 <= self.penalty < math.inf:
-                raise ConfigError(f"learner: penalty={self.penalty}; 0 or a positive number is expected")
+                raise ConfigError(f"penalty={self.penalty}; 0 or a positive number is expected")
             if not 0 <= self.average < 1:
-                raise ConfigError(f"learner: average={self.average}; a number in [0, 1) is expected")
+                raise ConfigError(f"average={self.average}; a number in [0, 1) is expected")
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """With empty memory."""

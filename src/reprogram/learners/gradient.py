@@ -25,7 +25,7 @@ class Gradient(Descent):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not all(0 <= beta < 1 for beta in self.betas):
-                raise ConfigError(f"learner: betas={self.betas}; two numbers in [0, 1) are expected")
+                raise ConfigError(f"betas={self.betas}; two numbers in [0, 1) are expected")
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam."""

@@ -30,7 +30,7 @@ class Momentum(Descent):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 0 <= self.momentum < 1:
-                raise ConfigError(f"learner: momentum={self.momentum}; a number in [0, 1) is expected")
+                raise ConfigError(f"momentum={self.momentum}; a number in [0, 1) is expected")
 
     @classmethod
     def example(cls) -> Config:

@@ -157,7 +157,7 @@ def check_init(init: float) -> None:
         ConfigError: says so.
     """
     if not 0 <= init < 100:
-        raise ConfigError(f"program: init={init}; a standard deviation in [0, 100) is expected")
+        raise ConfigError(f"init={init}; a standard deviation in [0, 100) is expected")
 
 
 def check_eps(name: str, eps: float, *, whole: bool) -> None:
