@@ -152,6 +152,24 @@ def test_linear_probe_learns_a_separable_task_and_names_its_features():
     assert baselines.linear_probe(callable_host, task)["features"] == "scores"
 
 
+@pytest.mark.parametrize(
+    "model,last", [("resnet18", "fc"), ("squeezenet1_0", "classifier.1"), ("vgg11_bn", "classifier.6")]
+)
+def test_features_are_what_the_untouched_last_layer_reads(model, last):
+    host = reprogram.load_host(f"torchvision:{model}(pretrained=False, size=64)")
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    read = []
+    layer = host.net.get_submodule(last)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    with torch.no_grad():
+        host.net((pixels - host.mean) / host.std)
+        hook.remove()
+        found, where = host.features(pixels)
+    expected = read[0].mean((2, 3)) if read[0].ndim == 4 else read[0]
+    assert len(read) == 1 and where == f"input of {last}"
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_direct_training_learns_a_separable_task_and_counts_its_images():
     task = random_task(n=(80, 12, 40))
     result = baselines.direct_training(task, 160)

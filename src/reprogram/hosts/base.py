@@ -264,14 +264,18 @@ class Host(nn.Module):
             b × d features, and where they come from: the layer's name, or "scores" where no last layer is to be seen.
         """
         images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
-        seen: list[tuple[str, Tensor]] = []
-        hooks = []
+        names = []
         for name, layer in self.net.named_modules():
             sizes = getattr(layer, "out_features", None), getattr(layer, "out_channels", None)
             if self.info.num_classes in sizes and not isinstance(layer, torch.jit.ScriptModule):
-                hooks.append(layer.register_forward_pre_hook(partial(_note, seen, name)))
+                names.append(name)
+        net = self.prepared.module
+        if not set(names) <= {name for name, _ in net.named_modules()}:
+            net = self.net
+        seen: list[tuple[str, Tensor]] = []
+        hooks = [net.get_submodule(name).register_forward_pre_hook(partial(_note, seen, name)) for name in names]
         try:
-            scores = scores_of(self.net(images), self.info.id)
+            scores = scores_of(net(images), self.info.id)
         finally:
             for hook in hooks:
                 hook.remove()
