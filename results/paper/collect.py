@@ -12,7 +12,8 @@ from pathlib import Path
 def collect(source: Path, kept: Path, with_program: list[str]) -> int:
     """Copy, and say how many runs there are."""
     for part in ("plans", "facts"):
-        shutil.copytree(source / part, kept / part, dirs_exist_ok=True)
+        if (source / part).exists():
+            shutil.copytree(source / part, kept / part, dirs_exist_ok=True)
     results = sorted((source / "runs").glob("*/result.json"))
     for result in results:
         target = kept / "runs" / result.parent.name
