@@ -64,7 +64,7 @@ def windows() -> list[str]:
     lines = [
         "## How large the task image is shown",
         "",
-        "The longer side of the task image in pixels, of 224; `centre` is its own size (28 and 35). Label map",
+        "The longer side of the task image in pixels, of 224; `centre` is its own size (28 and 36). Label map",
         f"`linear`, `{config['host']}`, {config['images']:,} training images, one seed; seconds with validation. The",
         "files are in `results/window/`. The larger the window, the less the batch shares, and the more the host sees:",
         "digits gain, small squares don't. With the program `none` the label map learns, and it alone.",

@@ -1,9 +1,10 @@
 """The pages of the paper's experiments as they were run here: made from folders of results/, like the report."""
 
+from html import escape
 from pathlib import Path
 
 from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Picture, Strip, find, names
+from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.paper.page import circumstances, in_order, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -12,14 +13,14 @@ ROOT = Path(__file__).parents[2]
 INTRO = {
     "paper": (
         "The paper's experiments, run here",
-        "The attack is the paper's: the task image at its own size, the host's first ten labels. "
-        "{doc}`../paper` says how they were run, and how they compare with the paper.",
+        "As in the paper the task image keeps its own size, and the host's first ten labels are read. Otherwise "
+        "the recipe is a shorter one. {doc}`../paper` says how these were run, and how they compare with the paper.",
     ),
     "paper-discriminant": (
         "The paper's experiments, with a discriminant",
-        "As {doc}`paper`, with one thing changed: the answer is read from all host scores, by Fisher's linear "
-        "discriminant (recipe `best`), and not from ten of the host's labels. So the label map alone, without any "
-        "program, already tells much, and stands beside. {doc}`../paper` says what follows from it.",
+        "As {doc}`paper`, but the answer is read from all host scores, by Fisher's linear discriminant (recipe "
+        "`best`), and not from ten of the host's labels; and runs see fewer images. So the label map alone, without "
+        "any program, already tells much, and stands beside. {doc}`../paper` says what follows from it.",
     ),
 }
 """Title and introduction of each folder."""
@@ -36,27 +37,35 @@ def page(name: str) -> str:
         "the same as one HTML file. An accuracy whose 95 % interval holds what guessing gives is marked *at chance*.",
     ]
     results = {}
-    for name in in_order(names()):
-        rows = book.rows(name)
-        if not rows:
+    for each in in_order(names()):
+        rows, unfinished = book.rows(each), book.unfinished(each)
+        if not rows and not unfinished:
             continue
         results |= {row.folder.name: row.result for row in rows}
-        experiment = find(name)
+        experiment = find(each)
         lines += ["", f"## {experiment.title}", "", experiment.question, ""]
-        if unfinished := book.unfinished(name):
+        if unfinished:
             lines += [f"{len(rows)} of {len(rows) + len(unfinished)} planned runs are finished.", ""]
-        lines += [text for block in experiment.show(book) if (text := _text(block))]
+        lines += [text for block in experiment.show(book) if rows and (text := _text(block))]
+    runs = [
+        [run, f"{r['images_seen']:,}", f"{r['selected_step']:,}", f"{r['validation']['accuracy']:.4f}", r["test"]]
+        for run, r in sorted(results.items())
+    ]
+    table = [[*cells, f"{test['accuracy']:.4f}", f"{test['n']:,}"] for *cells, test in runs]
+    head = ["run", "images seen", "step chosen", "validation", "test", "n"]
+    lines += ["", "## The runs", "", markdown(Table(head=head, rows=table, caption="One line a run, by its folder."))]
     lines += ["", "## Circumstances", "", *(f"- {line}" for line in circumstances(results))]
     return "\n".join(lines) + "\n"
 
 
 def _text(block: Block) -> str:
     if isinstance(block, Picture):
-        return f'<p><img src="{block.source}" alt="" width="640"></p>\n'
+        return f'<p><img src="{block.source}" alt="{escape(block.caption)}" width="640"></p>\n'
     if isinstance(block, Strip):
+        captions = [escape(picture.caption) for picture in block.pictures]
         cells = "".join(
-            f'<td><img src="{picture.source}" alt="" width="150"><br><small>{picture.caption}</small></td>'
-            for picture in block.pictures
+            f'<td><img src="{picture.source}" alt="{caption}" width="150"><br><small>{caption}</small></td>'
+            for picture, caption in zip(block.pictures, captions, strict=True)
         )
         return f"{block.caption}\n\n<table><tr>{cells}</tr></table>\n"
     return markdown(block)

@@ -302,7 +302,7 @@ def test_the_page_names_the_runs_that_are_missing(tmp_path):
     shutil.copytree(kept, book.runs / there.name)
     assert book.unfinished("transfer") == [missing.name]
     text = write_page(book).read_text()
-    assert f"Not finished, so not in what follows: {missing.name}." in text and text.count(missing.name) == 1
+    assert f"Not finished, so not shown: {missing.name}." in text and text.count(missing.name) == 1
 
 
 def test_an_experiment_with_nothing_to_run_is_refused(tmp_path, one_line):
@@ -462,7 +462,11 @@ def test_what_can_not_be_told_from_guessing_is_marked():
     alone = {"map_alone": {"accuracy": 0.1, "n": 100}, "linear_probe": {"accuracy": 0.9, "n": 100}}
     rows = [row(50, 100, **alone)]
     shown = [base.baseline(rows, name) for name in ("map_alone", "linear_probe", "chance", "none")]
-    assert shown == ["0.1000 (at chance)", "0.9000", "0.1000", "–"]
+    assert shown == [base.accuracy(10, 100, 0.1), base.accuracy(90, 100), "0.1000", "–"]
+    assert shown[0].endswith(" (at chance)") and shown[1].endswith(")") and "chance" not in shown[1]
+    assert base.baseline([row(50, 100, map_alone={"accuracy": 0.13, "n": 100})] * 9, "map_alone").endswith(
+        "(at chance)"
+    )
 
 
 def test_the_papers_numbers_stand_in_our_columns():
@@ -507,6 +511,24 @@ def test_a_damaged_file_is_named_with_what_to_remove(tmp_path, one_line, damaged
     with pytest.raises(reprogram.DataError) as error:
         write_page(book)
     one_line(error, {"result": f"remove {folder} ", "fact": "x.json and run", "plan": "transfer.json"}[damaged])
+
+
+def test_transfer_to_other_hosts_adds_up_over_calls(tmp_path):
+    book = Book(tmp_path)
+    (run,) = base.find("transfer").runs(tiny())
+    book.write_plan("transfer", [run])
+    (book.runs / run.name).mkdir(parents=True)
+    (book.runs / run.name / "result.json").write_text(json.dumps(whole()))
+    book.fact("transfer", run.name, 1, lambda: {"n": 10, "ways": {transfer.AS_IS: 8, "JPEG 95": 6}})
+    for host, right in (("b", 7), ("c d", None)):
+        book.fact("transfer", run.name + transfer.ON + host, 1, lambda right=right: {"right": right})
+    ways, hosts = base.find("transfer").show(book)
+    assert ways.head[-2:] == [transfer.AS_IS, "JPEG 95"] and ways.rows[0][3:] == [
+        "10",
+        *(base.accuracy(k, 10, 0.1) for k in (8, 6)),
+    ]
+    assert hosts.head[4:] == ["on linear", "on b", "on c d"]
+    assert hosts.rows[0][4:] == [base.accuracy(8, 10, 0.1), base.accuracy(7, 10, 0.1), "–"]
 
 
 def whole():

@@ -31,19 +31,20 @@ def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
 
     Args:
         book: of the experiments.
-        experiments: by name; by default all that have a finished run.
+        experiments: by name; by default all that were planned.
 
     Raises:
         DataError: a file of the book is damaged, or the page can't be written.
     """
     from jinja2 import Environment, PackageLoader
 
-    wanted = [name for name in in_order(experiments or names()) if book.rows(name)]
+    wanted = [name for name in in_order(experiments or names()) if book.rows(name) or book.unfinished(name)]
     sections = []
     for name in wanted:
         experiment = find(name)
         try:
-            blocks = [(type(block).__name__, _inert(block)) for block in experiment.show(book)]
+            shown = experiment.show(book) if book.rows(name) else []
+            blocks = [(type(block).__name__, _inert(block)) for block in shown]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{book.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"

@@ -53,6 +53,11 @@ HostNames = Annotated[list[str], "hosts"]
 """The type of an option that names hosts of the preset."""
 AT_CHANCE = " (at chance)"
 """Marks an accuracy whose 95 % interval holds what guessing gives, or always saying the most frequent class."""
+PROBE = (
+    "The linear probe reads the features of an inner layer for the task image over the whole input, which the program "
+    "never sees, from 2,000 training images at the most."
+)
+"""What a caption says of it."""
 AS_IN_TABLE1 = ("map-alone", "linear-probe")
 """Baselines of the runs of table 1; an experiment that asks for the same reads the same runs."""
 Block = Table | Picture | Strip | str
@@ -132,15 +137,22 @@ def find(name: str) -> Experiment:
     return experiment
 
 
-def accuracy(correct: int, n: int, chance: float | None = None) -> str:
-    """An accuracy with its 95 % interval, marked where that holds chance."""
+def accuracy(correct: int, n: int, chance: float | None = None, seeds: int = 1) -> str:
+    """An accuracy with its 95 % interval, marked as `mark` says."""
     low, high = wilson_interval(correct, n)
-    return f"{correct / n:.4f} ({low:.4f}–{high:.4f}){mark(correct, n, chance)}"
+    return f"{correct / n:.4f} ({low:.4f}–{high:.4f}){mark(correct, n, chance, seeds)}"
 
 
-def mark(correct: int, n: int, chance: float | None) -> str:
-    """What stands behind an accuracy that can't be told from guessing; nothing behind others."""
-    low, high = wilson_interval(correct, n)
+def mark(correct: int, n: int, chance: float | None, seeds: int = 1) -> str:
+    """What stands behind an accuracy that can't be told from guessing; nothing behind others.
+
+    Args:
+        correct: of all seeds.
+        n: of all seeds; they share the test images, so those of one of them count.
+        chance: what guessing gives.
+        seeds: how many.
+    """
+    low, high = wilson_interval(round(correct / seeds), round(n / seeds))
     return AT_CHANCE if chance is not None and low <= chance <= high else ""
 
 
@@ -160,10 +172,9 @@ def pooled(rows: Sequence[Row]) -> str:
         return "–"
     correct, n = _counts([row.result["test"] for row in rows])
     text = f"{accuracy(correct, n)}, n={n}"
-    at_chance = mark(round(correct / len(rows)), round(n / len(rows)), chance_of(rows))  # Seeds share the test images.
     if len(rows) > 1:
         text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
-    return text + at_chance
+    return text + mark(correct, n, chance_of(rows), len(rows))
 
 
 def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
@@ -172,13 +183,13 @@ def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
 
 
 def baseline(rows: Sequence[Row], name: str) -> str:
-    """A baseline of the same runs, or a dash where it wasn't measured."""
+    """A baseline of the same runs, with its interval where something was learned; a dash where it wasn't measured."""
     found = [row.result["baselines"][name] for row in rows if name in row.result["baselines"]]
     if not found:
         return "–"
-    learned = name != "majority" and all("n" in value for value in found)
-    at_chance = mark(*_counts(found), chance_of(rows)) if learned else ""
-    return f"{statistics.mean(value['accuracy'] for value in found):.4f}{at_chance}"
+    if name != "majority" and all("n" in value for value in found):
+        return accuracy(*_counts(found), chance_of(rows), len(found))
+    return f"{statistics.mean(value['accuracy'] for value in found):.4f}"
 
 
 def distinct(values: "Sequence[Any] | Any") -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import (
     AS_IN_TABLE1,
+    PROBE,
     Block,
     Experiment,
     Table,
@@ -59,11 +60,11 @@ class Baselines(Experiment):
                     names = {fact_name(task, net, r.result["images_seen"] if limited else None, r.seed) for r in here}
                     found = [facts[name] for name in sorted(names) if name in facts]
                     n, right = (sum(fact[key] for fact in found) for key in ("n", "correct"))
-                    cells.append(accuracy(right, n, chance_of(here)) if found else "–")
+                    cells.append(accuracy(right, n, chance_of(here), len(found)) if found else "–")
             table.append(cells)
         head = ["host", "task", "reprogrammed", "label map alone", "linear probe"]
         head += [f"{net}, {budget}" for net in NETS for budget in ("same images", "unlimited")]
-        return [Table(head=head, rows=table, caption="Test accuracy, 95 % interval.")]
+        return [Table(head=head, rows=table, caption=f"Test accuracy, 95 % interval. {PROBE}")]
 
 
 def fact_name(task: str, net: str, images: int | None, seed: int) -> str:

@@ -31,7 +31,7 @@ MEASURED = 100
 
 
 class Concealed(Experiment):
-    """Concealing the program and the task: nobody sees that the photograph asks for something else."""
+    """Concealing the program and the task in a photograph that asks for something else."""
 
     title = "Hidden in a photograph"
     question = (
@@ -63,7 +63,7 @@ class Concealed(Experiment):
         for row, run in self.finished(setup, book):
             if row.seed == min(setup.seeds):
                 say(f"looking at {row.folder.name}")
-                of = {"test": row.result["test"], "shown": SHOWN, "drawn": MEASURED}
+                of = {"test": row.result["test"], "shown": SHOWN, "drawn": MEASURED, "task images": True}
                 book.fact("concealed", row.folder.name, of, partial(hidden, row, run))
 
     def show(self, book: Book) -> list[Block]:

@@ -1,5 +1,6 @@
 """Confidence: does the host notice that a reprogrammed input is no photograph?"""
 
+import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,7 @@ class Confidence(Experiment):
         for row in rows:
             fact = _everything(facts, row)
             for kind, values in fact.items():
-                numbers = [f"{_median(values[name]):.3f}" for name in STATISTICS]
+                numbers = [f"{statistics.median(values[name]):.3f}" for name in STATISTICS]
                 medians.append([row.host, row.task, f"{row.seed}", f"{kind} (n={len(values['entropy'])})", *numbers])
                 if kind != REPROGRAMMED:
                     parted = [f"{_area(fact[REPROGRAMMED][name], values[name]):.3f}" for name in STATISTICS]
@@ -138,11 +139,6 @@ def _statistics(scores: "Sequence[Any]") -> dict[str, list[float]]:
         "energy": -whole.logsumexp(dim=1),
     }
     return {name: [round(number, 6) for number in values.tolist()] for name, values in found.items()}
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]
 
 
 def _area(positive: Sequence[float], negative: Sequence[float]) -> float:

@@ -34,20 +34,21 @@ HEAD = (
 )
 CAPTION = (
     "Test accuracy. Shifted alike: the mean of what the program adds to the scores is added to all bare scores. Best "
-    "shift: the constant with which most training images are right. Spread: how much what the program adds differs "
-    "among test images, against the scores' own spread; 0 means that it is a constant."
+    "shift: the constant that makes most training images right, as far as a search finds it that changes one score "
+    "after the other. Spread: how much what the program adds differs among test images, against the scores' own "
+    "spread; 0 means that it is a constant."
 )
 
 
 class LinearHost(Experiment):
     """The paper's remark on linear models, as a theorem and as a run."""
 
-    title = "A linear host can't be reprogrammed"
+    title = "A linear host can't be reprogrammed beyond a constant shift"
     question = (
         "A linear host's scores are A(X̃ + P) + b = (A X̃ + b) + A P: the program adds the same A P to the scores of "
         "every image. So whatever the program, the answers are those of the bare host with a constant shift of its "
-        "scores, and the best program is the best shift. A host with one hidden layer of leaky ReLUs, slope s for "
-        "negative numbers, is linear for s = 1; the further s is from 1, the more a program can do."
+        "scores, and no program does better than the best shift. A host with one hidden layer of leaky ReLUs, slope s "
+        "for negative numbers, is linear for s = 1; from how small an s on can a program do more than a shift?"
     )
 
     options: ClassVar = {"slopes": list[float], "size": int, "width": int}
@@ -93,8 +94,8 @@ class LinearHost(Experiment):
             spread = f"{max(fact['spread'] for fact in found):.1e}"
             cells = [
                 pooled(here),
-                accuracy(own, n, chance),
-                accuracy(best, n, chance),
+                accuracy(own, n, chance, len(here)),
+                accuracy(best, n, chance, len(here)),
                 baseline(here, "map_alone"),
                 spread,
             ]

@@ -22,8 +22,8 @@ class Programs(Experiment):
     title = "What programs look like"
     question = (
         "The paper remarks that one can tell by eye whether a program was learned for a ResNet or an Inception. Here "
-        "this is measured: many small programs are learned on each host, and a simple classifier, which sees the "
-        "spectrum of programs with other seeds only, names the host."
+        "a classifier tries it on these hosts: many small programs are learned on each, and from the spectrum of those "
+        "with other seeds it names the host. The grey middle is in the spectrum too, and hosts differ in its share."
     )
 
     def plan(self, setup: Setup) -> list[Planned]:
@@ -55,16 +55,18 @@ class Programs(Experiment):
         rows, facts = book.rows("programs"), book.facts("programs")
         rows = [row for row in rows if row.folder.name in facts]
         blocks: list[Block] = []
-        for host in distinct(row.host for row in rows):
-            pictures = [
-                Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {r.accuracy:.2f}")
-                for r in rows
-                if r.host == host and "picture" in facts[r.folder.name]
-            ]
-            where = "the task image goes into the grey middle"
-            blocks.append(Strip(pictures=pictures, caption=f"{host}, {rows[0].task}; {where}"))
-        if len(distinct(r.host for r in rows)) > 1 and len(distinct(r.seed for r in rows)) > 1:
-            blocks.append(_who_is_it(rows, facts))
+        for task in distinct(row.task for row in rows):
+            here = [row for row in rows if row.task == task]
+            for host in distinct(row.host for row in here):
+                pictures = [
+                    Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {r.accuracy:.2f}")
+                    for r in here
+                    if r.host == host and "picture" in facts[r.folder.name]
+                ]
+                where = "the task image goes into the grey middle"
+                blocks.append(Strip(pictures=pictures, caption=f"{host}, {task}; {where}"))
+            if len(distinct(r.host for r in here)) > 1 and len(distinct(r.seed for r in here)) > 1:
+                blocks.append(_who_is_it(here, facts))
         return blocks
 
 
@@ -124,5 +126,9 @@ def _who_is_it(rows: Sequence[Row], facts: dict[str, Any]) -> Table:
     right, n = int((said == hosts).sum()), len(hosts)
     chance = max(Counter(hosts.tolist()).values()) / n
     table.append(["all", f"{accuracy(right, n, chance)}, chance {chance:.4f}", ""])
-    caption = f"The host named from its program's spectrum, {len(set(seeds.tolist()))} seeds, each held out in turn."
+    images = " or ".join(f"{n:,}" for n in sorted({row.result["images_seen"] for row in rows}))
+    caption = (
+        f"The host named from its program's spectrum, {len(set(seeds.tolist()))} seeds, each held out in turn. Each "
+        f"program saw {images} images of {rows[0].task}."
+    )
     return Table(head=["host", "named rightly", "taken for"], rows=table, caption=caption)

@@ -1,7 +1,7 @@
 """Transfer: a program on another host, and after the ways that pictures take."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ COUNT = 1000
 BATCH = 50
 QUALITIES = (95, 75, 50)
 AS_IS = "as it is"
+ON = " on "
+"""Between a run's name and another host's: of the fact on that host, so that a call with other hosts adds to them."""
 
 
 class Transfer(Experiment):
@@ -42,63 +44,88 @@ class Transfer(Experiment):
         return setup.every(baselines=AS_IN_TABLE1)
 
     def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """Accuracies on the first test images."""
+        """Accuracies on test images, on every way, and as they are on every other host of the setup."""
         for row, run in self.finished(setup, book):
-            say(f"transfer of {row.folder.name}")
-            of = {"test": row.result["test"], "hosts": setup.hosts, "drawn": COUNT}
-            book.fact("transfer", row.folder.name, of, partial(carried, row, run, setup.hosts))
+            name, of = row.folder.name, {"test": row.result["test"], "drawn": COUNT}
+            say(f"transfer of {name}")
+            book.fact("transfer", name, of, partial(carried, row, run))
+            for host, spec in setup.hosts.items():
+                if host != row.host:
+                    book.fact("transfer", name + ON + host, {**of, "host": spec}, partial(elsewhere, row, run, spec))
 
     def show(self, book: Book) -> list[Block]:
         """Both tables."""
         rows, facts = book.rows("transfer"), book.facts("transfer")
         rows = [row for row in rows if row.folder.name in facts]
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
-        hosts = distinct(host for row in rows for host in facts[row.folder.name]["hosts"])
-        n = max((facts[row.folder.name]["n"] for row in rows), default=0)
+        named = {row.folder.name + ON: row for row in rows}
+        hosts = distinct(
+            [row.host for row in rows]
+            + [name[len(start) :] for name in facts for start in named if name.startswith(start)]
+        )
         fragile: list[list[str]] = []
-        elsewhere: list[list[str]] = []
+        others: list[list[str]] = []
         for row in rows:
-            fact, chance = facts[row.folder.name], chance_of([row])
-            place = [row.host, row.task, str(row.seed)]
-            for table, right, columns in ((fragile, fact["ways"], ways), (elsewhere, fact["hosts"], hosts)):
-                cells = (accuracy(right[key], fact["n"], chance) if key in right else "–" for key in columns)
+            name, chance = row.folder.name, chance_of([row])
+            fact = facts[name]
+            right = {row.host: fact["ways"][AS_IS]} | {
+                host: facts[name + ON + host]["right"] for host in hosts if name + ON + host in facts
+            }
+            place = [row.host, row.task, str(row.seed), str(fact["n"])]
+            for table, counts, columns in ((fragile, fact["ways"], ways), (others, right, hosts)):
+                known = [counts.get(key) for key in columns]
+                cells = ("–" if k is None else accuracy(k, fact["n"], chance) for k in known)
                 table.append([*place, *cells])
-        head = ["learned on", "task", "seed"]
+        head = ["learned on", "task", "seed", "n"]
         return [
-            Table(head=[*head, *ways], rows=fragile, caption=f"Accuracy on {n} test images, on its own host."),
-            Table(head=[*head, *(f"on {host}" for host in hosts)], rows=elsewhere, caption="The same on other hosts."),
+            Table(head=[*head, *ways], rows=fragile, caption="Accuracy on n test images, on its own host."),
+            Table(head=[*head, *(f"on {host}" for host in hosts)], rows=others, caption="The same on other hosts."),
         ]
 
 
-def carried(row: Row, run: Planned, hosts: dict[str, str]) -> dict[str, Any]:
-    """How many of the first test images are right, on each way and each host."""
-    import torch
-
-    model = model_of(row, run)
-    task = task_of(run.config.task, run.config.data, run.config.download)
-    test = some(task.test, COUNT, run.seed)
-    images, labels = test.images, test.labels
+def carried(row: Row, run: Planned) -> dict[str, Any]:
+    """How many of the drawn test images are right on each way."""
+    model, test = _drawn(row, run)
     ways: dict[str, Callable[[Any], Any]] = {AS_IS: lambda pixels: pixels, "8-bit PNG": _round}
     ways |= {f"JPEG {quality}": partial(_jpeg, quality=quality) for quality in QUALITIES}
     ways["resized by a pixel"] = _resized
     right: dict[str, int] = dict.fromkeys(ways, 0)
-    elsewhere: dict[str, int] = {}
-    others = {name: host_of(spec, run.config.download) for name, spec in hosts.items() if name != row.host}
-    same = (model.host.info.shape, model.host.info.num_classes)
-    others = {name: host for name, host in others.items() if (host.info.shape, host.info.num_classes) == same}
-    with torch.no_grad():
-        for part, truth in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-            framed = model.program(model.canvas(part))
-            whole = framed.dense()
-            for way, change in ways.items():
-                right[way] += _right(model, model.host, change(whole), truth)
-            for name, host in others.items():
-                elsewhere[name] = elsewhere.get(name, 0) + _right(model, host, framed, truth)
-    return {"n": len(labels), "ways": right, "hosts": {row.host: right[AS_IS], **elsewhere}}
+    for framed, truth in _reprogrammed(model, test):
+        whole = framed.dense()
+        for way, change in ways.items():
+            right[way] += _right(model, model.host, change(whole), truth)
+    return {"n": len(test), "ways": right}
+
+
+def elsewhere(row: Row, run: Planned, spec: str) -> dict[str, Any]:
+    """How many of the same are right on another host; None if it has another input or another number of labels."""
+    model, test = _drawn(row, run)
+    host = host_of(spec, run.config.download)
+    if (host.info.shape, host.info.num_classes) != (model.host.info.shape, model.host.info.num_classes):
+        return {"right": None}
+    return {"right": sum(_right(model, host, framed, truth) for framed, truth in _reprogrammed(model, test))}
+
+
+def _drawn(row: Row, run: Planned) -> tuple[Any, Any]:
+    """The model, and the test images."""
+    task = task_of(run.config.task, run.config.data, run.config.download)
+    return model_of(row, run), some(task.test, COUNT, run.seed)
+
+
+def _reprogrammed(model: Any, test: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches of test images in their program, with their labels."""
+    import torch
+
+    for part, truth in zip(test.images.split(BATCH), test.labels.split(BATCH), strict=True):
+        with torch.no_grad():
+            yield model.program(model.canvas(part)), truth
 
 
 def _right(model: Any, host: Any, pixels: Any, truth: Any) -> int:
-    return int((model.label_map(host(pixels)).argmax(dim=1).cpu() == truth).sum())
+    import torch
+
+    with torch.no_grad():
+        return int((model.label_map(host(pixels)).argmax(dim=1).cpu() == truth).sum())
 
 
 def _round(pixels: Any) -> Any:
