@@ -527,7 +527,7 @@ def test_transfer_to_other_hosts_adds_up_over_calls(tmp_path):
         "10",
         *(base.accuracy(k, 10, 0.1) for k in (8, 6)),
     ]
-    assert hosts.head[4:] == ["on linear", "on b", "on c d"]
+    assert hosts.head[4:] == [f"on {run.host}", "on b", "on c d"]
     assert hosts.rows[0][4:] == [base.accuracy(8, 10, 0.1), base.accuracy(7, 10, 0.1), "–"]
 
 
