@@ -14,7 +14,7 @@ INTRO = {
     "paper": (
         "The paper's experiments, run here",
         "As in the paper the task image keeps its own size, and the host's first ten labels are read. Otherwise "
-        "the recipe is a shorter one. {doc}`../paper` says how these were run, and how they compare with the paper.",
+        "loss, batch and budget differ. {doc}`../paper` says how these were run, and how they compare with the paper.",
     ),
     "paper-discriminant": (
         "The paper's experiments, with a discriminant",
