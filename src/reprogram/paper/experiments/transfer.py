@@ -58,11 +58,8 @@ class Transfer(Experiment):
         rows, facts = book.rows("transfer"), book.facts("transfer")
         rows = [row for row in rows if row.folder.name in facts]
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
-        named = {row.folder.name + ON: row for row in rows}
-        hosts = distinct(
-            [row.host for row in rows]
-            + [name[len(start) :] for name in facts for start in named if name.startswith(start)]
-        )
+        away = [name.removeprefix(r.folder.name + ON) for r in rows for name in facts if r.folder.name + ON in name]
+        hosts = distinct([*(row.host for row in rows), *away])
         fragile: list[list[str]] = []
         others: list[list[str]] = []
         for row in rows:
@@ -118,7 +115,8 @@ def _reprogrammed(model: Any, test: Any) -> Iterator[tuple[Any, Any]]:
 
     for part, truth in zip(test.images.split(BATCH), test.labels.split(BATCH), strict=True):
         with torch.no_grad():
-            yield model.program(model.canvas(part)), truth
+            framed = model.program(model.canvas(part))
+        yield framed, truth
 
 
 def _right(model: Any, host: Any, pixels: Any, truth: Any) -> int:
