@@ -27,7 +27,7 @@ INTRO = {
 
 
 def page(name: str) -> str:
-    """All sections of a folder that have finished runs."""
+    """All sections of a folder that have planned runs, and a line for each finished one."""
     book = Book(ROOT / "results" / name)
     title, introduction = INTRO[name]
     lines = [
@@ -47,11 +47,12 @@ def page(name: str) -> str:
         if unfinished:
             lines += [f"{len(rows)} of {len(rows) + len(unfinished)} planned runs are finished.", ""]
         lines += [text for block in experiment.show(book) if rows and (text := _text(block))]
-    runs = [
-        [run, f"{r['images_seen']:,}", f"{r['selected_step']:,}", f"{r['validation']['accuracy']:.4f}", r["test"]]
+    table = [
+        [run, f"{r['images_seen']:,}", f"{r['selected_step']:,}"]
+        + [f"{r[split]['accuracy']:.4f}" for split in ("validation", "test")]
+        + [f"{r['test']['n']:,}"]
         for run, r in sorted(results.items())
     ]
-    table = [[*cells, f"{test['accuracy']:.4f}", f"{test['n']:,}"] for *cells, test in runs]
     head = ["run", "images seen", "step chosen", "validation", "test", "n"]
     lines += ["", "## The runs", "", markdown(Table(head=head, rows=table, caption="One line a run, by its folder."))]
     lines += ["", "## Circumstances", "", *(f"- {line}" for line in circumstances(results))]

@@ -38,20 +38,23 @@ def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
     """
     from jinja2 import Environment, PackageLoader
 
-    wanted = [name for name in in_order(experiments or names()) if book.rows(name) or book.unfinished(name)]
-    sections = []
-    for name in wanted:
+    sections: list[dict[str, Any]] = []
+    runs: dict[str, Any] = {}
+    for name in in_order(experiments or names()):
+        rows, unfinished = book.rows(name), book.unfinished(name)
+        if not rows and not unfinished:
+            continue
+        runs |= {row.folder.name: row.result for row in rows}
         experiment = find(name)
         try:
-            shown = experiment.show(book) if book.rows(name) else []
+            shown = experiment.show(book) if rows else []
             blocks = [(type(block).__name__, _inert(block)) for block in shown]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{book.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
             ) from error
         section = {"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks}
-        sections.append({**section, "unfinished": ", ".join(map(printable, book.unfinished(name)))})
-    runs = {row.folder.name: row.result for name in wanted for row in book.rows(name)}
+        sections.append({**section, "unfinished": ", ".join(map(printable, unfinished))})
     environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)
     template = environment.get_template("page.html.j2")
     page = template.render(sections=sections, runs=runs, made=circumstances(runs), theirs=THEIRS)

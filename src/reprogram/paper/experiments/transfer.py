@@ -58,7 +58,8 @@ class Transfer(Experiment):
         rows, facts = book.rows("transfer"), book.facts("transfer")
         rows = [row for row in rows if row.folder.name in facts]
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
-        away = [name.removeprefix(r.folder.name + ON) for r in rows for name in facts if r.folder.name + ON in name]
+        starts = [row.folder.name + ON for row in rows]
+        away = [name.removeprefix(start) for start in starts for name in facts if name.startswith(start)]
         hosts = distinct([*(row.host for row in rows), *away])
         fragile: list[list[str]] = []
         others: list[list[str]] = []
