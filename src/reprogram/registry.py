@@ -306,9 +306,8 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
         return _adapter(variant.Config).validate_python(options)
     except ValidationError as error:
         first = error.errors()[0]
-        if first["type"] == "value_error":  # Raised by the Config itself, in full words.
-            name, problem = variant.name(), str(first["ctx"]["error"])
-            raise ConfigError(problem if problem.startswith(name) else f"{name}: {problem}") from None
+        if first["type"] == "value_error":  # Raised by the Config itself.
+            raise ConfigError(f"{variant.name()}: {first['ctx']['error']}") from None
         if first["type"] == "missing" and len(first["loc"]) == 1:
             name, option = variant.name(), first["loc"][0]
             raise ConfigError(f"{name}: option {option} is missing; write {name}({option}=...)") from None

@@ -31,7 +31,7 @@ class Shift(Augmentation):
 
         def __post_init__(self) -> None:
             if not 1 <= self.pixels <= MAX_PIXELS:
-                raise ConfigError(f"shift: pixels={self.pixels}; 1 to {MAX_PIXELS:,} are expected")
+                raise ConfigError(f"pixels={self.pixels}; 1 to {MAX_PIXELS:,} are expected")
 
     def run(self, images: Tensor, chance: Tensor) -> Tensor:
         """Read every pixel from where it comes from."""

@@ -155,14 +155,14 @@ def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
     return Box(top=(height - h) // 2, left=(width - w) // 2, height=h, width=w)
 
 
-def check_size(name: str, size: int) -> None:
+def check_size(size: int) -> None:
     """Refuse a negative size.
 
     Raises:
         ConfigError: says so.
     """
     if size < 0:
-        raise ConfigError(f"{name}: size={size}; pixels of the longer side, or 0 for the image's own size")
+        raise ConfigError(f"size={size}; pixels of the longer side, or 0 for the image's own size")
 
 
 def scaled(image: tuple[int, int], size: int) -> tuple[int, int]:

@@ -28,7 +28,7 @@ class Centre(Canvas):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_size("centre", self.size)
+            check_size(self.size)
 
     def window_box(self) -> Box:
         """The centre."""

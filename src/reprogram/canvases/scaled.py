@@ -30,7 +30,7 @@ class Scaled(Canvas):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 0 < self.share < 1:
-                raise ConfigError(f"scaled: share={self.share}; a number between 0 and 1 is expected")
+                raise ConfigError(f"share={self.share}; a number between 0 and 1 is expected")
 
     def window_box(self) -> Box:
         """The centre."""

@@ -31,7 +31,7 @@ class Shuffled(Canvas):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_size("shuffled", self.size)
+            check_size(self.size)
 
     def __init__(self, config: Config, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
         super().__init__(config, image_shape=image_shape, host_shape=host_shape)

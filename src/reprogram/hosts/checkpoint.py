@@ -55,7 +55,7 @@ class Checkpoint(HostSource):
         def __post_init__(self) -> None:
             check_sizes(size=self.size, num_classes=self.num_classes, in_chans=self.in_chans)
             if not 0 <= self.crop <= 1:
-                raise ConfigError(f"checkpoint: crop={self.crop}; a part in (0, 1], or 0 for the architecture's own")
+                raise ConfigError(f"crop={self.crop}; a part in (0, 1], or 0 for the architecture's own")
 
     @classmethod
     def example(cls) -> Config:

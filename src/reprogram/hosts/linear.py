@@ -32,10 +32,10 @@ class Linear(HostSource):
 
         def __post_init__(self) -> None:
             if min(self.size, self.num_classes, self.channels) < 1:
-                raise ConfigError("linear: size, num_classes and channels are at least 1")
+                raise ConfigError("size, num_classes and channels are at least 1")
             check_sizes(size=self.size, num_classes=self.num_classes, channels=self.channels)
             if self.channels * self.size**2 * self.num_classes > MAX_WEIGHTS:
-                raise ConfigError(f"linear: more than {MAX_WEIGHTS:,} weights; make size or num_classes smaller")
+                raise ConfigError(f"more than {MAX_WEIGHTS:,} weights; make size or num_classes smaller")
 
     def build(self, *, download: bool = False) -> Host:
         """Draw the weights."""

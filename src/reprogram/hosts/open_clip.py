@@ -52,7 +52,7 @@ class OpenClip(HostSource):
 
         def __post_init__(self) -> None:
             if "{}" not in self.prompt:
-                raise ConfigError(f"open-clip: prompt {self.prompt!r} has no {{}}, where the label's name goes")
+                raise ConfigError(f"prompt {self.prompt!r} has no {{}}, where the label's name goes")
 
     @classmethod
     def example(cls) -> Config:

@@ -39,12 +39,12 @@ class TwoLayer(HostSource):
 
         def __post_init__(self) -> None:
             if min(self.size, self.width, self.num_classes, self.channels) < 1:
-                raise ConfigError("two-layer: size, width, num_classes and channels are at least 1")
+                raise ConfigError("size, width, num_classes and channels are at least 1")
             if not 0 <= self.slope <= 1:
-                raise ConfigError(f"two-layer: slope={self.slope}; a number in [0, 1] is expected")
+                raise ConfigError(f"slope={self.slope}; a number in [0, 1] is expected")
             check_sizes(size=self.size, num_classes=self.num_classes, channels=self.channels)
             if self.width * (self.channels * self.size**2 + self.num_classes) > MAX_WEIGHTS:
-                raise ConfigError(f"two-layer: more than {MAX_WEIGHTS:,} weights; make size or width smaller")
+                raise ConfigError(f"more than {MAX_WEIGHTS:,} weights; make size or width smaller")
 
     def build(self, *, download: bool = False) -> Host:
         """Draw the weights."""

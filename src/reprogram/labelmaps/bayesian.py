@@ -40,9 +40,9 @@ class Bayesian(WeightedMap):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 0 <= self.top_fraction <= 1:
-                raise ConfigError(f"bayesian: top_fraction={self.top_fraction}; a number from 0 to 1 is expected")
+                raise ConfigError(f"top_fraction={self.top_fraction}; a number from 0 to 1 is expected")
             if not 0 <= self.smoothing < float("inf"):
-                raise ConfigError(f"bayesian: smoothing={self.smoothing}; 0 or a positive number is expected")
+                raise ConfigError(f"smoothing={self.smoothing}; 0 or a positive number is expected")
 
     @classmethod
     def example(cls) -> Config:

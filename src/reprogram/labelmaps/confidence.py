@@ -39,7 +39,7 @@ class Confidence(GroupMap):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.labels_per_class < 1:
-                raise ConfigError(f"confidence: labels_per_class={self.labels_per_class}; at least 1 is expected")
+                raise ConfigError(f"labels_per_class={self.labels_per_class}; at least 1 is expected")
 
     @classmethod
     def example(cls) -> Config:

@@ -66,13 +66,11 @@ class Discriminant(WeightedMap):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not (self.shrinkage == -1 or 0 <= self.shrinkage <= 1):
-                raise ConfigError(
-                    f"discriminant: shrinkage={self.shrinkage}; a number from 0 to 1 is expected, or -1 to choose it"
-                )
+                raise ConfigError(f"shrinkage={self.shrinkage}; a number from 0 to 1 is expected, or -1 to choose it")
             if not 1e-3 <= self.temperature <= 1e3:
-                raise ConfigError(f"discriminant: temperature={self.temperature}; 0.001 to 1000 is expected")
+                raise ConfigError(f"temperature={self.temperature}; 0.001 to 1000 is expected")
             if not 1 <= self.labels <= MAX_LABELS:
-                raise ConfigError(f"discriminant: labels={self.labels}; 1 to {MAX_LABELS:,} are expected")
+                raise ConfigError(f"labels={self.labels}; 1 to {MAX_LABELS:,} are expected")
 
     mean: Tensor
     bias: Tensor

@@ -50,7 +50,7 @@ class Linear(WeightedMap):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.standardize < 0:
-                raise ConfigError(f"linear: standardize={self.standardize}; a number of images is expected, 0 for none")
+                raise ConfigError(f"standardize={self.standardize}; a number of images is expected, 0 for none")
 
     mean: Tensor
     spread: Tensor

@@ -34,7 +34,7 @@ class ManyToOne(GroupMap):
 
         def __post_init__(self) -> None:
             if self.labels_per_class < 1:
-                raise ConfigError(f"many-to-one: labels_per_class={self.labels_per_class}; at least 1 is expected")
+                raise ConfigError(f"labels_per_class={self.labels_per_class}; at least 1 is expected")
 
     @classmethod
     def example(cls) -> Config:

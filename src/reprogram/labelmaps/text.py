@@ -38,7 +38,7 @@ class Text(GroupMap):
         def __post_init__(self) -> None:
             if self.encoder != "spelling" and not self.encoder.endswith(".safetensors"):
                 raise ConfigError(
-                    f"text: encoder={self.encoder!r}; give text:FILE.safetensors with embeddings of the class names "
+                    f"encoder={self.encoder!r}; give text:FILE.safetensors with embeddings of the class names "
                     "('host': K x d, 'task': k x d), or text:spelling"
                 )
 

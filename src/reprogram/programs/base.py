@@ -160,11 +160,10 @@ def check_init(init: float) -> None:
         raise ConfigError(f"init={init}; a standard deviation in [0, 100) is expected")
 
 
-def check_eps(name: str, eps: float, *, whole: bool) -> None:
+def check_eps(eps: float, *, whole: bool) -> None:
     """Refuse a bound that isn't in (0, 1], or that no 8-bit pixel keeps.
 
     Args:
-        name: of the program.
         eps: in [0, 1] pixel units.
         whole: whether pixels are rounded to 8 bits.
 
@@ -172,19 +171,19 @@ def check_eps(name: str, eps: float, *, whole: bool) -> None:
         ConfigError: says so.
     """
     if not 0 < eps <= 1:
-        raise ConfigError(f"{name}: eps={eps}; a bound in (0, 1] is expected, in pixels of [0, 1]: 8/255 is 0.0314")
+        raise ConfigError(f"eps={eps}; a bound in (0, 1] is expected, in pixels of [0, 1]: 8/255 is 0.0314")
     if whole and not whole_levels(eps):
-        raise ConfigError(f"{name}: eps={eps} is less than one of 255 levels; give at least 0.00393")
+        raise ConfigError(f"eps={eps} is less than one of 255 levels; give at least 0.00393")
 
 
-def check_pixels(name: str, pixels: int) -> None:
+def check_pixels(pixels: int) -> None:
     """Refuse a program of no pixels.
 
     Raises:
         ConfigError: says so.
     """
     if pixels < 1:
-        raise ConfigError(f"{name}: pixels={pixels}; at least 1 is expected")
+        raise ConfigError(f"pixels={pixels}; at least 1 is expected")
 
 
 def require_pixels(name: str, pixels: int, geometry: Geometry) -> None:

@@ -33,7 +33,7 @@ class Bounded(Weighted):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_eps("bounded", self.eps, whole=self.round_8bit)
+            check_eps(self.eps, whole=self.round_8bit)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         if not config.window:

@@ -44,9 +44,9 @@ class Concealed(Weighted):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_eps("concealed", self.eps, whole=True)
+            check_eps(self.eps, whole=True)
             if not 0 < self.contrast <= 1:
-                raise ConfigError(f"concealed: contrast={self.contrast}; a number in (0, 1] is expected")
+                raise ConfigError(f"contrast={self.contrast}; a number in (0, 1] is expected")
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:

@@ -35,7 +35,7 @@ class Fourier(Weighted):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 0 <= self.power <= 4:
-                raise ConfigError(f"fourier: power={self.power}; a number from 0 to 4 is expected")
+                raise ConfigError(f"power={self.power}; a number from 0 to 4 is expected")
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         require_frame("fourier", geometry)

@@ -38,7 +38,7 @@ class Sized(Weighted):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_pixels("sized", self.pixels)
+            check_pixels(self.pixels)
 
     @classmethod
     def example(cls) -> Config:

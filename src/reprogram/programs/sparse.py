@@ -34,7 +34,7 @@ class Sparse(Weighted):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_pixels("sparse", self.pixels)
+            check_pixels(self.pixels)
 
     @classmethod
     def example(cls) -> Config:

@@ -35,7 +35,7 @@ class Zoom(Weighted):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not 1 / LIMIT < self.scale < LIMIT:
-                raise ConfigError(f"zoom: scale={self.scale}; a number between 0.25 and 4 is expected")
+                raise ConfigError(f"scale={self.scale}; a number between 0.25 and 4 is expected")
 
     @classmethod
     def example(cls) -> Config:

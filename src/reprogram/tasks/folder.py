@@ -51,9 +51,9 @@ class Folder(TaskSource):
 
         def __post_init__(self) -> None:
             if self.mode not in ("auto", "rgb", "grey"):
-                raise ConfigError(f"folder: mode={self.mode!r}; auto, rgb or grey is expected")
+                raise ConfigError(f"mode={self.mode!r}; auto, rgb or grey is expected")
             if not 0 <= self.size <= 4096:
-                raise ConfigError(f"folder: size={self.size}; 0 (as they are) to 4096 pixels is expected")
+                raise ConfigError(f"size={self.size}; 0 (as they are) to 4096 pixels is expected")
 
     @classmethod
     def example(cls) -> Config:

@@ -41,7 +41,7 @@ class Squares(TaskSource):
 
         def __post_init__(self) -> None:
             if min(self.train, self.validation, self.test) < 1 or max(self.train, self.validation, self.test) > 10**7:
-                raise ConfigError("squares: train, validation and test are numbers of images, 1 to 10,000,000 each")
+                raise ConfigError("train, validation and test are numbers of images, 1 to 10,000,000 each")
 
     @classmethod
     def example(cls) -> Config:
