@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import reprogram
 from helpers import ConvNet, random_task, randomize_batchnorm, seeded
+from reprogram.engine.clip import RELU, Bounds
 from reprogram.engine.fold import fold as prepare
 
 NETS = {
@@ -254,6 +255,27 @@ def test_batchnorm_is_really_folded_away(name):
     net, _ = make(name)
     assert any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in prepare(net).modules())
+
+
+@pytest.mark.parametrize("name", ["torchvision resnet18", "timm test_resnet", "torchvision mobilenet_v2"])
+def test_no_clipping_is_left_by_itself(name):
+    """In a block that adds `out += x`, x is read and out is written: x's clipping can go into its sum all the same."""
+    net, _ = make(name)
+    assert any(isinstance(m, nn.ReLU | nn.ReLU6) for m in net.modules())
+    assert not any(isinstance(m, nn.ReLU | nn.ReLU6) for m in prepare(net).modules())
+
+
+@pytest.mark.parametrize("bounds", [RELU, Bounds(low=0.0, high=6.0), Bounds(low=-1.0, high=1.0)])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_mask_gives_the_gradient_of_the_output_that_it_stands_for(bounds, overwrite):
+    generator = torch.Generator().manual_seed(0)
+    values = (3 * torch.randn(2, 5, 7, 7, generator=generator)).contiguous(memory_format=torch.channels_last)
+    gradient = torch.randn(values.shape, generator=generator)
+    expected = gradient * ((values > bounds.low) & (values < bounds.high))
+    output = bounds.apply_(values.clone())
+    for kept, dtype in ((bounds.kept(output, large_bytes=0), torch.uint8), (bounds.kept(output), torch.float32)):
+        assert kept.dtype == dtype
+        assert torch.equal(bounds.gradient(gradient.clone(), kept, overwrite=overwrite), expected)
 
 
 def test_float64_host_keeps_program_gradient_against_finite_differences():

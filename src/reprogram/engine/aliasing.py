@@ -55,6 +55,13 @@ def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
     return False
 
 
+def written_by(node: fx.Node, modules: dict[str, Any]) -> Any:
+    """The argument that a node writes into; None where it writes into none."""
+    if not in_place(node, modules):
+        return None
+    return node.args[0] if node.args else node.kwargs.get("input")
+
+
 def writes_into_part(traced: fx.GraphModule) -> bool:
     """Whether an operation writes into a view (a slice, say), or into a map that there is a view of.
 
@@ -64,10 +71,8 @@ def writes_into_part(traced: fx.GraphModule) -> bool:
     for node in traced.graph.nodes:
         if node.op == "call_function" and node.target is operator.setitem:
             return True
-        if in_place(node, modules):
-            source = node.args[0] if node.args else node.kwargs.get("input")
-            if not isinstance(source, fx.Node):
-                continue
+        source = written_by(node, modules)
+        if isinstance(source, fx.Node):
             if any(is_view(user) for user in source.users) or (is_view(source) and not _is_last_reader(source)):
                 return True
     return False

@@ -61,13 +61,13 @@ class Bounds:
         """
         if kept is None:
             return gradient
+        if kept.dtype == torch.uint8:  # A product of the two would first copy the bytes to numbers of its own.
+            return torch.empty_like(kept, dtype=gradient.dtype).copy_(kept).mul_(gradient)
         here = (
             gradient
             if overwrite and gradient.stride() == kept.stride()
             else torch.empty_like(kept, dtype=gradient.dtype)
         )
-        if kept.dtype == torch.uint8:
-            return torch.mul(gradient, kept, out=here)
         torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, self.low, self.high, grad_input=here)
         return here
 

@@ -24,7 +24,7 @@ from torch.fx.node import map_aggregate
 from torch.nn import functional as F
 from torchvision.models.shufflenetv2 import channel_shuffle
 
-from reprogram.engine.aliasing import in_place, is_view, writes_into_part
+from reprogram.engine.aliasing import in_place, is_view, writes_into_part, written_by
 from reprogram.engine.clip import SUM_FUNCTIONS, Bounds, ClippedSum, clipped_to, keep_output
 from reprogram.engine.convolution import Convolution, pair
 from reprogram.engine.product import Product
@@ -175,7 +175,7 @@ def _shares_input(node: fx.Node) -> bool:
 def _is_written_into(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     """Whether an operation writes into this one's result, which then can't be kept for the backward pass."""
     return any(
-        in_place(user, layers)
+        written_by(user, layers) is node
         or ((is_view(user) or clipped_to(user, layers) == Bounds()) and _is_written_into(user, layers))
         for user in node.users
     )
