@@ -55,6 +55,15 @@ def test_listing_does_not_load_torch():
     assert "frame" in run("-c", code)[1]
 
 
+def test_a_host_of_another_library_needs_no_timm_and_no_torchvision():
+    """They take as long as PyTorch itself."""
+    code = (
+        "import sys, reprogram.runs; from reprogram.model import load_host; load_host('two-layer:12').prepared; "
+        "print([m for m in ('timm', 'torchvision', 'torch._dynamo') if m in sys.modules])"
+    )
+    assert run("-c", code)[1].strip() == "[]"
+
+
 def test_import_takes_150_ms():
     bare = min(run("-c", "pass")[0] for _ in range(5))
     assert least("-c", "import reprogram", limit=0.150, base=bare) <= 0.150

@@ -72,9 +72,10 @@ def writes_into_part(traced: fx.GraphModule) -> bool:
         if node.op == "call_function" and node.target is operator.setitem:
             return True
         source = written_by(node, modules)
-        if isinstance(source, fx.Node):
-            if any(is_view(user) for user in source.users) or (is_view(source) and not _is_last_reader(source)):
-                return True
+        if not isinstance(source, fx.Node):
+            continue
+        if any(is_view(user) for user in source.users) or (is_view(source) and not _is_last_reader(source)):
+            return True
     return False
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from reprogram.engine.aliasing import in_place
-from reprogram.engine.rules import FUNCTIONS, MODULES
+from reprogram.engine.rules import rule_for
 from reprogram.engine.rules.tables import Rule
 from reprogram.engine.sharing import ChannelsLast, dense
 from reprogram.engine.tape import Shelf, Tape, running, shelf
@@ -123,13 +123,13 @@ def _step(node: fx.Node, modules: dict[str, nn.Module], drops: Sequence[fx.Node]
     rule = None
     if node.op == "call_module":
         call = modules[str(node.target)]
-        rule = MODULES.get(type(call))
+        rule = rule_for(type(call))
     elif node.op == "call_method":
         call = _method(str(node.target))
-        rule = FUNCTIONS.get(node.target)
+        rule = rule_for(node.target)
     elif node.op == "call_function":
         call = node.target
-        rule = FUNCTIONS.get(call)
+        rule = rule_for(call)
     refusal = "no rule"
     if rule is not None and not _takes(rule, (call, *node.args), node.kwargs):
         rule, refusal = None, UNCOVERED

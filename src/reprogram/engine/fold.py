@@ -11,27 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.layers import (
-    BatchNormAct2d,
-    Conv2dSame,
-    ScaledStdConv2d,
-    ScaledStdConv2dSame,
-    StdConv2d,
-    StdConv2dSame,
-)
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 from torch.nn import functional as F
-from torchvision.models.shufflenetv2 import channel_shuffle
 
 from reprogram.engine.aliasing import in_place, is_view, writes_into_part, written_by
 from reprogram.engine.clip import SUM_FUNCTIONS, Bounds, ClippedSum, clipped_to, keep_output
 from reprogram.engine.convolution import Convolution, pair
+from reprogram.engine.libraries import normalised_and_activated, opaque, same_padded, standardised
 from reprogram.engine.product import Product
-
-STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame, *STANDARDISED)
-NORMALISATIONS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
 class InPlaceProxy(fx.Proxy):
@@ -57,7 +45,7 @@ class HostTracer(fx.Tracer):
     """
 
     def __init__(self) -> None:
-        super().__init__(autowrap_functions=(channel_shuffle,))
+        super().__init__(autowrap_functions=opaque())
         self.thread = threading.get_ident()
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -72,7 +60,7 @@ class HostTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Layers stay whole; containers are traced through."""
-        return type(m) in (*CONVOLUTIONS, *NORMALISATIONS) or super().is_leaf_module(m, module_qualified_name)
+        return _convolves(m) or _normalises(m) or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -115,7 +103,7 @@ def fold(net: nn.Module) -> nn.Module:
     """
     if any(m._forward_hooks or m._forward_pre_hooks for m in net.modules()):
         return net  # A hook may look at, or change, what folding takes away.
-    if not any(type(m) in CONVOLUTIONS for m in net.modules()):
+    if not any(map(_convolves, net.modules())):
         return net
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -283,7 +271,7 @@ def _foldable(traced: fx.GraphModule) -> dict[str, str]:
         norm = layers[node.target]
         source = node.args[0] if node.args else None
         if (
-            type(norm) in NORMALISATIONS
+            _normalises(norm)
             and norm.running_mean is not None  # Otherwise it normalises by the batch's own statistics.
             and isinstance(source, fx.Node)
             and source.op == "call_module"
@@ -313,7 +301,7 @@ def _frozen(layer: nn.Module, norm: nn.Module | None) -> Convolution:
         weight.to(dtype),
         None if bias is None else bias.detach().to(dtype),
         stride=pair(layer.stride),
-        padding="same" if isinstance(layer, Conv2dSame) or getattr(layer, "same_pad", False) else _padding(layer),
+        padding="same" if isinstance(layer, same_padded()) or getattr(layer, "same_pad", False) else _padding(layer),
         dilation=pair(layer.dilation),
         groups=layer.groups,
     )
@@ -322,7 +310,7 @@ def _frozen(layer: nn.Module, norm: nn.Module | None) -> Convolution:
 @torch.no_grad()
 def _effective_weight(layer: nn.Conv2d) -> Tensor:
     """The weight that a convolution uses: of a weight-standardised one, what it makes of its parameter."""
-    if not isinstance(layer, STANDARDISED):
+    if not isinstance(layer, standardised()):
         return layer.weight.detach()
     gain = (layer.gain * layer.scale).view(-1).double() if hasattr(layer, "gain") else None
     flat = layer.weight.double().reshape(1, layer.out_channels, -1)
@@ -337,9 +325,17 @@ def _padding(layer: nn.Conv2d) -> tuple[int, int]:
     return pair([(size - 1) * dilation // 2 if layer.padding == "same" else 0 for size, dilation in sizes])
 
 
+def _convolves(layer: nn.Module) -> bool:
+    return type(layer) in (nn.Conv2d, *same_padded(), *standardised())
+
+
+def _normalises(layer: nn.Module) -> bool:
+    return type(layer) in (nn.BatchNorm2d, *normalised_and_activated())
+
+
 def _zero_padded(layer: nn.Module) -> bool:
     """Whether the engine's convolution can do what this one does."""
-    if type(layer) not in CONVOLUTIONS:
+    if not _convolves(layer):
         return False
     assert isinstance(layer, nn.Conv2d)
     if layer.padding_mode != "zeros":
@@ -350,7 +346,8 @@ def _zero_padded(layer: nn.Module) -> bool:
 
 def _after(norm: nn.Module) -> nn.Module:
     """What a normalisation layer does behind the normalisation: its activation, or nothing."""
-    return norm.act if isinstance(norm, BatchNormAct2d) and isinstance(norm.act, nn.Module) else nn.Identity()
+    act = norm.act if isinstance(norm, normalised_and_activated()) else None
+    return act if isinstance(act, nn.Module) else nn.Identity()
 
 
 def _replace(module: nn.Module, name: str, new: nn.Module) -> None:

@@ -4,10 +4,11 @@ A rule takes the operation and its arguments, of which the first is a `Framed` (
 and returns one, or a tensor. An operation without a rule, or whose rule returns `NotImplemented`, runs dense: always
 exact, only slower.
 
-To add one, write a function in the file of its family and register it with `for_modules` or `for_functions`.
+To add one, write a function in the file of its family and register it with `for_modules` or `for_functions`; with
+`for_library` where it is of another library than PyTorch.
 """
 
 from reprogram.engine.rules import joining, pointwise, pooling, shapes, sliding
-from reprogram.engine.rules.tables import FUNCTIONS, MODULES
+from reprogram.engine.rules.tables import FUNCTIONS, MODULES, rule_for
 
-__all__ = ["FUNCTIONS", "MODULES", "joining", "pointwise", "pooling", "shapes", "sliding"]
+__all__ = ["FUNCTIONS", "MODULES", "joining", "pointwise", "pooling", "rule_for", "shapes", "sliding"]

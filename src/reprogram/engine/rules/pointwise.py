@@ -4,15 +4,12 @@ import inspect
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.shufflenetv2 import channel_shuffle
-from torchvision.ops import stochastic_depth
 
 from reprogram.engine.clip import Clip
 from reprogram.engine.product import Product
-from reprogram.engine.rules.tables import Rule, for_functions, for_modules
+from reprogram.engine.rules.tables import Rule, for_functions, for_library, for_modules
 from reprogram.engine.sharing import ChannelsLast, each
 from reprogram.framed import Framed
 
@@ -95,7 +92,8 @@ def activation(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
     )
 
 
-@for_functions(F.dropout, F.dropout2d, stochastic_depth)
+@for_functions(F.dropout, F.dropout2d)
+@for_library("torchvision.ops", "stochastic_depth")
 def drop(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Nothing, unless it is told that this is training: then each image has its own luck."""
     given = inspect.signature(call).bind(value, *args, **kwargs)
@@ -104,13 +102,14 @@ def drop(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @for_modules(nn.PReLU, nn.LocalResponseNorm, nn.ChannelShuffle, nn.Softmax2d)
-@for_functions(channel_shuffle)
+@for_library("torchvision.models.shufflenetv2", "channel_shuffle")
 def channels(call: Rule, value: Any, *args: Any) -> Any:
     """A function of each pixel's channels."""
     return each(value, lambda part: call(part, *args)) if isinstance(value, Framed) else NotImplemented
 
 
-@for_modules(nn.BatchNorm2d, BatchNormAct2d)
+@for_modules(nn.BatchNorm2d)
+@for_library("timm.layers", "BatchNormAct2d")
 def batch_norm(layer: nn.BatchNorm2d, value: Any) -> Any:
     """By the running statistics; without them it depends on the whole batch."""
     return each(value, layer) if isinstance(value, Framed) and layer.running_mean is not None else NotImplemented

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from reprogram.engine.libraries import loaded
+
 Rule = Callable[..., Any]
 
 MODULES: dict[type[nn.Module], Rule] = {}
@@ -12,6 +14,15 @@ MODULES: dict[type[nn.Module], Rule] = {}
 
 FUNCTIONS: dict[Any, Rule] = {}
 """Rules by function, or by the name of a tensor's method."""
+
+ELSEWHERE: list[tuple[str, str, Rule]] = []
+"""Rules by library and name, for what is only there once the library is imported."""
+
+
+def rule_for(called: Any) -> Rule | None:
+    """The rule of a module's type, of a function, or of a method by name; None where there is none."""
+    known = MODULES.get(called) or FUNCTIONS.get(called)
+    return known or next((rule for library, name, rule in ELSEWHERE if called in loaded(library, name)), None)
 
 
 def for_modules(*types: type[nn.Module]) -> Callable[[Rule], Rule]:
@@ -22,3 +33,13 @@ def for_modules(*types: type[nn.Module]) -> Callable[[Rule], Rule]:
 def for_functions(*functions: Any) -> Callable[[Rule], Rule]:
     """Register a rule for these functions, or methods by name."""
     return lambda rule: (FUNCTIONS.update(dict.fromkeys(functions, rule)), rule)[1]
+
+
+def for_library(library: str, *names: str) -> Callable[[Rule], Rule]:
+    """Register a rule for modules or functions of a library that need not be imported for it."""
+
+    def register(rule: Rule) -> Rule:
+        ELSEWHERE.extend((library, name, rule) for name in names)
+        return rule
+
+    return register
