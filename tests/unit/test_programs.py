@@ -301,7 +301,7 @@ def test_a_task_image_of_another_size_is_pillows(canvas, shape, size, expected):
         pixels = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR))
         got = framed.window[n, channel].numpy()
         if canvas == "shuffled":
-            order = model.canvas.order.numpy()
+            order = model.canvas.order().numpy()
             assert sorted(order) == list(range(h * w))
             pixels = pixels.ravel()[order].reshape(h, w)
         np.testing.assert_allclose(got, pixels, atol=1e-4)

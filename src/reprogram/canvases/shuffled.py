@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,9 +36,7 @@ class Shuffled(Canvas):
 
     def __init__(self, config: Config, *, image_shape: tuple[int, int, int], host_shape: tuple[int, int, int]) -> None:
         super().__init__(config, image_shape=image_shape, host_shape=host_shape)
-        order = permutation(self.geometry.window.height * self.geometry.window.width, config.seed)
-        self.register_buffer("order", order, persistent=False)
-        self.order: Tensor
+        self._order: Tensor | None = None
 
     def window_box(self) -> Box:
         """The centre."""
@@ -46,4 +45,11 @@ class Shuffled(Canvas):
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Resize to the window and permute the pixels; all channels of a pixel move together."""
         images = resized(images, (self.geometry.window.height, self.geometry.window.width))
-        return images.flatten(2)[..., self.order].view_as(images)
+        return images.flatten(2)[..., self.order(images.device)].view_as(images)
+
+    def order(self, device: torch.device | None = None) -> Tensor:
+        """The permutation, int64: of the pixels' places in the window. It is drawn when it is first needed."""
+        if self._order is None:
+            self._order = permutation(self.geometry.window.height * self.geometry.window.width, self.config.seed)
+        self._order = self._order.to(device)
+        return self._order
