@@ -267,9 +267,10 @@ def test_no_clipping_is_left_by_itself(name):
 
 @pytest.mark.parametrize("bounds", [RELU, Bounds(low=0.0, high=6.0), Bounds(low=-1.0, high=1.0)])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_mask_gives_the_gradient_of_the_output_that_it_stands_for(bounds, overwrite):
+@pytest.mark.parametrize("shape", [(2, 5, 7, 7), (3, 64, 56, 56), (0, 5, 7, 7), (1, 1, 1, 1)])
+def test_a_mask_gives_the_gradient_of_the_output_that_it_stands_for(bounds, shape, overwrite):
     generator = torch.Generator().manual_seed(0)
-    values = (3 * torch.randn(2, 5, 7, 7, generator=generator)).contiguous(memory_format=torch.channels_last)
+    values = (3 * torch.randn(shape, generator=generator)).contiguous(memory_format=torch.channels_last)
     gradient = torch.randn(values.shape, generator=generator)
     expected = gradient * ((values > bounds.low) & (values < bounds.high))
     output = bounds.apply_(values.clone())

@@ -1,5 +1,6 @@
 """ReLU, ReLU6 and Hardtanh: which operations they are, and cheaper forms of them that keep nothing but their output."""
 
+import mmap
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,19 @@ from torch.nn import functional as F
 RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUM_FUNCTIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
-LARGE_BYTES = 12 * 2**20
+LARGE_BYTES = 4 * 2**20
 """From this size on, a clipped output is kept for the backward pass as a mask: a quarter of the memory, but more passes
 over it."""
+
+APART_BYTES = 2**18
+"""From this size on, a mask lies outside the heap."""
+
+CHUNK_BYTES = 2**20
+"""Of an output, are looked at together: so many lie in a processor's cache."""
+
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+LAST = torch.channels_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +59,14 @@ class Bounds:
             return None
         if output.nbytes < large_bytes:
             return output
-        inside = output if self == RELU else self._through(output, output)
-        return inside.bool().view(torch.uint8)
+        mask = apart(output)
+        if self == RELU:
+            mask.view(torch.bool).copy_(output)
+            return mask
+        images = max(1, CHUNK_BYTES // max(1, output[:1].nbytes))
+        for part, here in zip(torch.split(output, images), torch.split(mask.view(torch.bool), images), strict=True):
+            here.copy_(self._through(part, part))
+        return mask
 
     def gradient(self, gradient: Tensor, kept: Tensor | None, *, overwrite: bool = False) -> Tensor:
         """The gradient before clipping: zero where it clipped.
@@ -77,6 +94,26 @@ class Bounds:
 
 
 RELU = Bounds(low=0.0)
+
+
+def apart(like: Tensor) -> Tensor:
+    """Bytes for as many values, outside the heap where they are many.
+
+    What stays until the backward pass would lie in the holes that large maps leave and that the next ones need: twice
+    the memory, for a ResNet.
+
+    Args:
+        like: whose shape and layout they get.
+    """
+    if like.device.type != "cpu" or like.numel() < APART_BYTES or not _is_whole(like):
+        return torch.empty_like(like, dtype=torch.uint8)
+    memory = mmap.mmap(-1, like.numel(), **PRIVATE)
+    return torch.frombuffer(memory, dtype=torch.uint8).as_strided(like.shape, like.stride())
+
+
+def _is_whole(values: Tensor) -> bool:
+    """Whether it fills its memory without gaps."""
+    return values.is_contiguous() or values.is_contiguous(memory_format=LAST)
 
 
 class Clip(nn.Module):
@@ -117,9 +154,6 @@ class ClippedSum(nn.Module):
             return F.hardtanh(a + b, self.bounds.low, self.bounds.high)
         total: Tensor = _ClippedSum.apply(a, b, self.bounds, self.overwrite and a.is_contiguous(memory_format=LAST))
         return total
-
-
-LAST = torch.channels_last
 
 
 class _Clip(torch.autograd.Function):

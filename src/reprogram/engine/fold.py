@@ -206,7 +206,7 @@ def _absorbed(traced: fx.GraphModule, node: fx.Node, layers: dict[str, nn.Module
         bounds = both
         chain.append(reader)
         reader = _only_reader(reader)
-    if chain and _is_written_into(chain[-1], layers):
+    if bounds.clip and _is_written_into(chain[-1], layers):
         return Bounds()
     for reader in chain:
         reader.replace_all_uses_with(node)
