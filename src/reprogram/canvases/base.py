@@ -63,8 +63,7 @@ class Canvas(Component, nn.Module):
         self.host_shape = host_shape
         channels, height, width = host_shape
         self.geometry = Geometry(channels=channels, height=height, width=width, window=self.window_box())
-        grey = torch.full((1, 1, 1, 1), BACKGROUND).expand(1, *host_shape)  # No memory: it may be refused yet.
-        self.register_buffer("frame", grey, persistent=False)
+        self.register_buffer("frame", torch.full((1, *host_shape), BACKGROUND), persistent=False)
         self.frame: Tensor
 
     def window_box(self) -> Box:

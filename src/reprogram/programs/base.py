@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -113,7 +114,8 @@ class Weighted(Program):
 
     def __init__(self, config: Config, *, geometry: Geometry, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(config, geometry=geometry)
-        self.weight = nn.Parameter(torch.zeros(shape or (1, *geometry.shape)))
+        zeros = np.zeros(shape or (1, *geometry.shape), dtype=np.float32)  # No memory until they are written.
+        self.weight = nn.Parameter(torch.from_numpy(zeros).to(torch.get_default_dtype()))
 
     def initialize(self, generator: torch.Generator) -> None:
         """W ~ N(0, init²)."""
