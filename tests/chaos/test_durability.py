@@ -115,7 +115,7 @@ def test_the_old_file_goes_only_when_the_new_one_is_on_the_disk(tmp_path, monkey
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_runs_come_to_the_same_bytes(tmp_path):
-    assert kills.chaos(8, int(time.time()) % 1000, tmp_path)[1] == 0
+    assert kills.chaos(20, int(time.time()) % 1000, tmp_path)[1] == 0
 
 
 def test_a_full_disk_keeps_the_former_state(tmp_path):

@@ -11,6 +11,7 @@ from torch import nn
 import reprogram
 from helpers import random_task
 from reprogram.canvases.base import match_channels, to_unit
+from reprogram.canvases.shuffled import Shuffled
 from reprogram.framed import Box, Framed, Geometry
 from reprogram.registry import configure
 
@@ -343,3 +344,12 @@ def test_other_numbers_of_channels_are_refused(have, want, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         match_channels(torch.zeros(1, have, 4, 4), want)
     one_line(error, str(have), str(want))
+
+
+def test_a_permutation_that_was_first_needed_without_gradients_serves_with_them():
+    canvas = Shuffled(Shuffled.Config(), image_shape=(3, 8, 8), host_shape=(3, 16, 16))
+    with torch.inference_mode():
+        canvas(torch.rand(2, 3, 8, 8))
+    images = torch.rand(2, 3, 8, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(canvas(images).window.sum(), images)
+    assert torch.equal(gradient, torch.ones(2, 3, 8, 8))

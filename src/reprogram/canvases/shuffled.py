@@ -49,7 +49,8 @@ class Shuffled(Canvas):
 
     def order(self, device: torch.device | None = None) -> Tensor:
         """The permutation, int64: of the pixels' places in the window. It is drawn when it is first needed."""
-        if self._order is None:
-            self._order = permutation(self.geometry.window.height * self.geometry.window.width, self.config.seed)
-        self._order = self._order.to(device)
+        with torch.inference_mode(False):  # It is kept: a later gradient may need it.
+            if self._order is None:
+                self._order = permutation(self.geometry.window.height * self.geometry.window.width, self.config.seed)
+            self._order = self._order.to(device)
         return self._order

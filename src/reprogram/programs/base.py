@@ -115,7 +115,7 @@ class Weighted(Program):
     def __init__(self, config: Config, *, geometry: Geometry, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(config, geometry=geometry)
         zeros = np.zeros(shape or (1, *geometry.shape), dtype=np.float32)  # No memory until they are written.
-        self.weight = nn.Parameter(torch.from_numpy(zeros).to(torch.get_default_dtype()))
+        self.weight = nn.Parameter(torch.from_numpy(zeros).to(torch.get_default_device(), torch.get_default_dtype()))
 
     def initialize(self, generator: torch.Generator) -> None:
         """W ~ N(0, init²)."""
