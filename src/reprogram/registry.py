@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import pkgutil
 import re
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -187,9 +186,9 @@ def package(family: str) -> str:
 def _files(family: str) -> dict[str, Path]:
     spec = find_spec(package(family))
     assert spec is not None and spec.submodule_search_locations is not None
-    folder = list(spec.submodule_search_locations)
-    modules = [m.name for m in pkgutil.iter_modules(folder) if m.name != "base" and not m.name.startswith("_")]
-    return {name.replace("_", "-"): Path(folder[0]) / f"{name}.py" for name in modules}
+    (folder,) = spec.submodule_search_locations
+    files = [file for file in Path(folder).iterdir() if file.suffix == ".py" and file.name[0] != "_"]
+    return {file.stem.replace("_", "-"): file for file in files if file.stem != "base"}
 
 
 def _entry_points(family: str) -> dict[str, EntryPoint]:

@@ -45,8 +45,8 @@ class ManyToOne(GroupMap):
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         needed = num_task_labels * config.labels_per_class
         self.require_host_labels(needed)
-        order = permutation(num_host_labels, config.seed)
-        self.set_groups(order[:needed].view(num_task_labels, config.labels_per_class))
+        chosen = permutation(num_host_labels, config.seed, first=needed)
+        self.set_groups(chosen.view(num_task_labels, config.labels_per_class))
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Reduce the scores of each row."""

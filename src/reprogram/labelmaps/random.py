@@ -22,5 +22,5 @@ class Random(GroupMap):
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.require_host_labels(num_task_labels)
-        order = permutation(num_host_labels, config.seed)
-        self.set_groups(order[:num_task_labels].view(-1, 1))
+        chosen = permutation(num_host_labels, config.seed, first=num_task_labels)
+        self.set_groups(chosen.view(-1, 1))
