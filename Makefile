@@ -11,6 +11,9 @@ LOCKED ?=
 demo: $(READY)
 	$(BIN)/reprogram demo
 
+# The many processes that tests start find the modules compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Many at a time; then those that nothing may run beside, because they measure.
 WORKERS ?= auto
 test: $(READY) lint

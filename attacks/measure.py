@@ -1,9 +1,9 @@
 """What a refusal costs: `python -m attacks.measure program|image GOOD BAD...` prints one JSON line for each bad file.
 
 A process that has read the good file is forked for each bad one, so that none profits from the memory or the caches
-of another. Memory is the highest resident size above that of the fork at its start (Linux). What seems slow is tried
-again, for other processes may have been busy, and fixed work is timed beside it: times are given as they would be on
-the machine that the limits are meant for, if this one is slower now.
+of another. Memory is the highest resident size above that of the fork at its start (Linux). What is refused slowly is
+tried again, for other processes may have been busy, and fixed work is timed beside it: times are given as they would
+be on the machine that the limits are meant for, if this one is slower now.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ def best(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
     """An outcome with the least time of up to fifteen tries, and the most memory."""
     crashed = {"ms": 0.0, "cpu_ms": 0.0, "mb": 0.0, "error": "crashed", "imported": []}
     tries, slow = [], []
-    while not tries or (tries[-1]["ms"] > SLOW_MS and len(tries) < 15):
+    while not tries or (tries[-1]["error"] and tries[-1]["ms"] > SLOW_MS and len(tries) < 15):
         tries.append(in_fork(lambda: outcome(read, path)) or crashed)
         slow.append(in_fork(slowness) if tries[-1]["ms"] > SLOW_MS else 1.0)
     quickest = {cost: round(min(found[cost] for found in tries) / min(slow), 2) for cost in ("ms", "cpu_ms")}

@@ -3,14 +3,20 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import matplotlib.figure  # noqa: F401  Forks find it imported.
 import pytest
-import torch
-from safetensors.torch import load_file
+import timm  # noqa: F401
+from safetensors.torch import load_file, save_file
+
+import reprogram
+from helpers import random_task, tiny_model
+from reprogram import cli, runs  # noqa: F401
 
 OPTIONS = ("--host", "linear:40", "--task", "squares(train=400, validation=50, test=50)", "--epochs", "4")
 OPTIONS += ("--baselines", "none", "--threads", "1", "--validations", "5", "--json")
@@ -23,8 +29,44 @@ def launch(processes, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def together(folder, processes, work):
+    """Work in forks of this process, which has imported all that takes long, as torchrun would start them.
+
+    Returns:
+        Their exit codes, and what they print together.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said, children = folder.with_suffix(".said"), []
+    for rank in range(processes):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+                os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                for stream, suffix in ((1, ".said"), (2, f".{rank}.stderr")):
+                    os.dup2(os.open(folder.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+                code = work() or 0
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        children.append(pid)
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children], said.read_text()
+
+
+def learn_together(folder, processes, *arguments):
+    """`reprogram fit` that way; what it prints."""
+    fit = ["fit", *map(str, arguments), "--out", str(folder)]
+    codes, said = together(folder, processes, lambda: cli.main(fit))
+    assert not any(codes), [folder.with_suffix(f".{rank}.stderr").read_text() for rank in range(processes)]
+    return said
 
 
 def difference(a, b):
@@ -35,10 +77,7 @@ def difference(a, b):
 def test_two_processes_learn_what_one_learns(tmp_path):
     programs = {}
     for processes in (1, 2, 3):
-        process = launch(processes, "-m", "reprogram", "fit", *OPTIONS, "--out", tmp_path / str(processes))
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
-        result = json.loads(out)  # One process speaks.
+        result = json.loads(learn_together(tmp_path / str(processes), processes, *OPTIONS))  # One process speaks.
         assert result["images_seen"] == 1600
         programs[processes] = load_file(tmp_path / str(processes) / "program.safetensors")["program.weight"]
     assert difference(programs[1], programs[2]) < 1e-6
@@ -55,9 +94,7 @@ def test_with_the_same_parts_any_number_of_processes_comes_to_the_same_bits(tmp_
     programs = {}
     for processes in numbers:
         folder = tmp_path / str(processes)
-        process = launch(processes, "-m", "reprogram", "fit", *options, *parts, "--out", folder)
-        _, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
+        learn_together(folder, processes, *options, *parts)
         programs[processes] = (folder / "program.safetensors").read_bytes()
     assert len(programs) > 1 and len(set(programs.values())) == 1
 
@@ -70,43 +107,37 @@ def test_the_leading_process_measures_all_baselines(tmp_path):
     options[options.index("4")], options[options.index("none")] = "0.2", "untrained"
     results = {}
     for processes in (1, 2):
-        process = launch(processes, "-m", "reprogram", "fit", *options, "--out", tmp_path / str(processes))
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
+        out = learn_together(tmp_path / str(processes), processes, *options)
         results[processes] = json.loads(out)["baselines"]["untrained"]
     assert results[1]["images_seen"] == results[2]["images_seen"] == 80
     assert results[1]["accuracy"] == results[2]["accuracy"]
 
 
-SCRIPT = """
-import os, sys, torch, reprogram
-from helpers import random_task, tiny_model
-task = random_task(n=(121, 31, 16))
-model = tiny_model(task, label_map="bayesian(top_fraction=0.5)").double()
+def learn_with_a_map(checkpoint, stopped):
+    """A tiny model whose map follows the host, in float64; all processes are interrupted together if wanted."""
+    task = random_task(n=(121, 31, 16))
+    model = tiny_model(task, label_map="bayesian(top_fraction=0.5)").double()
 
-def observe(report):
-    if "stop" in sys.argv and report.images >= 480:
-        os.kill(os.getpid(), 2)
+    def observe(report):
+        if stopped and report.images >= 480:
+            os.kill(os.getpid(), signal.SIGINT)
 
-try:
-    reprogram.fit(model, task, epochs=10, batch_size=12, validations=5, checkpoint=sys.argv[1], observe=observe)
-finally:
-    if os.environ.get("RANK", "0") == "0":
-        torch.save(model.learned_state(), sys.argv[1] + ".pt")
-"""
+    try:
+        reprogram.fit(model, task, epochs=10, batch_size=12, validations=5, checkpoint=checkpoint, observe=observe)
+    finally:
+        if os.environ["RANK"] == "0":
+            save_file(model.learned_state(), checkpoint.with_suffix(".learned"))
 
 
 @pytest.mark.slow
 def test_resumed_with_another_number_of_processes(tmp_path):
     """In float64: the sample order is the same, whoever computes it."""
-    (tmp_path / "run.py").write_text(SCRIPT)
-    whole = launch(1, tmp_path / "run.py", tmp_path / "whole")
-    assert whole.communicate(timeout=120) and whole.returncode == 0
-    launch(2, tmp_path / "run.py", tmp_path / "parts", "stop").communicate(timeout=120)
-    assert (tmp_path / "parts").exists()
-    rest = launch(3, tmp_path / "run.py", tmp_path / "parts")
-    assert rest.communicate(timeout=120) and rest.returncode == 0
-    one, other = (torch.load(tmp_path / f"{name}.pt") for name in ("whole", "parts"))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert together(whole, 1, lambda: learn_with_a_map(whole, stopped=False))[0] == [0]
+    assert together(parts, 2, lambda: learn_with_a_map(parts, stopped=True))[0] == [1, 1]
+    assert parts.exists()
+    assert together(parts, 3, lambda: learn_with_a_map(parts, stopped=False))[0] == [0, 0, 0]
+    one, other = (load_file(path.with_suffix(".learned")) for path in (whole, parts))
     assert difference(one["program.weight"], other["program.weight"]) < 1e-12
     assert difference(one["label_map.matrix"], other["label_map.matrix"]) < 1e-12  # Fitted to all processes' answers.
 

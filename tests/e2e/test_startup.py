@@ -64,6 +64,14 @@ def test_a_host_of_another_library_needs_no_timm_and_no_torchvision():
     assert run("-c", code)[1].strip() == "[]"
 
 
+def test_learning_needs_no_compiler(tmp_path):
+    """torch._dynamo takes as long as PyTorch itself, and the classes of torch.optim import it."""
+    fit = ["fit", "--host", "linear:12", "--task", "squares(train=20, validation=10, test=10)", "--epochs", "1"]
+    fit += ["--baselines", "none", "--quiet", "--out", str(tmp_path / "run")]
+    code = f"import sys; from reprogram.cli import main; main({fit!r}); print('torch._dynamo' in sys.modules)"
+    assert run("-c", code)[1].split()[-1] == "False"
+
+
 def test_import_takes_150_ms():
     bare = min(run("-c", "pass")[0] for _ in range(5))
     assert least("-c", "import reprogram", limit=0.150, base=bare) <= 0.150

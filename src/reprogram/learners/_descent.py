@@ -24,9 +24,11 @@ MILESTONES = (0.5, 0.72)
 
 
 class Descent(Learner):
-    """Minimises the loss by an optimiser of PyTorch, on the learned parameters' gradients.
+    """Minimises the loss by the learned parameters' gradients. A variant implements `move`, and `memory` if it has one.
 
-    Only the learned parameters get gradients; nothing accumulates in the host.
+    Only the learned parameters get gradients; nothing accumulates in the host. Variants call PyTorch's functions
+    (`torch.optim.adam.adam`): its classes compute the same with them, but import torch._dynamo first, which takes as
+    long as PyTorch itself.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -63,20 +65,24 @@ class Descent(Learner):
             if not 0 <= self.average < 1:
                 raise ConfigError(f"average={self.average}; a number in [0, 1) is expected")
 
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """With empty memory."""
-        raise NotImplementedError
+    def memory(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What is remembered of a parameter, before the first step."""
+        return {}
 
-    def direction(self, gradients: list[Tensor]) -> list[Tensor]:
-        """What the optimiser is given for the gradients."""
-        return gradients
+    def move(self, gradients: list[Tensor], rate: float) -> None:
+        """Change `self.parameters`, and their entries in `self.memories`, by a step of that size."""
+        raise NotImplementedError
 
     def start(self, parameters: list[nn.Parameter]) -> None:
         """Begin with an empty memory."""
         self.parameters = parameters
-        self._optimizer = self.optimizer(parameters)
+        self.memories = [self.memory(parameter.detach()) for parameter in parameters]
         self._averages: list[Tensor] = []
         self._steps = 0
+
+    def remembered(self, name: str) -> list[Tensor]:
+        """Of that name, of each parameter."""
+        return [memory[name] for memory in self.memories]
 
     def learning_rate(self, progress: Progress) -> float:
         """The step size at this point of the run."""
@@ -90,7 +96,7 @@ class Descent(Learner):
         return float(config.learning_rate)
 
     def step(self, objective: Objective, progress: Progress) -> float:
-        """One step of the optimiser."""
+        """One step down."""
         loss = objective()
         total = loss
         if self.config.penalty:
@@ -101,12 +107,8 @@ class Descent(Learner):
             raise DataError(
                 "the loss or its gradient isn't finite; lower learner gradient(learning_rate=...) or check the host"
             )
-        for parameter, gradient in zip(self.parameters, self.direction(list(gradients)), strict=True):
-            parameter.grad = gradient
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate(progress)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self.move(list(gradients), self.learning_rate(progress))
         if self.config.average:
             self._follow()
         return float(loss.detach())
@@ -139,21 +141,16 @@ class Descent(Learner):
             parameter.copy_(value)
 
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers of each parameter; averages and their steps, where there are some."""
-        stored = self._optimizer.state_dict()["state"]
+        """What is remembered of each parameter; averages and their steps, where there are some."""
         averages = {f"{index}.{AVERAGE}": value for index, value in enumerate(self._averages)}
         if averages:
             averages[STEPS] = torch.tensor(self._steps)
         return averages | {
-            f"{index}.{name}": value
-            for index, entry in stored.items()
-            for name, value in entry.items()
-            if value is not None
+            f"{index}.{name}": value for index, memory in enumerate(self.memories) for name, value in memory.items()
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what the optimiser remembered."""
-        entries: dict[int, dict[str, Tensor]] = {}
+        """Take over what was remembered."""
         state = dict(state)
         if STEPS in state:
             self._steps = int(state.pop(STEPS))
@@ -161,5 +158,4 @@ class Descent(Learner):
             self._averages = [state.pop(f"{index}.{AVERAGE}").to(self.parameters[index]) for index in places]
         for key, value in state.items():
             index, _, name = key.partition(".")
-            entries.setdefault(int(index), {})[name] = value
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": entries})
+            self.memories[int(index)][name].copy_(value)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
+from torch.optim.adam import adam
 
 from reprogram.errors import ConfigError
 from reprogram.learners._descent import Descent
@@ -27,6 +28,25 @@ class Gradient(Descent):
             if not all(0 <= beta < 1 for beta in self.betas):
                 raise ConfigError(f"betas={self.betas}; two numbers in [0, 1) are expected")
 
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def memory(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Steps, and first and second moment."""
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        return {"step": torch.tensor(0.0, dtype=torch.float32, device="cpu"), **moments}
+
+    def move(self, gradients: list[Tensor], rate: float) -> None:
         """Adam."""
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=self.config.betas)
+        adam(
+            list(self.parameters),
+            gradients,
+            self.remembered("exp_avg"),
+            self.remembered("exp_avg_sq"),
+            [],
+            self.remembered("step"),
+            amsgrad=False,
+            beta1=self.config.betas[0],
+            beta2=self.config.betas[1],
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.learners._descent import Descent
@@ -37,6 +37,13 @@ class Momentum(Descent):
         """A step for losses whose gradients aren't small."""
         return cls.Config(learning_rate=0.05)
 
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """SGD."""
-        return torch.optim.SGD(parameters, lr=self.config.learning_rate, momentum=self.config.momentum)
+    def memory(self, parameter: Tensor) -> dict[str, Tensor]:
+        """The last direction."""
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+
+    def move(self, gradients: list[Tensor], rate: float) -> None:
+        """Along the gradient and what is kept of the last direction."""
+        for parameter, last, gradient in zip(
+            self.parameters, self.remembered("momentum_buffer"), gradients, strict=True
+        ):
+            parameter.add_(last.mul_(self.config.momentum).add_(gradient), alpha=-rate)

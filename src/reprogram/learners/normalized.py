@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reprogram.learners._descent import Descent
 
@@ -21,10 +21,8 @@ class Normalized(Descent):
 
         learning_rate: float = 5.0
 
-    def direction(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Of length one; a gradient of zero stays zero."""
-        return [gradient / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny) for gradient in gradients]
-
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """SGD without momentum."""
-        return torch.optim.SGD(parameters, lr=self.config.learning_rate)
+    def move(self, gradients: list[Tensor], rate: float) -> None:
+        """By η along the gradient's direction; a gradient of zero stays zero."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            length = gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny)
+            parameter.add_(gradient / length, alpha=-rate)
