@@ -166,14 +166,21 @@ def test_the_linear_host_gets_no_further_than_the_best_shift(paper):
     assert bent[0]["fact"]["spread"] > 0.05
 
 
-def test_the_list_and_the_plan_run_nothing(tmp_path):
-    listed = json.loads(reprogram("paper", "list", "--json").stdout)
-    assert [entry["name"] for entry in listed][:2] == ["table1", "baselines"]
+def test_the_list_and_the_plan_run_nothing(tmp_path, capsys):
+    def said(*arguments):
+        assert main(["paper", *map(str, arguments)]) == 0
+        return capsys.readouterr().out
+
+    assert [entry["name"] for entry in json.loads(said("list", "--json"))][:2] == ["table1", "baselines"]
     (tmp_path / "tiny.toml").write_text(PRESET)
-    plan = ("paper", "size", "--preset", tmp_path / "tiny.toml", "--plan", "--out", tmp_path / "out")
-    planned = json.loads(reprogram(*plan, "--json").stdout)
-    assert len(planned["size"]) == 2 and {run["images"] for run in planned["size"]} == {320}
-    assert "size" in reprogram(*plan).stdout and not Path(tmp_path / "out").exists()
+    plan = ("size", "--preset", tmp_path / "tiny.toml", "--plan", "--out", tmp_path / "out")
+    planned = json.loads(said(*plan, "--json"))["size"]
+    assert len(planned) == 2 and {run["images"] for run in planned} == {320}
+    assert "size" in said(*plan) and not Path(tmp_path / "out").exists()
+    for chosen, expected in (("none", []), ("map-alone", ["map-alone"])):
+        others = json.loads(said(*plan, "--json", "--baselines", chosen))["size"]
+        assert [run["baselines"] for run in others] == [expected, expected]
+        assert (chosen == "none") == ({run["run"] for run in others} == {run["run"] for run in planned})
 
 
 @pytest.fixture
@@ -196,6 +203,7 @@ def test_what_is_wrong_is_said_before_any_run(tmp_path, refused):
     assert "did you mean" in refused(*call, "--out", out, "--hosts", "timm:resnet5O")
     assert "none: no such folder" in refused(*call, "--out", out, "--photographs", tmp_path / "none")
     assert "given 2 times" in refused(*call, "--out", out, "--seeds", 0, 0)
+    assert "baseline 'probe'" in refused(*call, "--out", out, "--baselines", "probe")
     assert "is a file" in refused(*call, "--out", preset)
     assert not out.exists()
 
@@ -214,6 +222,5 @@ def test_where_no_run_finished_there_is_no_report(tmp_path):
     assert not (tmp_path / "out" / "report.html").exists()
 
 
-def test_an_unknown_experiment_is_one_line():
-    done = reprogram("paper", "tabel1", code=3)
-    assert done.stderr.count("\n") == 1 and "did you mean 'table1'" in done.stderr
+def test_an_unknown_experiment_is_one_line(refused):
+    assert "did you mean 'table1'" in refused("tabel1")

@@ -26,6 +26,7 @@ def paper_command(
     tasks: Annotated[list[str] | None, Many] = None,
     seeds: Annotated[list[Whole] | None, Many] = None,
     budget: str = "",
+    baselines: Annotated[list[str] | None, Many] = None,
     data: Annotated[list[str] | None, Many] = None,
     photo: str = "",
     photographs: Path | None = None,
@@ -46,6 +47,8 @@ def paper_command(
         tasks: names of the preset's tasks, specs such as folder:PATH, or NAME=SPEC (default: all of the preset).
         seeds: of the runs (default: 0).
         budget: of each run: images such as 20000, or time such as 90s, 20m, 2h (default: the preset's).
+        baselines: of each run, of those of `fit`, or "none" (default: what the experiment compares with). The linear
+            probe of a large host may take longer than its program.
         data: TASK=PATH: where a task's files lie.
         photo: photograph to hide in (default: a flower that scikit-learn carries).
         photographs: folder of photographs that the confidence is compared with.
@@ -76,6 +79,7 @@ def paper_command(
         print(write_page(Book(out)))
         return 0
     fixed: dict[str, Any] = {"download": True} if download else {}
+    fixed |= {"baselines": tuple(baselines)} if baselines else {}
     setup = with_choices(
         read_preset(preset),
         hosts=hosts or (),
