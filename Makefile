@@ -28,6 +28,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_docstrings.py
 
 # Files that strangers might send: each is written, read and must be refused; time and memory of each.
 attacks: $(READY)
@@ -56,8 +57,10 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,docs]'
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+# The README's table, and an index.csv in every folder of results/.
 results: $(READY)
 	$(BIN)/python docs/_ext/results.py
+	$(BIN)/python docs/_ext/results_index.py
 
 # The page is written anew from what is there, also where a case failed.
 bench: $(READY)

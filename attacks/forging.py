@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from reprogram.programformat import encode
+from reprogram.programfile.format import encode
 
 Attack = Callable[[Path, bytes], Path]
 ATTACKS: dict[str, Attack] = {}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["reprogram.programfile", "reprogram.programformat", "json"]):
-    import reprogram.programfile  # noqa: F401
+with atheris.instrument_imports(include=["reprogram.programfile.file", "reprogram.programfile.format", "json"]):
+    import reprogram.programfile.file  # noqa: F401
 
 from attacks import mutate
 from attacks.samples import good_program

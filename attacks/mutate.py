@@ -13,8 +13,8 @@ import torch
 
 from attacks.forging import parts, tensors
 from reprogram.errors import ConfigError, ProgramFileError
-from reprogram.programfile import read
-from reprogram.programformat import encode
+from reprogram.programfile.file import read
+from reprogram.programfile.format import encode
 from reprogram.registry import configure
 
 Below = Callable[[int], int]

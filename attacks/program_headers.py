@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from attacks.forging import ATTACKS, Attack, attack, forge, join, parts, reheaded
-from reprogram.programformat import MAX_COMMAS
+from reprogram.programfile.format import MAX_COMMAS
 
 
 @attack

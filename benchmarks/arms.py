@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram import ConfigError, HostInfo, Reprogrammed, Split, Task, load_host
+from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
-from reprogram.learners.gradient import Gradient
-from reprogram.losses import loss_of
+from reprogram.training.losses import loss_of
 
 NAMES = ("peers", "unfrozen", "folded", "engine")
 LEARNING_RATE = 0.01
@@ -122,7 +122,7 @@ def _peer_step(model: Peer, images: Tensor, labels: Tensor) -> Callable[[], obje
 
 
 def _our_step(model: Reprogrammed, images: Tensor, labels: Tensor) -> Callable[[], object]:
-    learner = Gradient(Gradient.Config(learning_rate=LEARNING_RATE))
+    learner = Adam(Adam.Config(learning_rate=LEARNING_RATE))
     learner.start(model.learned_parameters())
     progress = Progress(fraction=0.0, epoch=0)
     return lambda: learner.step(lambda: loss_of(model, images, labels, "task"), progress)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reprogram.cli.console import start_torch
+from reprogram.utils.process import start_torch
 
 CELLS = 20_000
 
@@ -30,12 +30,13 @@ def main() -> int:
     parser.add_argument("--task", default="mnist")
     chosen = parser.parse_args()
     import_s, _ = timed(lambda: start_torch(1))
-    from reprogram import datacheck, load_host
-    from reprogram.runconfig import RunConfig
-    from reprogram.runfolder import RunFolder
-    from reprogram.sweep import read_grid
+    from reprogram import load_host
+    from reprogram.evaluation import datacheck
+    from reprogram.runs.config import RunConfig
+    from reprogram.runs.folder import RunFolder
+    from reprogram.sweep.grid import read_grid
+    from reprogram.sweep.loader import CachedLoader
     from reprogram.sweep.worker import attempt
-    from reprogram.sweep.workshop import Workshop
 
     rows = [("import torch", import_s)]
     rows.append(("load the host, first", timed(lambda: load_host(chosen.host))[0]))
@@ -43,12 +44,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = RunConfig(host=chosen.host, task=chosen.task, epochs=0.01, baselines=(), out=str(folder / "run"))
-        rows.append(("decode and write the task", timed(lambda: Workshop(folder / "tasks").task(config))[0]))
-        mapped_s, task = timed(lambda: Workshop(folder / "tasks").task(config))
+        rows.append(("decode and write the task", timed(lambda: CachedLoader(folder / "tasks").task(config))[0]))
+        mapped_s, task = timed(lambda: CachedLoader(folder / "tasks").task(config))
         rows.append(("map the task", mapped_s))
         rows.append(("fingerprint of the task", timed(lambda: task.fingerprint)[0]))
         rows.append(("check of the task's data", timed(lambda: datacheck.check(task))[0]))
-        workshop = Workshop(folder / "tasks")
+        workshop = CachedLoader(folder / "tasks")
         attempt(config, 1, workshop, lambda _: None)
         (folder / "grid.toml").write_text(f'[grid]\ntask = "{chosen.task}"\nseed = {list(range(CELLS))}\n')
         rows.append((f"read a grid of {CELLS:,} cells", timed(lambda: read_grid(folder / "grid.toml"))[0]))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from reprogram.cli.console import start_torch
+from reprogram.utils.process import start_torch
 
 Ways = dict[str, Callable[[], object]]
 

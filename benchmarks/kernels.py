@@ -12,8 +12,8 @@ import arms
 from measure import interleaved
 from torch.profiler import ProfilerActivity, profile
 
-from reprogram.cli.console import start_torch
-from reprogram.runs import processor
+from reprogram.utils.environment import processor
+from reprogram.utils.process import start_torch
 
 HOSTS = (
     "torchvision:mobilenet_v2?pretrained=0",

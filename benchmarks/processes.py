@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from reprogram.cli.console import start_torch
+from reprogram.utils.process import start_torch
 
 
 def options() -> argparse.Namespace:
@@ -39,7 +39,7 @@ def learn(chosen: argparse.Namespace) -> None:
     """Be one of the processes; the first prints images a second."""
     start_torch(1)
     import reprogram
-    from reprogram.launch import launched_rank
+    from reprogram.utils.process import launched_rank
 
     host = reprogram.load_host(chosen.host)
     host.engine = chosen.engine

@@ -10,8 +10,8 @@ import torch
 from measure import interleaved
 from torch import nn
 
-from reprogram.engine.product import Product
-from reprogram.runs import processor
+from reprogram.engine.linear import EngineLinear
+from reprogram.utils.environment import processor
 
 SHAPES = ((784, 1024, 256), (3136, 1024, 256), (3136, 384, 1536), (12544, 96, 384), (16, 1280, 1000), (1, 1280, 1000))
 
@@ -24,7 +24,7 @@ def main() -> None:
     for rows, inner, columns in SHAPES:
         generator = torch.Generator().manual_seed(0)
         layer, images = nn.Linear(inner, columns), torch.randn(rows, inner, generator=generator)
-        arms = {"blas": partial(layer, images), "onednn": partial(Product(layer), images)}
+        arms = {"blas": partial(layer, images), "onednn": partial(EngineLinear(layer), images)}
         found = {name: arm["median_s"] * 1000 for name, arm in interleaved(arms, seconds=2, least=20).items()}
         ratio = found["blas"] / found["onednn"]
         times = ", ".join(f"{name} {time:.2f}" for name, time in found.items())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reprogram import ConfigError, ReprogramError
-from reprogram.cli.console import start_torch
+from reprogram.utils.process import start_torch
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = 1
@@ -201,7 +201,8 @@ def _memory(name: str, threads: int, build_options: dict[str, Any]) -> int | Non
 
 
 def _circumstances() -> dict[str, Any]:
-    from reprogram.runs import processor, versions
+    from reprogram.runs.result import versions
+    from reprogram.utils.environment import processor
 
     changes = _git("status", "--porcelain", "--", "src", "benchmarks")
     return {

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprogram.checkpoint import write_atomic
+from reprogram.utils.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "bench"

@@ -18,9 +18,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reprogram import Reprogrammed, fit, load_host, load_task, recipes
-from reprogram.cli.console import start_torch
-from reprogram.runconfig import RunConfig, from_values, read_toml
+from reprogram import Reprogrammed, fit, load_host, load_task
+from reprogram.runs import recipes
+from reprogram.runs.config import RunConfig, from_values, read_toml
+from reprogram.utils.process import start_torch
 
 OUT = Path(__file__).parents[1] / "results" / "time-to-accuracy"
 OURS = "best"
@@ -99,7 +100,7 @@ def learning(model: Reprogrammed, config: RunConfig, task: Any) -> Callable[[], 
             loss=config.loss,
             images=STEPS * config.batch_size,
             batch_size=config.batch_size,
-            parts=config.parts,
+            num_microbatches=config.num_microbatches,
             validations=2,
         ).history
         return float((rows[1]["seconds"] - rows[0]["seconds"]) / (rows[1]["images"] - rows[0]["images"]))

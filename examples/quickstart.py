@@ -5,8 +5,8 @@ import reprogram
 host = reprogram.load_host("efficientnet-lite0")  # a frozen ImageNet classifier, from its pip wheel
 task = reprogram.load_task("digits")  # scikit-learn's handwritten digits, 8×8
 model = reprogram.Reprogrammed.build(host, task)  # LabelMap(Host(Program(Canvas(x))))
-fitted = reprogram.fit(model, task, seconds=60)  # only the program learns
-print("validation", fitted.validation)
+result = reprogram.fit(model, task, seconds=60)  # only the program learns
+print("validation", result.validation)
 print("test", reprogram.evaluate(model, task))
 model.save("digits.safetensors")
 

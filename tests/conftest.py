@@ -1,5 +1,8 @@
 """Shape contracts are checked while the tests run (and only then), and what many tests build is built once."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import signal
 from pathlib import Path
@@ -13,7 +16,44 @@ install_import_hook(
     ["reprogram.framed", "reprogram.canvases", "reprogram.programs", "reprogram.labelmaps"], "beartype.beartype"
 )
 
+RESIDENT = Path("/proc/self/statm")
+ROOM = 300 * 2**20
+"""How many bytes of memory this process may grow by until what tests left behind is looked for."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def resident():
+    """Bytes of this process's resident memory; none where the system doesn't tell."""
+    with contextlib.suppress(OSError):
+        return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def give_back():
+    """Free the hosts that are left in cycles, and have glibc, which keeps what is freed, give it back."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish():
+    """Keep a process below 2 GB: large hosts of earlier tests don't pile up."""
+    if resident() > pytest_runtest_logfinish.limit:
+        give_back()
+        pytest_runtest_logfinish.limit = max(resident(), 700 * 2**20) + ROOM
+
+
+pytest_runtest_logfinish.limit = 1000 * 2**20
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_malloc():
+    """Verbs have glibc keep all memory, for one run; a process of thousands of tests would grow to many gigabytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reprogram.utils.process.ctypes", None)  # As where there is no glibc.
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +102,22 @@ def resident_memory():
     status = Path("/proc/self/status")
     if not status.exists() or "VmHWM" not in status.read_text():
         pytest.skip("needs Linux's VmHWM")
+
+
+@pytest.fixture
+def forks(monkeypatch):
+    """Python processes that a test starts, and those that these start, are forks: they needn't import torch."""
+    from helpers_processes import Fork
+
+    monkeypatch.setattr("subprocess.Popen", Fork)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without their figures: drawing them takes longer than a short run."""
+    from helpers_processes import undrawn
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", undrawn)
 
 
 @pytest.fixture

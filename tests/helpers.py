@@ -1,12 +1,16 @@
 """What several test files build: tiny tasks, nets and models, and an exact picture of a module's state."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 import reprogram
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Of the repository."""
 
 HOOKS = (
     "_forward_hooks",
@@ -87,6 +91,19 @@ def tiny_model(task=None, *, program="frame", label_map="first", canvas="centre"
     task = task or random_task()
     host = reprogram.Host.wrap(seeded(lambda: ConvNet(num_classes=24)), size=size, name="tiny", **kwargs)
     return reprogram.Reprogrammed.build(host, task, canvas=canvas, program=program, label_map=label_map, seed=seed)
+
+
+def narrow_vgg():
+    """torchvision's vgg11_bn with narrow last layers; its own have half a gigabyte of weights."""
+    from torchvision.models import vgg11_bn
+
+    net = vgg11_bn(init_weights=False)
+    net.classifier[0], net.classifier[3], net.classifier[6] = (
+        nn.Linear(25088, 64),
+        nn.Linear(64, 64),
+        nn.Linear(64, 1000),
+    )
+    return net.eval()
 
 
 def snapshot(module):
@@ -173,10 +190,16 @@ def tiny_hf(folder, *, num_labels=5):
     return model
 
 
+def normalised(pixels):
+    """As the hosts of `tiny_clip` and `tiny_hf` normalise them."""
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)
+    return (pixels - mean) / std
+
+
 def fitted(label_map, scores, labels):
-    """Have a map hear these answers in three batches, and fit it."""
-    for part in np.array_split(np.arange(len(labels)), 3):
-        label_map.hear(torch.from_numpy(scores[part]), torch.from_numpy(labels[part]))
-    label_map.refit_to_heard()
+    """Give a map these scores in three batches, and fit it."""
+    for batch in np.array_split(np.arange(len(labels)), 3):
+        label_map.update(torch.from_numpy(scores[batch]), torch.from_numpy(labels[batch]))
+    label_map.fit_from_statistics()
     label_map.validate()
     return label_map

@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import results_index  # noqa: E402
 from suite import GROWTH, INFERENCE, RESULTS, TRAINING, Case  # noqa: E402  It isn't part of a package.
 
 Found = list[tuple[Case, dict[str, Any]]]
@@ -243,3 +244,4 @@ def _save(path: Path, there: bool, grid: tuple[int, int], height: float, fill: C
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     draw()
+    results_index.write(RESULTS)

@@ -5,8 +5,8 @@ from typing import Any
 
 import kept
 
-from reprogram import recipes
-from reprogram.runconfig import from_values
+from reprogram.runs import recipes
+from reprogram.runs.config import from_values
 
 HEAD = ["recipe", "canvas", "program", "label map", "batch", "steps", "test accuracy", "95 % interval", "seconds"]
 

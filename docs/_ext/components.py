@@ -15,21 +15,23 @@ import compared
 import few_shot
 import paper
 import reached
-import results
 import time_to_accuracy
 from sphinx.application import Sphinx
 
 import reprogram
-from reprogram import recipes, registry
+import results
+from reprogram import registry
+from reprogram.runs import recipes
 
 INTROS = {
-    "hosts": "Where frozen classifiers come from. {doc}`../how-it-works` says what a host does with pixels.",
+    "hosts": "Where frozen classifiers come from. {doc}`../concepts` says what a host does with pixels.",
     "tasks": "Where labelled images come from, in the splits train, validation and test.",
     "canvases": "How a task image is placed in the host's input. Nothing is learned here.",
     "programs": "What is learned.",
     "label-maps": "How host scores become task scores.",
     "learners": "What improves the program.",
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
+    "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -37,8 +39,9 @@ EXAMPLES = {
     "canvases": "shuffled(seed=1)",
     "programs": "frame(init=0.1)",
     "label-maps": "many-to-one(labels_per_class=5)",
-    "learners": "gradient(learning_rate=0.1)",
+    "learners": "adam(learning_rate=0.1)",
     "augmentations": "shift(pixels=3)",
+    "baselines": "direct-training",
 }
 
 
@@ -178,7 +181,7 @@ def api_page() -> str:
         if not name.startswith("_"):
             homes.setdefault(getattr(reprogram, name).__module__, []).append(name)
     lines = ["# Python API", "", "Every name here is imported from `reprogram` itself.", ""]
-    order = ("reprogram.model", "reprogram.fitting", "reprogram.evaluation")
+    order = ("reprogram.model", "reprogram.training.fit", "reprogram.evaluation.metrics")
     for home in sorted(homes, key=lambda home: (order.index(home) if home in order else len(order), home)):
         module = inspect.getmodule(getattr(reprogram, homes[home][0]))
         lines += [

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import results_index
+
 RESULTS = Path(__file__).parents[2] / "results"
 
 Run = tuple[dict[str, Any], dict[str, Any]]
@@ -14,11 +16,12 @@ Run = tuple[dict[str, Any], dict[str, Any]]
 
 
 def keep(name: str, runs: Path) -> int:
-    """Copy the result and configuration of each finished run; say how many there are."""
+    """Copy the result and configuration of each finished run, and write the index; say how many runs there are."""
     found = sorted(runs.glob("*/result.json"))
     for result in found:
         shutil.copy(result, RESULTS / name / f"{result.parent.name}.json")
         shutil.copy(result.parent / "config.toml", RESULTS / name / f"{result.parent.name}.toml")
+    results_index.write(RESULTS / name)
     return len(found)
 
 

@@ -3,9 +3,9 @@
 from html import escape
 from pathlib import Path
 
-from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.paper.page import circumstances, in_order, markdown
+from reprogram.paper.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ INTRO = {
 
 def page(name: str) -> str:
     """All sections of a folder that have planned runs, and a line for each finished one."""
-    book = Book(ROOT / "results" / name)
+    book = ResultStore(ROOT / "results" / name)
     title, introduction = INTRO[name]
     lines = [
         f"# {title}",

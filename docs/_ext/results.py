@@ -46,7 +46,8 @@ def page() -> str:
     """The documentation's page."""
     results = load()
     intro = (
-        "Each row is a file in `results/`, in the schema of {doc}`../result-schema`, and this page is made from them."
+        "Each row is a file in `results/`, in the schema of {doc}`../result-schema`, and this page is made from them. "
+        "`results/README.md` says what its folders hold; each has an `index.csv` with a line for every stored run."
     )
     return f"# Results\n\n{intro}\n\n{table(results)}\n\n{provenance(results)}\n"
 

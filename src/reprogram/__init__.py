@@ -31,18 +31,25 @@ if TYPE_CHECKING:
         ReprogramError,
         WriteError,
     )
-    from reprogram.evaluation import Evaluation, evaluate, wilson_interval
-    from reprogram.fitting import Fit, fit
+    from reprogram.evaluation.metrics import Evaluation, wilson_interval
+    from reprogram.evaluation.predict import evaluate
     from reprogram.framed import Box, Framed, Geometry
-    from reprogram.hosts.base import Host, HostInfo, HostSource
+    from reprogram.hosts._factory import load_host
+    from reprogram.hosts._info import HostInfo
+    from reprogram.hosts.base import Host, HostSource
     from reprogram.labelmaps.base import LabelMap
     from reprogram.learners.base import Learner
-    from reprogram.model import Reprogrammed, load, load_host, load_task
+    from reprogram.model import Reprogrammed, load
     from reprogram.programs.base import Program
-    from reprogram.tasks.base import Split, Task, TaskSource
-    from reprogram.tenants import Tenants
+    from reprogram.serving.shared_host import SharedHost
+    from reprogram.tasks._factory import load_task
+    from reprogram.tasks._split import Split
+    from reprogram.tasks.base import Task, TaskSource
+    from reprogram.training.fit import fit
+    from reprogram.training.options import FitOptions
+    from reprogram.training.results import FitProgress, FitResult
 
-_HOMES = {
+_EXPORTS = {
     "canvases.base": ("Canvas",),
     "errors": (
         "BudgetError",
@@ -56,18 +63,25 @@ _HOMES = {
         "ReprogramError",
         "WriteError",
     ),
-    "evaluation": ("Evaluation", "evaluate", "wilson_interval"),
-    "fitting": ("Fit", "fit"),
+    "evaluation.metrics": ("Evaluation", "wilson_interval"),
+    "evaluation.predict": ("evaluate",),
     "framed": ("Box", "Framed", "Geometry"),
+    "hosts._factory": ("load_host",),
     "hosts.base": ("Host", "HostInfo", "HostSource"),
     "labelmaps.base": ("LabelMap",),
     "learners.base": ("Learner",),
-    "model": ("Reprogrammed", "load", "load_host", "load_task"),
+    "model": ("Reprogrammed", "load"),
     "programs.base": ("Program",),
+    "serving.shared_host": ("SharedHost",),
+    "tasks._factory": ("load_task",),
     "tasks.base": ("Split", "Task", "TaskSource"),
-    "tenants": ("Tenants",),
+    "training.fit": ("fit",),
+    "training.options": ("FitOptions",),
+    "training.results": ("FitProgress", "FitResult"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+"""The public names, by the module that defines or imports them."""
+
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "Box",
@@ -77,7 +91,9 @@ __all__ = [
     "DataError",
     "Evaluation",
     "ExportParityError",
-    "Fit",
+    "FitOptions",
+    "FitProgress",
+    "FitResult",
     "Framed",
     "Geometry",
     "Host",
@@ -92,10 +108,10 @@ __all__ = [
     "ProgramFileError",
     "ReprogramError",
     "Reprogrammed",
+    "SharedHost",
     "Split",
     "Task",
     "TaskSource",
-    "Tenants",
     "WriteError",
     "__version__",
     "evaluate",
@@ -108,9 +124,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'reprogram' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"reprogram.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(f"reprogram.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

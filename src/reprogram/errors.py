@@ -3,16 +3,13 @@
 A message is one line: what is wrong, where, and what to do about it.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 
 class ReprogramError(Exception):
     """Anything that a user can cause and can mend.
 
     Args:
         message: one line.
-        details: everything that the line names the first few of; `--json` prints it.
+        details: all items of a list whose first few the message names; `--json` prints them.
     """
 
     exit_code = 3
@@ -35,7 +32,7 @@ class DataError(ReprogramError):
 
 
 class WriteError(DataError):
-    """A file that can't be written; what was there is as it was."""
+    """A file that can't be written; the file that was there before is unchanged."""
 
 
 class ProgramFileError(ReprogramError):
@@ -68,39 +65,3 @@ class ExportParityError(ReprogramError):
     """An exported or optimised model whose scores differ from the original's."""
 
     exit_code = 6
-
-
-WANTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "list_type": "a list",
-}
-"""What pydantic expects, by how the names of its errors begin."""
-
-
-def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
-    """Advice for a name that isn't there: the closest of `names`, or some of them where none is close."""
-    import difflib
-
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(sorted(names)[:20]) if names else "none is known"
-
-
-def expected(error: Mapping[str, Any]) -> str:
-    """What pydantic found wrong with a value, in our words.
-
-    Args:
-        error: of `ValidationError.errors()`.
-    """
-    kind, value = error["type"], repr(error.get("input"))[:60]
-    for start, wanted in WANTED.items():
-        if kind.startswith(start):
-            return f"{value}; {wanted} is expected"
-    if kind == "literal_error":
-        return f"{value}; {error['ctx']['expected']} is expected"
-    return str(error["msg"]).replace("Input should", f"{value} should")

@@ -24,16 +24,21 @@ class Box:
 
     @property
     def rows(self) -> slice:
-        """The rows it covers."""
+        """The rows that the rectangle covers."""
         return slice(self.top, self.top + self.height)
 
     @property
     def columns(self) -> slice:
-        """The columns it covers."""
+        """The columns that the rectangle covers."""
         return slice(self.left, self.left + self.width)
 
     def within(self, height: int, width: int) -> bool:
-        """Whether it lies in a picture of `height` × `width` pixels."""
+        """Whether the rectangle lies in an image, and isn't empty.
+
+        Args:
+            height: of the image, in pixels.
+            width: of the image, in pixels.
+        """
         return (
             min(self.top, self.left) >= 0
             and min(self.height, self.width) > 0
@@ -42,11 +47,19 @@ class Box:
         )
 
     def relative_to(self, origin: "Box") -> "Box":
-        """The same rectangle, counted from the corner of another."""
+        """The same rectangle, counted from the corner of another.
+
+        Args:
+            origin: the rectangle whose upper left corner becomes (0, 0).
+        """
         return Box(top=self.top - origin.top, left=self.left - origin.left, height=self.height, width=self.width)
 
     def intersection(self, other: "Box") -> "Box | None":
-        """The rectangle that both cover, or None."""
+        """The rectangle that both cover; None where they don't overlap.
+
+        Args:
+            other: a rectangle of the same image.
+        """
         top, left = max(self.top, other.top), max(self.left, other.left)
         bottom = min(self.rows.stop, other.rows.stop)
         right = min(self.columns.stop, other.columns.stop)
@@ -63,7 +76,7 @@ class Geometry:
         channels: C.
         height: H in pixels.
         width: W in pixels.
-        window: the place of the task image.
+        window: the rectangle of the canvas that the task image fills.
     """
 
     channels: int
@@ -81,7 +94,7 @@ class Geometry:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """C, H, W."""
+        """C, H, W of the canvas."""
         return self.channels, self.height, self.width
 
     def mask(self) -> Float[Tensor, "1 1 H W"]:
@@ -96,9 +109,9 @@ class Framed:
     """A batch of images, equal outside a window.
 
     Attributes:
-        frame: 1 × C × H × W, pixels in [0, 1]; what it holds inside the window doesn't count.
-        window: b × C × h × w, pixels in [0, 1].
-        box: the window's place in the frame.
+        frame: 1 × C × H × W pixels in [0, 1]; the pixels inside the window don't count.
+        window: b × C × h × w pixels in [0, 1].
+        box: the rectangle of the frame that the window covers.
     """
 
     frame: Float[Tensor, "1 C H W"]
@@ -114,12 +127,16 @@ class Framed:
 
     @property
     def geometry(self) -> Geometry:
-        """The shapes, without the pixels."""
+        """The batch's shapes, without its pixels."""
         _, channels, height, width = self.frame.shape
         return Geometry(channels=channels, height=height, width=width, window=self.box)
 
     def dense(self) -> Float[Tensor, "b C H W"]:
-        """The ordinary batch of whole images."""
+        """The batch as b × C × H × W whole images."""
         images = self.frame.repeat(len(self), 1, 1, 1)
         images[..., self.box.rows, self.box.columns] = self.window
         return images
+
+
+BACKGROUND = 0.5
+"""Pixel value around the task image: the zero of the paper's [-1, 1] images, mid-grey in [0, 1] pixels."""

@@ -14,7 +14,6 @@ of that name imported. This module imports neither torch nor any component until
 
 import ast
 import dataclasses
-import functools
 import importlib
 import inspect
 import re
@@ -23,9 +22,12 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote
 
-from reprogram.errors import ConfigError, expected, nearest
+from reprogram.errors import ConfigError
+from reprogram.utils.messages import nearest
+from reprogram.utils.spec import parse
+from reprogram.utils.validation import validate
+from reprogram.utils.variants import classes_in, files_by_name, name_of
 
 FAMILIES = {
     "hosts": "HostSource",
@@ -35,11 +37,24 @@ FAMILIES = {
     "label-maps": "LabelMap",
     "learners": "Learner",
     "augmentations": "Augmentation",
+    "baselines": "Baseline",
 }
-"""Family name (as `reprogram list` takes it) to the class that its variants derive from."""
+"""The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 
-MAX_SPEC_LENGTH = 4096
+FOLDERS = {"label-maps": "labelmaps", "baselines": "evaluation.baselines"}
+"""The packages below this one that hold a family's files, where the family's name isn't that of the package."""
+
+ALIASES = {"label-maps": {"flm": "frequency", "ilm": "iterative", "blm": "bayesian", "lda": "discriminant"}}
+"""The papers' names of variants, by family."""
+
+RENAMED = {"learners": {"gradient": "adam", "momentum": "sgd", "normalized": "normalized-sgd"}}
+"""The names that variants had in version 0.1, by family; stored files hold them."""
+
+RENAMED_OPTIONS = {"learners": {"average": "ema"}}
+"""The names that options had in version 0.1, by family; stored files hold them."""
+
 MAX_SEED = 2**40
+"""Every seed is smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +62,34 @@ class EmptyConfig:
     """The configuration of a component that has no options."""
 
 
-def later(default: Any) -> Any:
-    """The default of an option that came after version 1 of the program file.
+def added_later(default: Any, *, former: str = "") -> Any:
+    """The field of an option that is younger than version 1 of the program file.
 
-    Files from before don't have it, so it is written only where it isn't its default: they read as they did, and are
-    written as they were.
+    Older files don't have the option: it is written only where it isn't its default, so that they stay as they are.
+
+    Args:
+        default: the option's value in older files.
+        former: the option's name in version 0.1, where it had another.
     """
-    return field(default=default, metadata={"later": True})
+    return field(default=default, metadata={"later": True} | ({"former": former} if former else {}))
+
+
+def renamed(former: str, default: Any) -> Any:
+    """The field of an option that had another name in version 0.1, which files and scripts may still use.
+
+    Args:
+        former: the option's name in version 0.1.
+        default: the option's default.
+    """
+    return field(default=default, metadata={"former": former})
 
 
 class Component:
-    """What every variant of every family has: a `Config` and an example of it.
+    """The base of every variant of every family: it has a `Config` and an example of one.
 
     Attributes:
         Config: a frozen, keyword-only dataclass. Its own first field takes the value after a spec's colon.
-        config: the configuration this component was built with.
+        config: the configuration that this component was built with.
     """
 
     Config: ClassVar[type[Any]] = EmptyConfig
@@ -74,139 +102,64 @@ class Component:
 
     @classmethod
     def needs(cls, config: Any) -> list[Path]:
-        """Files and folders that a configuration names and that have to be there; by default there are none."""
+        """The files and folders that a configuration names and that must exist; by default there are none.
+
+        Args:
+            config: a `Config` of this variant.
+        """
         return []
 
     @classmethod
     def name(cls) -> str:
         """The variant's name: its file's name, with hyphens."""
-        return cls.__module__.rpartition(".")[2].replace("_", "-")
+        return name_of(cls.__module__.rpartition(".")[2])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """A parsed spec: a name, the text after its colon, and its options."""
-
-    name: str
-    argument: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def _literal(text: str, spec: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        raise ConfigError(f"{spec!r}: {text!r} is no Python literal (number, 'text', True, [..], {{..}})") from None
-
-
-def _split_options(text: str, spec: str) -> dict[str, Any]:
-    """Parse `a=1, b='x'`, with literals only."""
-    try:
-        call = ast.parse(f"f({text})", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ConfigError(f"{spec!r}: can't read the options; write name(key=value, key=value)") from None
-    if (
-        not isinstance(call, ast.Call)
-        or not isinstance(call.func, ast.Name)
-        or call.args
-        or any(k.arg is None for k in call.keywords)
-    ):
-        raise ConfigError(f"{spec!r}: options need names; write name(key=value)")
-    options = {}
-    for keyword in call.keywords:
-        assert keyword.arg is not None
-        if keyword.arg in options:
-            raise ConfigError(f"{spec!r}: option {keyword.arg!r} is given twice")
-        options[keyword.arg] = _literal(ast.unparse(keyword.value), spec)
-    return options
-
-
-def _split_query(text: str, spec: str) -> dict[str, Any]:
-    """Parse `a=1&b=x`; a value that is no literal is text, and `a=0.5,0.5` is a tuple."""
-    options: dict[str, Any] = {}
-    for part in text.split("&"):
-        key, equals, value = part.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(f"{spec!r}: can't read {part!r}; write ?key=value&key=value")
-        if key in options:
-            raise ConfigError(f"{spec!r}: option {key!r} is given twice")
-        value = unquote(value)
-        try:
-            options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            options[key] = value
-    return options
-
-
-def parse(text: str) -> Spec:
-    """Parse a spec string.
-
-    Raises:
-        ConfigError: it is no spec.
-    """
-    text = text.strip()
-    if len(text) > MAX_SPEC_LENGTH:
-        raise ConfigError(f"a spec of {len(text)} characters is too long; {MAX_SPEC_LENGTH} are allowed")
-    if not text.isprintable():
-        raise ConfigError(f"{text!r} holds unprintable characters")
-    match = re.match(r"[A-Za-z][A-Za-z0-9_-]*", text)
-    if not match:
-        raise ConfigError(f"{text!r} is no component: a name is expected, such as frame or frame(init=0.1)")
-    name, rest = match.group().replace("_", "-"), text[match.end() :]
-    argument, options = None, {}
-    if rest.startswith(":"):
-        argument, rest = _split_argument(rest[1:])
-    if rest.startswith("?"):
-        options = _split_query(rest[1:], text)
-    elif rest.startswith("(") and rest.endswith(")"):
-        options = _split_options(rest[1:-1], text)
-    elif rest:
-        raise ConfigError(
-            f"{text!r}: can't read {rest!r}; write name, name:argument, name(key=value) or name?key=value"
-        )
-    return Spec(name=name, argument=argument, options=options)
-
-
-def _split_argument(text: str) -> tuple[str, str]:
-    """Part an argument from the options behind it: `?key=` or a closing `(key=...)`."""
-    query = re.search(r"\?[A-Za-z_]\w*=", text)
-    call = re.search(r"\((?:[A-Za-z_]\w*\s*=.*)?\)$", text)
-    starts = [found.start() for found in (query, call) if found]
-    cut = min(starts, default=len(text))
-    return text[:cut], text[cut:]
-
-
-def package(family: str) -> str:
+def _package(family: str) -> str:
     """The package that holds a family's files, such as `reprogram.programs`."""
     if family not in FAMILIES:
         raise ConfigError(f"no family {family!r}; {nearest(family, list(FAMILIES))}")
-    return "reprogram." + family.replace("-", "")
+    return f"{__package__}.{FOLDERS.get(family, family)}"
 
 
 def _files(family: str) -> dict[str, Path]:
-    spec = find_spec(package(family))
+    """The files of a family's variants, by the variants' names."""
+    spec = find_spec(_package(family))
     assert spec is not None and spec.submodule_search_locations is not None
     (folder,) = spec.submodule_search_locations
-    files = [file for file in Path(folder).iterdir() if file.suffix == ".py" and file.name[0] != "_"]
-    return {file.stem.replace("_", "-"): file for file in files if file.stem != "base"}
+    return files_by_name(Path(folder))
 
 
 def _entry_points(family: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=package(family))}
+    return {point.name: point for point in entry_points(group=_package(family))}
 
 
 def names(family: str) -> list[str]:
-    """The variants of a family, sorted; nothing is imported."""
+    """The names of a family's variants, sorted; nothing is imported.
+
+    Args:
+        family: a key of `FAMILIES`.
+    """
     return sorted(_files(family) | _entry_points(family))
 
 
 def is_listed(family: str, name: str) -> bool:
-    """Whether a variant bears exactly this name; entry points are looked at only where no file does."""
+    """Whether a variant bears exactly this name; entry points are read only where no file does.
+
+    Args:
+        family: a key of `FAMILIES`.
+        name: the name, with hyphens; aliases and former names don't count.
+    """
     return name in _files(family) or name in _entry_points(family)
 
 
 def summary(family: str, name: str) -> str:
-    """The first line of a variant's module docstring, read without importing it."""
+    """The first line of the docstring of a variant's module, read without an import.
+
+    Args:
+        family: a key of `FAMILIES`.
+        name: a listed name of the family.
+    """
     path = _files(family).get(name)
     if path is None:
         return f"from the installed package {_entry_points(family)[name].module.partition('.')[0]}"
@@ -215,78 +168,108 @@ def summary(family: str, name: str) -> str:
 
 def _base(family: str) -> type[Any]:
     """The class that a family's variants derive from."""
-    base: type[Any] = getattr(importlib.import_module(f"{package(family)}.base"), FAMILIES[family])
+    base: type[Any] = getattr(importlib.import_module(f"{_package(family)}.base"), FAMILIES[family])
     return base
 
 
 def find(family: str, name: str) -> type[Any]:
     """Import and return the class of a listed variant.
 
+    Args:
+        family: a key of `FAMILIES`.
+        name: the variant's name, an alias or a former name, with hyphens or underscores.
+
     Raises:
-        ConfigError: no such variant, or its file doesn't hold exactly one class of the family.
+        ConfigError: there is no such variant, or its file doesn't hold exactly one class of the family.
     """
     name = name.replace("_", "-")
+    name = _other_names(family).get(name, name)
     files = _files(family)
     points = {} if name in files else _entry_points(family)
     if name not in files and name not in points:
         one = family[:-1].replace("canvase", "canvas").replace("-", " ")
-        raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points])}")
+        raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points, *_other_names(family)])}")
     base = _base(family)
     if name not in files:
         loaded: object = points[name].load()
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
-            raise ConfigError(f"entry point {name!r} of {package(family)} is no {base.__name__}")
+            raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:
             raise ConfigError(
-                f"entry point {name!r} of {package(family)} must bear its module's name, {loaded.name()!r}"
+                f"entry point {name!r} of {_package(family)} must bear its module's name, {loaded.name()!r}"
             )
         return loaded
-    module = importlib.import_module(f"{package(family)}.{name.replace('-', '_')}")
-    found: list[type[Any]] = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise ConfigError(f"{module.__file__} must hold exactly one subclass of {base.__name__}, it holds {len(found)}")
-    return found[0]
+    module = importlib.import_module(f"{_package(family)}.{name.replace('-', '_')}")
+    types = classes_in(module, base)
+    if len(types) != 1:
+        raise ConfigError(f"{module.__file__} must hold exactly one subclass of {base.__name__}, it holds {len(types)}")
+    return types[0]
+
+
+def _other_names(family: str) -> dict[str, str]:
+    """The aliases and former names of a family's variants, each with the name that it stands for."""
+    return ALIASES.get(family, {}) | RENAMED.get(family, {})
+
+
+def stored_spelling(family: str, text: str) -> str:
+    """A spec as version 0.1 spelled it: the digests and checkpoints of that version were made from it.
+
+    Args:
+        family: a key of `FAMILIES`.
+        text: the component's spec, by today's or former names, or by an alias.
+    """
+    former = ALIASES.get(family, {}) | {new: old for old, new in RENAMED.get(family, {}).items()}
+    text = re.sub(r"^[A-Za-z][A-Za-z0-9_-]*", lambda m: former.get(m[0].replace("_", "-"), m[0]), text)
+    for old, new in RENAMED_OPTIONS.get(family, {}).items():
+        text = re.sub(rf"\b{new}(?=\s*=)", old, text)
+    return text
 
 
 def configure(family: str, text: str) -> tuple[type[Any], Any]:
     """Return the class and the validated `Config` that a spec stands for.
 
+    Args:
+        family: a key of `FAMILIES`.
+        text: the spec, such as `frame(init=0.1)`.
+
     Raises:
-        ConfigError: unknown name or option, or a value of the wrong type.
+        ConfigError: the name or an option is unknown, or a value has the wrong type or range.
     """
     spec = parse(text)
     variant = find(family, spec.name)
     options = dict(spec.options)
     if spec.argument is not None:
-        shared = variant.Config is _base(family).Config  # Options of the whole family have names.
-        own = [] if shared else list(inspect.get_annotations(variant.Config))
-        if not own:
+        shared = variant.Config is _base(family).Config  # An option of the whole family is given by its name alone.
+        first = next(iter([] if shared else inspect.get_annotations(variant.Config)), None)
+        if first is None:
             raise ConfigError(f"{text!r}: {spec.name} takes nothing after a colon")
-        if own[0] in options:
-            raise ConfigError(f"{text!r}: {own[0]!r} is given twice, after the colon and as an option")
-        options[own[0]] = spec.argument
-    return variant, build_config(variant, options)
+        if first in options:
+            raise ConfigError(f"{text!r}: {first!r} is given twice, after the colon and as an option")
+        options[first] = spec.argument
+    return variant, build_config(variant, _current_options(family, variant, options))
 
 
-@functools.cache
-def _adapter(config: type[Any]) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(config)
+def _current_options(family: str, variant: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options by today's names: a former name is replaced where the variant has no option of that name."""
+    known = {f.name for f in dataclasses.fields(variant.Config)}
+    former = {old: new for old, new in RENAMED_OPTIONS.get(family, {}).items() if old not in known and new in known}
+    for old, new in former.items():
+        if old in options and new in options:
+            raise ConfigError(f"{variant.name()}: {new} is given twice, also by its former name {old}")
+    return {former.get(name, name): value for name, value in options.items()}
 
 
 def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = False) -> Any:
-    """Validate options into a variant's `Config`: no unknown names, right types, ranges as `__post_init__` says.
+    """Validate options into a variant's `Config`.
+
+    Args:
+        variant: the variant's class.
+        options: the values of its options, by name; the others keep their defaults.
+        strict: whether values must have exactly the right JSON types, as in a program file.
 
     Raises:
-        ConfigError: names the option and what it should be.
+        ConfigError: an option is unknown or missing, or its value has the wrong type or range; names it.
     """
-    from pydantic import ValidationError
-
     known = [f.name for f in dataclasses.fields(variant.Config)]
     for key in options:
         if key not in known:
@@ -294,32 +277,19 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
     seed = options.get("seed", 0)
     if "seed" in known and not (isinstance(seed, int) and 0 <= seed < MAX_SEED):
         raise ConfigError(f"{variant.name()}: seed={str(seed)[:30]}; a whole number from 0 to 2^40 is expected")
-    for key, value in options.items():
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ConfigError(f"{variant.name()}: {key}={str(value)[:30]}; a number of 64 bits is expected")
-    try:
-        if strict:
-            import json
-
-            return _adapter(variant.Config).validate_json(json.dumps(options), strict=True)
-        return _adapter(variant.Config).validate_python(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":  # Raised by the Config itself.
-            raise ConfigError(f"{variant.name()}: {first['ctx']['error']}") from None
-        if first["type"] == "missing" and len(first["loc"]) == 1:
-            name, option = variant.name(), first["loc"][0]
-            raise ConfigError(f"{name}: option {option} is missing; write {name}({option}=...)") from None
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{variant.name()}: {where}{'=' if where else ''}{expected(first)}") from None
+    return validate(variant.Config, options, component=variant.name(), strict=strict)
 
 
 def format_spec(component: Component) -> str:
-    """The shortest spec that builds the same component: its name and the options that differ from the defaults."""
+    """The shortest spec that builds the same component: its name and the options that differ from the defaults.
+
+    Args:
+        component: a variant that was built with a `Config`.
+    """
     config = component.config
     options = []
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if item.default is dataclasses.MISSING or value != item.default:
-            options.append(f"{item.name}={value!r}")
+    for option in dataclasses.fields(config):
+        value = getattr(config, option.name)
+        if option.default is dataclasses.MISSING or value != option.default:
+            options.append(f"{option.name}={value!r}")
     return component.name() + (f"({', '.join(options)})" if options else "")

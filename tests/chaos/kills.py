@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from reprogram import cli
-from reprogram.runstore import RunStore
+from reprogram.runs.index import RunIndex
 
 OPTIONS = {
     "--host": "linear:40",
@@ -40,7 +40,7 @@ CASES: tuple[dict[str, str], ...] = (
     },
     {"--host": "timm:test_resnet?pretrained=0&size=48&num_classes=16", "--validations": "3", "--epochs": "1"},
 )
-SHORT = {"--task": "squares(train=800, validation=50, test=50)", "--epochs": "3"}
+SHORT = {"--task": "squares(train=400, validation=50, test=50)", "--epochs": "3"}
 INTERVALS = ("1", "7", "50", "0.02s", "30s")
 PHASES = {"end": "result.json", "writing": "program.safetensors", "learning": "checkpoint.safetensors"}
 
@@ -132,12 +132,12 @@ def spoilt(folder: Path, expected: bytes) -> str:
     if not program.exists() or program.read_bytes() != expected:
         return "another program"
     left = [path.name for path in folder.iterdir() if path.name.startswith((".", "lock", "checkpoint"))]
-    states = [record["state"] for record in RunStore(folder.parent).runs() if record["name"] == folder.name]
+    states = [record["state"] for record in RunIndex(folder.parent).runs() if record["name"] == folder.name]
     return f"left {left}" if left else "" if states == ["finished"] else f"the store says {states}"
 
 
 def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
-    """Kill runs that many times, each once or more, at uniformly random moments.
+    """Kill runs that many times, each once or more, at random moments: one in each of as many equal parts of a run.
 
     Returns:
         How many kills were of runs that came to the same bytes as without them, and how many were of others.
@@ -146,11 +146,13 @@ def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
     with contextlib.redirect_stdout(io.StringIO()):  # All is imported, once.
         cli.main(arguments(folder / "first", SHORT | {"--epochs": "0.1", "--host": CASES[-1]["--host"]}))
     references = [whole(folder / f"whole{i}", SHORT | case) for i, case in enumerate(CASES)]
+    moments = [1.2 * (part + chance.random()) / kills for part in range(kills)]
+    chance.shuffle(moments)
     exact = corrupt = number = 0
     phases: Counter[str] = Counter()
     while exact + corrupt < kills:
         number += 1
-        which = chance.randrange(len(CASES))
+        which = number % len(CASES)
         (expected, duration), place = references[which], folder / f"run{number}"
 
         def again(place: Path = place, which: int = which) -> Run:
@@ -159,7 +161,8 @@ def chaos(kills: int, seed: int, folder: Path) -> tuple[int, int]:
         done, complaint = 0, ""
         for _ in range(min(chance.choice((1, 1, 1, 2, 3)), kills - exact - corrupt)):
             run = again()
-            if not run.ended(chance.uniform(0, 1.2 * duration)) and run.kill():
+            moment = moments.pop() if moments else chance.uniform(0, 1)
+            if not run.ended(moment * duration) and run.kill():
                 done += 1  # One that was through before isn't counted.
                 phases[next((name for name, file in PHASES.items() if (place / file).exists()), "start")] += 1
             complaint = complaint or run.complaint()

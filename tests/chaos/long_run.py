@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 import reprogram
-from reprogram.fitting import Report
 from reprogram.learners.base import Learner
 from reprogram.registry import EmptyConfig
+from reprogram.training.results import FitProgress
 
 
 class Still(Learner):
@@ -27,10 +27,10 @@ class Still(Learner):
     def step(self, objective, progress):
         return 0.5
 
-    def state(self):
+    def state_dict(self):
         return {"moment": torch.zeros(3)}
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         pass
 
 
@@ -43,7 +43,7 @@ def measure(steps: int, folder: Path) -> list[tuple[int, int, int]]:
     host = reprogram.Host.wrap(lambda x: x.flatten(1) @ weight, size=3)
     rows: list[tuple[int, int, int]] = []
 
-    def observe(report: Report) -> None:
+    def observe(report: FitProgress) -> None:
         if report.images % (steps // 10) == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             rows.append((report.images, pages * os.sysconf("SC_PAGE_SIZE"), len(list(Path("/proc/self/fd").iterdir()))))
@@ -57,7 +57,7 @@ def measure(steps: int, folder: Path) -> list[tuple[int, int, int]]:
         validations=100,
         checkpoint=folder / "c",
         checkpoint_every=steps // 100,
-        observe=observe,
+        on_progress=observe,
     )
     return rows
 

@@ -53,13 +53,13 @@ def programs(out: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in out.glob("*/program.safetensors")}
 
 
-def disturb(grid: Path, out: Path, kills: int, chance: random.Random) -> tuple[int, str]:
+def disturb(grid: Path, out: Path, kills: int, chance: random.Random, pauses: tuple[float, float]) -> tuple[int, str]:
     """Run a grid to its end while its workers are killed; how many were, and what went wrong."""
     done = 0
     process = start(grid, out)
     while True:
         try:
-            process.wait(timeout=chance.uniform(*PAUSES_S) if done < kills else None)
+            process.wait(timeout=chance.uniform(*pauses) if done < kills else None)
             break
         except subprocess.TimeoutExpired:
             victims = workers(process.pid)
@@ -79,12 +79,14 @@ def disturb(grid: Path, out: Path, kills: int, chance: random.Random) -> tuple[i
     return done, " ".join(bad + left)
 
 
-def chaos(kills: int, seed: int, epochs: int, folder: Path) -> tuple[int, int, int]:
+def chaos(
+    kills: int, seed: int, epochs: int, folder: Path, pauses: tuple[float, float] = PAUSES_S
+) -> tuple[int, int, int]:
     """Kill that many workers; how many were killed, and how many cells came to the same bytes or didn't."""
     chance = random.Random(seed)
     grid = folder / "grid.toml"
     grid.write_text(GRID.format(epochs=epochs))
-    complaint = disturb(grid, folder / "whole", 0, chance)[1]
+    complaint = disturb(grid, folder / "whole", 0, chance, pauses)[1]
     if complaint:
         sys.exit(f"the undisturbed grid failed: {complaint}")
     expected = programs(folder / "whole")
@@ -92,7 +94,7 @@ def chaos(kills: int, seed: int, epochs: int, folder: Path) -> tuple[int, int, i
     while done < kills:
         out = folder / f"out{done}"
         begun = time.monotonic()
-        killed, complaint = disturb(grid, out, kills - done, chance)
+        killed, complaint = disturb(grid, out, kills - done, chance, pauses)
         got = programs(out)
         same = sum(got.get(name) == program for name, program in expected.items())
         exact, corrupt, done = exact + same, corrupt + len(expected) - same, done + killed

@@ -109,10 +109,10 @@ class PlainSgd(Learner):
                 parameter -= 0.5 * gradient
         return float(loss.detach())
 
-    def state(self):
+    def state_dict(self):
         return {}
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         assert not state
 ''',
     "hosts/mean_colour.py": '''"""Scores that are means of the image's quarters."""
@@ -130,21 +130,63 @@ class MeanColour(HostSource):
         info = HostInfo(id="mean-colour", num_classes=12, size=(16, 16), mean=(0.5,) * 3, std=(0.05,) * 3)
         return Host(net, info)
 ''',
+    "augmentations/dimmer.py": '''"""Some images are halved in brightness."""
+
+import torch
+
+from reprogram.augmentations.base import Augmentation
+
+
+class Dimmer(Augmentation):
+    """Half of them."""
+
+    numbers = 1
+
+    def run(self, images, chance):
+        return torch.where(chance[:, 0, None, None, None] < 0.5, images // 2, images)
+''',
+    "evaluation/baselines/first_class.py": '''"""The first class."""
+
+from dataclasses import dataclass
+
+from reprogram.evaluation.baselines.base import Baseline
+from reprogram.registry import EmptyConfig
+
+
+class FirstClass(Baseline):
+    """Always the same answer."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(EmptyConfig):
+        """Options."""
+
+        label: int = 0
+
+    def measure(self, run):
+        labels = run.task.test.labels
+        return {"accuracy": float((labels == self.config.label).double().mean()), "n": len(labels), "seed": run.seed}
+''',
 }
 
 SCRIPT = """
+import json
 import sys
 from pathlib import Path
 import torch
 import reprogram
 from reprogram.cli import main
-from reprogram.registry import format_spec, names
+from reprogram.registry import FAMILIES, configure, format_spec, names
 
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
-for family, name in [("programs", "stripe"), ("label-maps", "affine"), ("canvases", "lower-corner"),
-                     ("tasks", "bright"), ("learners", "plain-sgd"), ("hosts", "mean-colour")]:
+dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
+           "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "baselines": "first-class"}
+assert dropped.keys() == FAMILIES.keys()
+for family, name in dropped.items():
     assert name in names(family), (family, name)
     assert main(["list", family]) == 0
+    variant, config = configure(family, name)
+    assert variant.name() == name and isinstance(config, variant.Config)
+    assert variant.__module__.startswith("reprogram."), variant
 
 task = reprogram.load_task("bright")
 model = reprogram.Reprogrammed.build(
@@ -159,10 +201,27 @@ assert torch.equal(again(task.test.images), model(task.test.images))
 again.save(sys.argv[2] + "/b.safetensors")
 assert Path(sys.argv[2], "a.safetensors").read_bytes() == Path(sys.argv[2], "b.safetensors").read_bytes()
 assert main(["inspect", sys.argv[2] + "/a.safetensors"]) == 0
+
+def learned(**options):
+    other = reprogram.Reprogrammed.build(
+        "mean-colour", task, canvas="lower-corner", program="stripe(rows=3)", label_map="affine", seed=1)
+    reprogram.fit(other, task, learner="plain-sgd", epochs=4, batch_size=8, **options)
+    return other.program.weight
+
+assert torch.equal(learned(), model.program.weight)
+assert not torch.equal(learned(augmentation="dimmer"), model.program.weight)
 assert main(["fit", "--host", "mean-colour", "--task", "bright", "--program", "stripe", "--label-map", "affine",
-             "--canvas", "lower-corner", "--learner", "plain-sgd", "--epochs", "1", "--quiet",
+             "--canvas", "lower-corner", "--learner", "plain-sgd", "--augmentation", "dimmer",
+             "--baselines", "first-class", "--seed", "3", "--epochs", "1", "--quiet",
              "--out", sys.argv[2] + "/run"]) == 0
-print("all six work")
+result = json.loads(Path(sys.argv[2], "run", "result.json").read_text())
+keys = {"hosts": "host", "tasks": "task", "canvases": "canvas", "programs": "program", "label-maps": "label_map",
+        "learners": "learner", "augmentations": "augmentation"}
+for family, key in keys.items():
+    assert result[key] == dropped[family], (family, result[key])
+assert result["baselines"]["first_class"] == {"accuracy": 0.5, "n": 40, "seed": 3}, result["baselines"]
+assert "the first class" in Path(sys.argv[2], "run", "report.html").read_text().lower()
+print("all eight work")
 """
 
 
@@ -182,6 +241,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all six work" in result.stdout
-    for text in ("A learned row of pixels along the upper edge.", "Is the image bright?", "Plain gradient descent."):
-        assert text in result.stdout
+    assert "all eight work" in result.stdout
+    for text in FILES.values():
+        assert text.partition("\n")[0].strip('"') in result.stdout

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import reprogram
 from helpers import ConvNet, seeded, tiny_clip, tiny_hf
 from reprogram import registry
-from reprogram.hearing import fitted_alone
+from reprogram.labelmaps._calibration import fit_without_program
 from reprogram.learners.base import Progress
 from reprogram.registry import FAMILIES, configure, find, format_spec, names, summary
 
@@ -28,19 +28,13 @@ def test_the_foundation_is_listed():
         "tasks": {"cifar10", "digits", "folder", "mnist", "squares"},
         "canvases": {"centre", "resize", "shuffled"},
         "programs": {"frame", "full", "patch"},
-        "label-maps": {
-            "bayesian",
-            "confidence",
-            "first",
-            "frequency",
-            "greedy",
-            "iterative",
-            "linear",
-            "many-to-one",
-            "random",
-        },
-        "learners": {"gradient"},
+        "label-maps": {"bayesian", "confidence", "first", "frequency", "greedy", "iterative", "linear"}
+        | {"many-to-one", "random"},
+        "learners": {"adam", "normalized-sgd", "sgd"},
+        "augmentations": {"flip", "none", "shift"},
+        "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
     }
+    assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():
         assert some <= set(names(family))
         assert names(family) == sorted(names(family))
@@ -136,20 +130,20 @@ def combinations():
 def learned(model, squares, rate):
     """Learn for a second, and say whether that made it better."""
     start = model.learned_state()
-    reading = fitted_alone(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
+    reading = fit_without_program(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
     with torch.no_grad():
         before = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train).loss
-    learner = f"gradient(learning_rate={rate})"
+    learner = f"adam(learning_rate={rate})"
     fitted = reprogram.fit(model, squares, epochs=3, batch_size=16, validations=1, learner=learner)
     assert fitted.images_seen == 480
     assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())
-    if model.label_map.fitted == "epochs":  # The program's start values, read by the last map.
+    if model.label_map.refit_schedule == "epochs":  # The program's start values, read by the last map.
         last = model.learned_state()
         model.load_learned_state(last | {key: value for key, value in start.items() if key.startswith("program.")})
         before = reprogram.evaluate(model, squares.train).loss
         model.load_learned_state(last)
     after = reprogram.evaluate(model, squares.train)
-    if model.label_map.fitted == "steps":  # Its first fit knows the images that it is made from by heart.
+    if model.label_map.refit_schedule == "steps":  # Its first fit knows the images that it is made from by heart.
         return after.accuracy > 2 / squares.num_classes
     return after.loss < before
 
@@ -243,7 +237,7 @@ def test_hosts_build_and_their_id_builds_them_again(name, example_files):
     built = source.build()
     info = built.info
     assert source.info() in (None, info) and source.has_random_weights() == (info.licence == "random weights: none")
-    assert all(place.exists() for place in source.needs(source.config))
+    assert all(path.exists() for path in source.needs(source.config))
     pixels = torch.rand(2, *info.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         scores = built(pixels)
@@ -295,7 +289,7 @@ def test_learners_minimise_and_resume(name):
     assert losses[-1] < losses[0]
     other, fresh = start()
     other.data.copy_(parameter.data)
-    fresh.load_state({key: value.clone() for key, value in learner.state().items()})
+    fresh.load_state_dict({key: value.clone() for key, value in learner.state_dict().items()})
     assert steps(parameter, learner, 20, 40) == steps(other, fresh, 20, 40)
     assert torch.equal(parameter, other)
 

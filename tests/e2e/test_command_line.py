@@ -104,7 +104,7 @@ def test_result_carries_its_evidence(run):
 
 
 def test_result_follows_its_schema(run):
-    path = Path(reprogram.__file__).parent / "result.schema.json"
+    path = Path(reprogram.__file__).parent / "runs" / "result.schema.json"
     if not path.exists():
         pytest.skip("result.schema.json isn't written yet")
     schema = json.loads(path.read_text())
@@ -236,7 +236,7 @@ WRONG = {
     "flag": (2, ["--sede", "1"], "--sed"),
     "type": (2, ["--seed", "x"], "seed"),
     "rounding": (2, ["--images", "3.5"], "no whole number"),
-    "too many parts": (3, ["--parts", "1000000000000"], "parts"),
+    "too many parts": (3, ["--parts", "1000000000000"], "num_microbatches"),
     "too large a number": (3, ["--label-map", "frequency(images=99999999999999999999)"], "64 bits"),
     "augmentation": (3, ["--augmentation", "shfit"], "did you mean 'shift'"),
     "loss": (2, ["--loss", "hosts"], "loss"),
@@ -283,7 +283,7 @@ def test_an_unwritable_run_folder_is_refused(tmp_path):
 def test_another_config_on_an_interrupted_run_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("reprogram.runs.predict", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("reprogram.runs.execute.predict", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli(*QUICK, "--out", folder)[0] == 130
     assert (folder / "checkpoint.safetensors").exists()
     for flags, field in (

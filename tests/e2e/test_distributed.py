@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import reprogram
 from helpers import random_task, tiny_model
-from reprogram import cli, runs  # noqa: F401
+from reprogram import cli
+from reprogram.runs import execute  # noqa: F401
 
 OPTIONS = ("--host", "linear:40", "--task", "squares(train=400, validation=50, test=50)", "--epochs", "4")
 OPTIONS += ("--baselines", "none", "--threads", "1", "--validations", "5", "--json")
@@ -74,6 +75,7 @@ def difference(a, b):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_two_processes_learn_what_one_learns(tmp_path):
     programs = {}
     for processes in (1, 2, 3):
@@ -85,12 +87,13 @@ def test_two_processes_learn_what_one_learns(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("parts", "numbers"), [((), (1, 2)), (("--parts", 4), (1, 2, 3))], ids=["usual", "four"])
 def test_with_the_same_parts_any_number_of_processes_comes_to_the_same_bits(tmp_path, parts, numbers):
     """Also where a host makes much of a rounding error: a network with ReLUs, in float32."""
     options = [*OPTIONS, "--augmentation", "shift(pixels=1)"]
     options[options.index("linear:40")] = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
-    options[options.index("4")] = "2"
+    options[options.index("4")], options[3] = "2", "squares(train=160, validation=50, test=50)"
     programs = {}
     for processes in numbers:
         folder = tmp_path / str(processes)
@@ -100,6 +103,7 @@ def test_with_the_same_parts_any_number_of_processes_comes_to_the_same_bits(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_the_leading_process_measures_all_baselines(tmp_path):
     """The untrained host's program is learned when the others are done."""
     options = list(OPTIONS)
@@ -123,7 +127,7 @@ def learn_with_a_map(checkpoint, stopped):
             os.kill(os.getpid(), signal.SIGINT)
 
     try:
-        reprogram.fit(model, task, epochs=10, batch_size=12, validations=5, checkpoint=checkpoint, observe=observe)
+        reprogram.fit(model, task, epochs=10, batch_size=12, validations=5, checkpoint=checkpoint, on_progress=observe)
     finally:
         if os.environ["RANK"] == "0":
             save_file(model.learned_state(), checkpoint.with_suffix(".learned"))
@@ -147,6 +151,7 @@ def test_a_killed_process_ends_the_job_with_something_to_go_on_with(tmp_path):
     folder = tmp_path / "run"
     arguments = ["-m", "reprogram", "fit", *OPTIONS, "--out", folder, "--seed", "3"]
     arguments[arguments.index("4")] = "400"
+    arguments += ["--checkpoint-every", "20"]
     job = launch(2, *arguments)
     end = time.monotonic() + 100
     while not (folder / "checkpoint.safetensors").exists():

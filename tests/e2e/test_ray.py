@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from reprogram.runstore import RunStore
+from helpers_processes import Fork
+from reprogram.runs.index import RunIndex
 
 pytest.importorskip("ray", reason="needs ray: pip install 'reprogram[ray]'")
 if sys.platform != "linux":
@@ -24,7 +25,7 @@ GRID = """[grid]
 host = "linear:40"
 task = ["squares(train=2000, validation=50, test=50)"]
 seed = [0, 1, 2]
-epochs = 8
+epochs = 5
 validations = 20
 checkpoint_every = "1s"
 baselines = []
@@ -89,8 +90,8 @@ def kill(node):
     node.wait()
 
 
-def sweep(grid, out, environment, *options):
-    return subprocess.Popen(
+def sweep(grid, out, environment, *options, start=subprocess.Popen):
+    return start(
         [sys.executable, "-m", "reprogram", "sweep", str(grid), "--out", str(out), "--workers", "2", *options],
         env=environment,
         stdout=subprocess.PIPE,
@@ -125,12 +126,12 @@ def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path
     assert sum(o["attempts"] for o in outcomes) == len(outcomes) - len(before) + 1  # The killed worker's cell.
     assert "its worker is gone" in err and err.count(", test accuracy") == 3 - len(before)
     assert len(list(out.glob("*/result.json"))) == 3
-    stored = RunStore(out).runs()
+    stored = RunIndex(out).runs()
     assert sorted(run["name"] for run in stored) == sorted(o["name"] for o in outcomes) and len(stored) == 3
     assert {run["state"] for run in stored} == {"finished"}
     assert not list(out.glob("*/checkpoint*")) and not list(out.glob("*/.*"))
 
-    local = sweep(tmp_path / "grid.toml", tmp_path / "local", environment)
+    local = sweep(tmp_path / "grid.toml", tmp_path / "local", environment, start=Fork)
     assert local.communicate(timeout=300) and local.returncode == 0
     for folder in (path for path in out.iterdir() if path.is_dir()):
         same = tmp_path / "local" / folder.name / "program.safetensors"
@@ -143,7 +144,7 @@ def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path
 def test_a_cluster_that_is_not_there(tmp_path):
     (tmp_path / "grid.toml").write_text(GRID)
     options = ("--executor", "ray", "--address", "127.0.0.1:1")
-    process = sweep(tmp_path / "grid.toml", tmp_path / "out", {**os.environ}, *options)
+    process = sweep(tmp_path / "grid.toml", tmp_path / "out", {**os.environ}, *options, start=Fork)
     out, err = process.communicate(timeout=150)
     assert process.returncode == 3 and out == "", err
     assert err.count("\n") == 1 and err.startswith("reprogram: --address 127.0.0.1:1: no Ray cluster")

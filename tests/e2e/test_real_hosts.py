@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import reprogram
-from reprogram.images import photograph
+from reprogram.utils.images import photograph
 
 PHOTOS = 40
 HOSTS = {
@@ -146,7 +146,7 @@ def test_a_model_without_a_program_is_the_host_itself(resnet20, cifar):
 
 def test_a_real_host_is_reprogrammed_in_a_minute(resnet20, digits):
     """A CIFAR-10 classifier reads 8x8 digits far above chance, and above the map alone."""
-    from reprogram.baselines import label_map_alone
+    from reprogram.evaluation.baselines.map_alone import label_map_alone
 
     model = reprogram.Reprogrammed.build(resnet20, digits)
     reprogram.fit(model, digits, epochs=2, batch_size=32, validations=2)

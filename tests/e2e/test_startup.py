@@ -58,7 +58,7 @@ def test_listing_does_not_load_torch():
 def test_a_host_of_another_library_needs_no_timm_and_no_torchvision():
     """They take as long as PyTorch itself."""
     code = (
-        "import sys, reprogram.runs; from reprogram.model import load_host; load_host('two-layer:12').prepared; "
+        "import sys, reprogram.runs.execute; from reprogram import load_host; load_host('two-layer:12').prepared; "
         "print([m for m in ('timm', 'torchvision', 'torch._dynamo') if m in sys.modules])"
     )
     assert run("-c", code)[1].strip() == "[]"

@@ -141,7 +141,7 @@ def test_skipped_files_are_counted_in_the_result(odd_run):
     assert result["data"]["skipped"]["count"] == 4 == len(result["data"]["skipped"]["files"])
     assert sum(result["splits"].values()) == 140
     assert "4 files" in err and inert(err)
-    schema = json.loads((Path(reprogram.__file__).parent / "result.schema.json").read_text())
+    schema = json.loads((Path(reprogram.__file__).parent / "runs" / "result.schema.json").read_text())
     stored = json.loads((root / "run" / "result.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     assert list(validator.iter_errors(stored)) == []
@@ -199,7 +199,8 @@ def test_another_host_ends_with_5_and_the_override_warns(odd_program, tmp_path):
     ],
 )
 def test_a_file_does_not_choose_what_is_opened(odd_program, tmp_path, host):
-    from reprogram.programfile import encode, read
+    from reprogram.programfile.file import read
+    from reprogram.programfile.format import encode
 
     file = read(odd_program)
     header = file.header.model_dump(mode="json")

@@ -10,26 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from reprogram.runconfig import RunConfig
-from reprogram.runstore import RunStore
-from reprogram.sweep import Cell, placed, run_cells
+from helpers_processes import spawn
+from reprogram.runs.config import RunConfig
+from reprogram.runs.index import RunIndex
+from reprogram.sweep.cells import Cell, placed
+from reprogram.sweep.scheduler import run_cells
 
 GRID = """[grid]
 host = ["linear:40", "linear:44"]
-task = ["squares(train=2000, validation=50, test=50)", "digits"]
-seed = [0, 1]
+task = ["squares(train=1200, validation=50, test=50)", "digits"]
+seed = [1]
 epochs = 2
 validations = 10
 baselines = []
 """
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "reprogram", *map(str, arguments)]
-
-
-def run(*arguments, timeout=200):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
+def run(*arguments):
+    """`reprogram` with these arguments, to its end; in a fork, as its workers are."""
+    process = spawn(*arguments)
+    out, err = process.communicate(timeout=200)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 def wait_for(condition):
@@ -60,9 +61,10 @@ def grid(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(grid):
-    """The whole grid by two workers, undisturbed."""
+    """The whole grid by two workers, undisturbed; sweep and workers are started as a shell does."""
     out = grid.parent / "whole"
-    done = run("sweep", grid, "--out", out, "--workers", 2, "--json")
+    command = [sys.executable, "-m", "reprogram", "sweep", grid, "--out", out, "--workers", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout), done.stderr
 
@@ -70,10 +72,10 @@ def swept(grid):
 @pytest.mark.slow
 def test_every_cell_is_a_run_with_the_same_bits(swept, tmp_path):
     out, outcomes, err = swept
-    assert [o["state"] for o in outcomes] == ["finished"] * 8 and {o["attempts"] for o in outcomes} == {1}
-    assert err.count("finished, test accuracy") == 8 == err.count("\n")  # No terminal: a line a cell.
+    assert [o["state"] for o in outcomes] == ["finished"] * 4 and {o["attempts"] for o in outcomes} == {1}
+    assert err.count("finished, test accuracy") == 4 == err.count("\n")  # No terminal: a line a cell.
     assert {p.name for p in out.iterdir() if p.is_dir()} == {o["name"] for o in outcomes}
-    assert {(run["name"], run["state"]) for run in RunStore(out).runs()} == {(o["name"], "finished") for o in outcomes}
+    assert {(run["name"], run["state"]) for run in RunIndex(out).runs()} == {(o["name"], "finished") for o in outcomes}
     for outcome in (outcomes[0], outcomes[-1]):
         folder = Path(outcome["folder"])
         result = json.loads((folder / "result.json").read_text())
@@ -90,19 +92,20 @@ def test_every_cell_is_a_run_with_the_same_bits(swept, tmp_path):
 @pytest.mark.slow
 def test_a_second_call_does_only_what_is_missing(swept, grid):
     out, outcomes, _ = swept
-    gone = out / outcomes[3]["name"] / "program.safetensors"
+    gone = out / outcomes[1]["name"] / "program.safetensors"
     before, stamps = programs(out), {p: p.stat().st_mtime_ns for p in out.glob("*/result.json")}
     gone.with_name("result.json").unlink()
     listed = run("sweep", grid, "--out", out, "--list", "--json")
-    assert [row["state"] for row in json.loads(listed.stdout)].count("finished") == 7
+    assert [row["state"] for row in json.loads(listed.stdout)].count("finished") == 3
     again = run("sweep", grid, "--out", out, "--workers", 1, "--json")
-    assert [o["state"] for o in json.loads(again.stdout)] == ["already"] * 3 + ["finished"] + ["already"] * 4
+    assert [o["state"] for o in json.loads(again.stdout)] == ["already", "finished", "already", "already"]
     assert programs(out) == before
     changed = {p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp}
     assert changed == {gone.with_name("result.json")}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 def test_a_cell_that_fails_does_not_stop_the_rest(tmp_path):
     """A host that isn't there, a canvas that is too small, a folder with something else in it."""
     quick = {"task": "squares(train=200, validation=50, test=50)", "epochs": 1, "baselines": ()}
@@ -117,7 +120,7 @@ def test_a_cell_that_fails_does_not_stop_the_rest(tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "config.toml").write_text("mine")
     news = []
-    outcomes = run_cells(cells, workers=2, observe=news.append)
+    outcomes = run_cells(cells, workers=2, on_event=news.append)
     assert [o.cell for o in outcomes] == cells
     assert [o.state for o in outcomes] == ["finished", "failed", "failed", "failed", "finished"]
     assert all(("\n" not in o.error) and (o.error != "") == (o.state == "failed") for o in outcomes)
@@ -130,15 +133,13 @@ def test_a_cell_that_fails_does_not_stop_the_rest(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_the_workers_in_order(swept, grid, tmp_path, number, code):
-    process = subprocess.Popen(
-        command("sweep", grid, "--out", tmp_path, "--workers", 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = spawn("sweep", grid, "--out", tmp_path, "--workers", 2)
     wait_for(lambda: len(list(tmp_path.glob("*/checkpoint.safetensors"))) == 2)
     children = workers(process.pid)
     assert len(children) == 2
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == code and b"Traceback" not in err
+    assert process.returncode == code and "Traceback" not in err
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert list(tmp_path.glob("*/checkpoint.safetensors")) and not list(tmp_path.glob("*/lock"))
     assert run("sweep", grid, "--out", tmp_path, "--workers", 2).returncode == 0
@@ -147,9 +148,7 @@ def test_signals_end_the_workers_in_order(swept, grid, tmp_path, number, code):
 
 @pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(swept, grid, tmp_path):
-    process = subprocess.Popen(
-        command("sweep", grid, "--out", tmp_path, "--workers", 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = spawn("sweep", grid, "--out", tmp_path, "--workers", 2)
     wait_for(lambda: list(tmp_path.glob("*/checkpoint.safetensors")))
     children = workers(process.pid)
     os.kill(process.pid, signal.SIGKILL)

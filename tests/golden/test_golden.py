@@ -7,16 +7,16 @@ import pytest
 import torch
 
 import reprogram
-from reprogram.programfile import read
+from reprogram.programfile.file import read
 
 HERE = Path(__file__).parent
 
 PUBLIC = [
-    "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Evaluation", "ExportParityError", "Fit", "Framed",
-    "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner",
-    "ProcessLostError",
-    "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "Split", "Task", "TaskSource",
-    "Tenants", "WriteError", "__version__", "evaluate", "fit", "load", "load_host", "load_task", "wilson_interval",
+    "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Evaluation", "ExportParityError", "FitOptions",
+    "FitProgress", "FitResult", "Framed", "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap",
+    "Learner", "ProcessLostError", "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "SharedHost",
+    "Split", "Task", "TaskSource", "WriteError", "__version__", "evaluate", "fit", "load", "load_host", "load_task",
+    "wilson_interval",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ RESULTS = sorted((ROOT / "results").glob("*.json"))
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_stored_results_follow_the_schema(path: Path) -> None:
-    schema = json.loads((ROOT / "src/reprogram/result.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "src/reprogram/runs/result.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), schema)
 
 

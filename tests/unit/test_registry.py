@@ -5,7 +5,8 @@ import sys
 import pytest
 
 import reprogram
-from reprogram.registry import Spec, configure, find, names, parse
+from reprogram.registry import configure, find, names
+from reprogram.utils.spec import Spec, parse
 
 GOOD = {
     "frame": Spec(name="frame"),
@@ -130,8 +131,8 @@ def test_public_names_are_those_of_the_modules():
     [
         ("label-maps", "frequency(images=0)"),
         ("programs", "fourier(init=-1)"),
-        ("learners", "momentum(penalty=-1)"),
-        ("learners", "gradient(betas=(1, 0))"),
+        ("learners", "sgd(penalty=-1)"),
+        ("learners", "adam(betas=(1, 0))"),
         ("canvases", "shuffled(contrast=2)"),
         ("label-maps", "linear(standardize=-1)"),
     ],

@@ -7,10 +7,10 @@ from reprogram.augmentations.base import Augmentation
 
 
 class Flip(Augmentation):
-    """For photographs; digits and letters mean something else in a mirror."""
+    """Mirrors half of the images. It is meant for photographs: a mirrored digit or letter is another sign."""
 
     numbers = 1
 
     def run(self, images: Tensor, chance: Tensor) -> Tensor:
-        """Mirror those whose number is below one half."""
+        """Mirror the images whose random number is below one half."""
         return torch.where(chance[:, 0, None, None, None] < 0.5, images.flip(3), images)

@@ -6,8 +6,8 @@ from reprogram.augmentations.base import Augmentation
 
 
 class NoAugmentation(Augmentation):
-    """Every epoch sees the same images."""
+    """No variation: every epoch sees the same images."""
 
     def run(self, images: Tensor, chance: Tensor) -> Tensor:
-        """Hand on the images."""
+        """Return the images unchanged."""
         return images

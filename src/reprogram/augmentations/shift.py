@@ -14,7 +14,7 @@ MAX_PIXELS = 4_096
 class Shift(Augmentation):
     """Each image moves by a whole number of pixels from -p to p, drawn for its height and for its width.
 
-    What moves in from outside repeats the outermost pixels.
+    Pixels from beyond an edge repeat the outermost ones.
     """
 
     numbers = 2
@@ -24,7 +24,7 @@ class Shift(Augmentation):
         """Options.
 
         Attributes:
-            pixels: p, of the task image.
+            pixels: p, the largest shift in pixels of the task image.
         """
 
         pixels: int = 2
@@ -34,12 +34,14 @@ class Shift(Augmentation):
                 raise ConfigError(f"pixels={self.pixels}; 1 to {MAX_PIXELS:,} are expected")
 
     def run(self, images: Tensor, chance: Tensor) -> Tensor:
-        """Read every pixel from where it comes from."""
+        """Move each image by its own number of rows and columns."""
         height, width = images.shape[2:]
-        by = (chance * (2 * self.config.pixels + 1)).long() - self.config.pixels
+        # b x 2 whole numbers, uniform from -p to p
+        shifts = (chance * (2 * self.config.pixels + 1)).long() - self.config.pixels
+        # b x h and b x w: the row and the column that each pixel comes from
         rows, columns = (
-            (torch.arange(size, device=images.device) - by[:, [axis]]).clamp(0, size - 1)
+            (torch.arange(size, device=images.device) - shifts[:, [axis]]).clamp(0, size - 1)
             for axis, size in enumerate((height, width))
         )
-        place = torch.arange(len(images), device=images.device)[:, None, None]
-        return images.movedim(1, -1)[place, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+        indices = torch.arange(len(images), device=images.device)[:, None, None]
+        return images.movedim(1, -1)[indices, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""The contract of a canvas: task images in, `Framed` host inputs out, nothing learned."""
+"""The contract of a canvas: it turns task images into `Framed` host inputs, and learns nothing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram.errors import ConfigError, DataError
-from reprogram.framed import Box, Framed, Geometry
-from reprogram.levels import reach, round_to_8bit, within
-from reprogram.registry import Component, later
-
-BACKGROUND = 0.5
-"""Pixel value around the task image: the zero of the paper's [-1, 1] images, mid-grey in [0, 1] pixels."""
+from reprogram.framed import BACKGROUND, Box, Framed, Geometry
+from reprogram.registry import Component, added_later
+from reprogram.utils.quantize import eps_bounds, round_to_8bit, within
 
 LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601 weights of red, green and blue in grey."""
+"""The weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
 class Canvas(Component, nn.Module):
-    """Places a task image in the host's input; X̃ in the paper (Methods).
+    """Places a task image in the host's input. The result is X̃ in the paper (Methods).
 
     A variant implements `window_box` and, where it changes the image itself, `arrange`.
 
@@ -45,8 +42,8 @@ class Canvas(Component, nn.Module):
                 very same pixels.
         """
 
-        contrast: float = later(1.0)
-        round_8bit: bool = later(False)
+        contrast: float = added_later(1.0)
+        round_8bit: bool = added_later(False)
 
         def __post_init__(self) -> None:
             if not 0 < self.contrast <= 1:
@@ -67,11 +64,18 @@ class Canvas(Component, nn.Module):
         self.frame: Tensor
 
     def window_box(self) -> Box:
-        """Where the task image goes."""
+        """The box of the canvas that the task image fills."""
         raise NotImplementedError
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
-        """Turn task images into what fills the window; by default they stay as they are."""
+        """Turn task images into the window's pixels; by default they stay as they are.
+
+        Args:
+            images: b × C × h × w in [0, 1], with the host's channels.
+
+        Returns:
+            b × C × the window's height × width, in [0, 1].
+        """
         return images
 
     def forward(self, images: Tensor) -> Framed:
@@ -84,7 +88,7 @@ class Canvas(Component, nn.Module):
             The canvas, mid-grey around the window.
 
         Raises:
-            DataError: other shape, type or range, or values that are not finite.
+            DataError: the images have another shape, type or range, or hold values that are not finite.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise DataError(
@@ -97,18 +101,27 @@ class Canvas(Component, nn.Module):
         """The window in the contrast and the levels that the options ask for."""
         contrast, whole = self.config.contrast, self.config.round_8bit
         if contrast < 1:
+            # grey + contrast · (x - grey)
             window = BACKGROUND + contrast * (window - BACKGROUND)
         if whole:
-            low, high = reach(self.frame.new_tensor(BACKGROUND), contrast / 2, whole=True)
+            # The nearest of 256 levels that lies within contrast / 2 of grey.
+            low, high = eps_bounds(self.frame.new_tensor(BACKGROUND), contrast / 2, whole=True)
             window = round_to_8bit(within(window, low, high))
         return window
 
 
 def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 [0, 255] or floating-point [0, 1] images as floating point in [0, 1].
+    """Convert images to floating point in [0, 1].
+
+    Args:
+        images: of any shape, uint8 in [0, 255] or floating point in [0, 1].
+        dtype: the floating-point type of the result.
+
+    Returns:
+        The same shape; uint8 is divided by 255.
 
     Raises:
-        DataError: another type, a value outside the range, or one that is not finite.
+        DataError: the images have another type, or a value is outside the range or not finite.
     """
     if images.dtype == torch.uint8:
         return images.to(dtype) / 255
@@ -126,8 +139,15 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
 def match_channels(images: Float[Tensor, "b c h w"], channels: int) -> Float[Tensor, "b C h w"]:
     """Repeat grey for every channel, or turn colour into grey (ITU-R BT.601), as the host needs.
 
+    Args:
+        images: b × c × h × w.
+        channels: C, the host's number of channels.
+
+    Returns:
+        b × C × h × w.
+
     Raises:
-        ConfigError: any other change of the number of channels.
+        ConfigError: the numbers of channels need any other change.
     """
     have = images.shape[1]
     if have == channels:
@@ -135,16 +155,21 @@ def match_channels(images: Float[Tensor, "b c h w"], channels: int) -> Float[Ten
     if have == 1:
         return images.expand(-1, channels, -1, -1)
     if have == 3 and channels == 1:
+        # grey = 0.299 red + 0.587 green + 0.114 blue
         weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
         return (images * weights).sum(dim=1, keepdim=True)
     raise ConfigError(f"the task's images have {have} channels, the host takes {channels}; convert the images")
 
 
 def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
-    """The box of an image of h × w in the centre of H × W; one pixel up and left where it can't be even.
+    """The box of an image in the centre of a canvas; an odd pixel of margin goes below and to the right.
+
+    Args:
+        image: h and w, in pixels.
+        host: H and W of the canvas, in pixels.
 
     Raises:
-        ConfigError: the image is the larger one.
+        ConfigError: the image is larger than the canvas.
     """
     (h, w), (height, width) = image, host
     if h > height or w > width:
@@ -158,22 +183,38 @@ def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
 def check_size(size: int) -> None:
     """Refuse a negative size.
 
+    Args:
+        size: in pixels.
+
     Raises:
-        ConfigError: says so.
+        ConfigError: the size is negative.
     """
     if size < 0:
         raise ConfigError(f"size={size}; pixels of the longer side, or 0 for the image's own size")
 
 
 def scaled(image: tuple[int, int], size: int) -> tuple[int, int]:
-    """Height and width of an image whose longer side is brought to `size`; 0 leaves it as it is."""
+    """Height and width of an image that is scaled to a given longer side.
+
+    Args:
+        image: its height and width, in pixels.
+        size: the longer side after scaling, in pixels; 0 leaves the image as it is.
+    """
     longer = max(image)
     height, width = (max(1, round(side * size / longer)) for side in image) if size else image
     return height, width
 
 
 def resized(images: Float[Tensor, "b C h w"], size: tuple[int, int]) -> Float[Tensor, "b C h2 w2"]:
-    """Images resized (bilinear, antialiased); at that size they stay as they are."""
+    """Images in another size, by bilinear interpolation with antialiasing.
+
+    Args:
+        images: b × C × h × w in [0, 1].
+        size: height and width of the result, in pixels; images that have it stay as they are.
+
+    Returns:
+        b × C × height × width, in [0, 1].
+    """
     if tuple(images.shape[2:]) == tuple(size):
         return images
     return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)

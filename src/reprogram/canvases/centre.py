@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reprogram.canvases.base import Canvas, centred, check_size, resized, scaled
 from reprogram.framed import Box
-from reprogram.registry import later
+from reprogram.registry import added_later
 
 
 class Centre(Canvas):
@@ -21,19 +21,19 @@ class Centre(Canvas):
         """Options.
 
         Attributes:
-            size: of the task image's longer side, in pixels; 0 for its own size.
+            size: the task image's longer side, in pixels; 0 for its own size.
         """
 
-        size: int = later(0)
+        size: int = added_later(0)
 
         def __post_init__(self) -> None:
             super().__post_init__()
             check_size(self.size)
 
     def window_box(self) -> Box:
-        """The centre."""
+        """A box in the centre of the canvas."""
         return centred(scaled(self.image_shape[1:], self.config.size), self.host_shape[1:])
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
-        """Resize to the window."""
+        """Resize the images to the window."""
         return resized(images, (self.geometry.window.height, self.geometry.window.width))

@@ -15,5 +15,5 @@ class Resize(Canvas):
         return Box(top=0, left=0, height=self.host_shape[1], width=self.host_shape[2])
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
-        """Resize to the host's input size."""
+        """Resize the images to the host's input size."""
         return resized(images, self.host_shape[1:])

@@ -8,13 +8,13 @@ from torch import Tensor
 from reprogram.canvases.base import Canvas, centred, resized, scaled
 from reprogram.errors import ConfigError
 from reprogram.framed import Box
-from reprogram.registry import later
+from reprogram.registry import added_later
 
 
 class Scaled(Canvas):
     """The task image in the centre, resized (bilinear, antialiased) to a share of the host's input.
 
-    A host sees more of a larger image, and the engine has less to share: results/window has both.
+    A host sees more of a larger image, but the engine shares less of the work: results/window measures both.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class Scaled(Canvas):
         """Options.
 
         Attributes:
-            share: of the input's shorter side that the image's longer side takes, in (0, 1).
+            share: the image's longer side over the input's shorter side, in (0, 1).
         """
 
-        share: float = later(0.5)
+        share: float = added_later(0.5)
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -33,10 +33,10 @@ class Scaled(Canvas):
                 raise ConfigError(f"share={self.share}; a number between 0 and 1 is expected")
 
     def window_box(self) -> Box:
-        """The centre."""
+        """A box in the centre of the canvas."""
         size = max(1, round(self.config.share * min(self.host_shape[1:])))
         return centred(scaled(self.image_shape[1:], size), self.host_shape[1:])
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
-        """Resize to the window."""
+        """Resize the images to the window."""
         return resized(images, (self.geometry.window.height, self.geometry.window.width))

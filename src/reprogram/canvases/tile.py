@@ -18,6 +18,7 @@ class Tile(Canvas):
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Repeat the image in both directions."""
+        # Canvas row y shows image row (y - top) mod h; columns likewise.
         rows = (torch.arange(self.host_shape[1], device=images.device) - self.first.top) % self.first.height
         columns = (torch.arange(self.host_shape[2], device=images.device) - self.first.left) % self.first.width
         return images[..., rows[:, None], columns[None]]

@@ -1,4 +1,4 @@
-"""The command line: one file a verb. Results on stdout, all else on stderr; the errors carry the exit codes."""
+"""The command line, one verb a file. Results go to stdout, all else to stderr; errors carry their exit codes."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from cyclopts.config import Env
 
 from reprogram._version import __version__
 from reprogram.errors import ReprogramError
-from reprogram.text import printable
+from reprogram.utils.text import printable
 
 VERBS = {
     "demo": "Count squares, then read digits, with a frozen ImageNet network: the main job in ten minutes.",
@@ -24,7 +24,8 @@ VERBS = {
     "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",
     "paper": "The 2018 paper's tables and figures, run again.",
-    "list": "The hosts, tasks, programs, label maps, canvases, learners, augmentations and recipes there are.",
+    "list": "The hosts, tasks, programs and other components there are, and the recipes.",
+    "convert": "Turn a pickle of weights that you trust into safetensors.",
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }
 EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
@@ -40,7 +41,9 @@ app = App(
     result_action="return_value",
 )
 for verb, purpose in VERBS.items():
-    app.command(f"reprogram.cli.{verb}:{verb}_command", name=verb, help=purpose)  # Imported when it is called.
+    app.command(
+        f"reprogram.cli.{verb}:{verb}_command", name=verb, help=purpose
+    )  # A verb's file is imported when it is called.
 app.register_install_completion_command()
 
 
@@ -48,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: by default those of the process.
+        arguments: the arguments; by default those of the process.
 
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable
         or mismatched, 6 verification failed, 130 and 143 interrupted.
     """
-    with contextlib.suppress(ValueError):  # Only the main thread may.
+    with contextlib.suppress(ValueError):  # Only the main thread may set handlers.
         signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app([*(sys.argv[1:] if arguments is None else arguments)], exit_on_error=False, print_error=False)
@@ -89,4 +92,5 @@ def _terminate(number: int, _: object) -> None:
 
 
 def _complain(text: str) -> None:
+    """Print an error to stderr, in one line."""
     print(f"reprogram: {printable(text)}", file=sys.stderr)

@@ -1,9 +1,7 @@
-"""What the command line shows while it works, and the options that every verb has."""
+"""The command line's output and progress, and the options that every verb has."""
 
 import contextlib
-import ctypes
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from reprogram.errors import ConfigError
-from reprogram.text import printable
+from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
-    from reprogram.fitting import Report
+    from reprogram.training.results import FitProgress
 
 LINE_EVERY_S = 15.0
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Time between two lines about the progress of learning."""
 
 
 def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
-    """A whole number, and nothing that would have to be rounded."""
+    """A whole number of the command line; one that would have to be rounded is refused."""
     try:
         return int(tokens[-1].value)
     except ValueError:
@@ -53,57 +50,50 @@ class Common:
 
 
 def emit(value: Any) -> None:
-    """Print a result as JSON; what could steer a terminal is escaped and stays the same value."""
+    """Print a result as JSON on stdout; characters that could steer a terminal are escaped, which keeps the value.
+
+    Args:
+        value: JSON values.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def table(rows: list[tuple[object, ...]]) -> None:
-    """Print rows in aligned columns."""
+    """Print rows in aligned columns on stdout.
+
+    Args:
+        rows: cells of each row; later ones may be missing.
+    """
     text = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in text if i < len(row)) for i in range(max(map(len, text), default=0))]
     for row in text:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
-def start_torch(threads: int | None) -> None:
-    """Set up this process for computing; called before torch is imported. The library itself never does this.
-
-    Two things matter on a CPU. Threads that wait in a spinning loop collapse when another process wants their core,
-    so they sleep instead (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`). And activations of tens of megabytes are allocated
-    and freed in every step: glibc by default returns each to the system and pays for all its pages anew; it is told
-    to keep them.
-    """
-    if threads is not None and not 1 <= threads <= 1024:
-        raise ConfigError(f"--threads {threads}; a number from 1 to 1024 is expected")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(M_TOP_PAD, 64 * 2**20)
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
 class Display:
-    """Progress on stderr: a bar where that is a terminal, else a line now and then; nothing when quiet."""
+    """Progress on stderr: a bar where that is a terminal, else a line now and then.
+
+    Args:
+        quiet: whether nothing is shown.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.last_line = time.monotonic()
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line on stderr, unless quiet.
+
+        Args:
+            text: the line.
+        """
         if not self.quiet:
             print(printable(text), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def learning(self) -> "Iterator[Callable[[Report], None]]":
-        """Something to hand to `fit` as its observer."""
+    def learning(self) -> "Iterator[Callable[[FitProgress], None]]":
+        """A function that shows the progress of `fit`, for its argument `on_progress`."""
         if self.quiet or not sys.stderr.isatty():
             yield self._line
             return
@@ -113,26 +103,27 @@ class Display:
         columns = (BarColumn(bar_width=24), TextColumn("{task.percentage:3.0f} %  {task.description}"))
         with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
             bar = progress.add_task("", total=1.0)
-            yield lambda report: progress.update(bar, completed=report.fraction, description=describe(report))
+            yield lambda state: progress.update(bar, completed=state.fraction, description=_describe(state))
 
-    def _line(self, report: "Report") -> None:
-        if not self.quiet and (time.monotonic() - self.last_line > LINE_EVERY_S or report.fraction >= 1):
+    def _line(self, progress: "FitProgress") -> None:
+        if not self.quiet and (time.monotonic() - self.last_line > LINE_EVERY_S or progress.fraction >= 1):
             self.last_line = time.monotonic()
-            self.say(f"{100 * report.fraction:3.0f} %  {describe(report)}")
+            self.say(f"{100 * progress.fraction:3.0f} %  {_describe(progress)}")
 
 
-def describe(report: "Report") -> str:
-    """Loss, validation accuracy, speed and time left."""
-    left = report.seconds * (1 - report.fraction) / max(report.fraction, 1e-9)
-    accuracy = f"{report.validation.accuracy:.3f}" if report.validation else "–"
+def _describe(progress: "FitProgress") -> str:
+    """Loss, validation accuracy, speed and time left, as text."""
+    # seconds so far × (1 − fraction) / fraction
+    remaining = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
+    accuracy = f"{progress.validation.accuracy:.3f}" if progress.validation else "–"
     return (
-        f"loss {report.loss:.3f}  validation {accuracy}  {report.images_per_s:.0f} images/s  "
-        f"{report.images} images  {clock(left)} left"
+        f"loss {progress.loss:.3f}  validation {accuracy}  {progress.images_per_s:.0f} images/s  "
+        f"{progress.images} images  {_duration(remaining)} left"
     )
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes."""
+def _duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes, as text."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02d} h" if hours else f"{m}:{s:02d} min"

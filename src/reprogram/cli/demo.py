@@ -1,12 +1,13 @@
-"""`reprogram demo`: the main job on real input."""
+"""`reprogram demo`: two tasks on a real host, as a first example."""
 
 from pathlib import Path
 
-from reprogram.cli.console import Common, Display, Whole, emit, start_torch
+from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.fit import resolve, show
-from reprogram.interrupts import answered_signals
+from reprogram.training.signals import answered_signals
+from reprogram.utils.process import start_torch
 
-SETTINGS = {"recipe": "best", "parts": 1, "validations": 6}
+SETTINGS = {"recipe": "best", "num_microbatches": 1, "validations": 6}
 TASKS = {"squares": {"task": "squares(test=1000)"}, "digits": {"task": "mnist"}}
 
 
@@ -25,8 +26,8 @@ def demo_command(
     """
     common = common or Common()
     start_torch(common.threads)
-    from reprogram.runfolder import RunFolder
-    from reprogram.runs import execute
+    from reprogram.runs.execute import execute
+    from reprogram.runs.folder import RunFolder
 
     display = Display(common.quiet)
     device = {"device": common.device} if common.device else {}
@@ -40,8 +41,8 @@ def demo_command(
             folder.remove()
     results = []
     for config in configs:
-        with answered_signals(), display.learning() as observe:
-            results.append(execute(config, say=display.say, observe=observe))
+        with answered_signals(), display.learning() as on_progress:
+            results.append(execute(config, say=display.say, on_progress=on_progress))
     if common.json:
         emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])
         return 0

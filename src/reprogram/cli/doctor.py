@@ -1,4 +1,4 @@
-"""`reprogram doctor`: what is here, what is missing, and what would bring it."""
+"""`reprogram doctor`: versions, devices, caches and missing extras, and checks of the engine on a host."""
 
 import importlib.util
 import os
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from reprogram.cli.console import Whole, emit, start_torch, table
+from reprogram.cli.console import Whole, emit, table
 from reprogram.errors import ConfigError, ExportParityError
+from reprogram.utils.process import start_torch
 
 if TYPE_CHECKING:
     from reprogram.framed import Framed
@@ -24,11 +25,11 @@ EXTRAS = {
 }
 
 
-WINDOW, SURVEY_BATCH, VERIFY_BATCH, MAX_BATCH = 28, 16, 2, 1024
+WINDOW, PROFILE_BATCH, VERIFY_BATCH, MAX_BATCH = 28, 16, 2, 1024
 
 
 def _flag(_: Any, tokens: tuple[Token, ...]) -> bool:
-    """A flag of the command line alone: REPROGRAM_ENGINE is the option of other verbs, and takes a word."""
+    """A flag that no environment variable sets: REPROGRAM_ENGINE is an option of other verbs, and takes a word."""
     return tokens[-1].source != "env" and tokens[-1].value.lower() not in ("false", "no", "0")
 
 
@@ -63,18 +64,18 @@ def doctor_command(
         raise ConfigError(f"--batch {batch}; a number from 1 to {MAX_BATCH} is expected")
     size = _window_size(window)
     start_torch(None)
-    from reprogram.model import load_host
+    from reprogram.hosts._factory import load_host
 
-    built = load_host(host, download=download)
-    found: dict[str, Any] = {"host": built.info.id}
+    loaded = load_host(host, download=download)
+    result: dict[str, Any] = {"host": loaded.info.id}
     if verify:
-        found["verify"] = _verified(built, _framed(built, size, batch or VERIFY_BATCH))
+        result["verify"] = _verify(loaded, _framed(loaded, size, batch or VERIFY_BATCH))
     if engine:
-        found["engine"] = _surveyed(built, _framed(built, size, batch or SURVEY_BATCH))
+        result["engine"] = _profile(loaded, _framed(loaded, size, batch or PROFILE_BATCH))
     if json:
-        emit(found)
+        emit(result)
     else:
-        _show(found)
+        _show(result)
     return 0
 
 
@@ -82,14 +83,14 @@ def _window_size(text: str | None) -> tuple[int, int] | None:
     """Height and width of --window, or None where it isn't given."""
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text)
-    if not found:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text)
+    if not match:
         raise ConfigError(f"--window {text}; pixels are expected: N, or HxW")
-    return int(found[1]), int(found[2] or found[1])
+    return int(match[1]), int(match[2] or match[1])
 
 
 def _framed(host: "Host", size: tuple[int, int] | None, batch: int) -> "Framed":
-    """Random images that are equal but for a window in the centre."""
+    """A batch of random images that are equal outside a window in the centre."""
     import torch
 
     from reprogram.framed import Box, Framed
@@ -108,8 +109,13 @@ def _framed(host: "Host", size: tuple[int, int] | None, batch: int) -> "Framed":
     )
 
 
-def _verified(host: "Host", framed: "Framed") -> dict[str, Any]:
-    from reprogram.engine.verify import EXACT, complaint, verify
+def _verify(host: "Host", framed: "Framed") -> dict[str, Any]:
+    """The relative errors of the host's engine against its own module, in float64.
+
+    Raises:
+        ExportParityError: they are too large.
+    """
+    from reprogram.hosts._parity import EXACT, complaint, verify
 
     parity = verify(host, framed)
     if not (parity.scores < EXACT and parity.gradient < EXACT):
@@ -117,14 +123,15 @@ def _verified(host: "Host", framed: "Framed") -> dict[str, Any]:
     return {"window": _pair(framed), "batch": len(framed), "scores": parity.scores, "gradient": parity.gradient}
 
 
-def _surveyed(host: "Host", framed: "Framed") -> dict[str, Any]:
-    from reprogram.engine.survey import survey
+def _profile(host: "Host", framed: "Framed") -> dict[str, Any]:
+    """The multiply-adds of the host's engine, dense and shared, stage by stage."""
+    from reprogram.engine.profile import profile
 
-    found = survey(host.prepared, host._normalised(framed))
+    costs = profile(host.prepared, host._normalised(framed))
     return {
         "window": _pair(framed),
         "batch": len(framed),
-        "traced": found.traced,
+        "traced": costs.traced,
         "stages": [
             {
                 "size": list(stage.size),
@@ -132,46 +139,48 @@ def _surveyed(host: "Host", framed: "Framed") -> dict[str, Any]:
                 "dense_macs": stage.dense_macs,
                 "shared_macs": stage.shared_macs,
             }
-            for stage in found.stages
+            for stage in costs.stages
         ],
-        "dense_macs": found.dense_macs,
-        "shared_macs": found.shared_macs,
-        "became_dense": [{"operation": operation, "reason": reason} for operation, reason in found.became_dense],
+        "dense_macs": costs.dense_macs,
+        "shared_macs": costs.shared_macs,
+        "became_dense": [{"operation": operation, "reason": reason} for operation, reason in costs.became_dense],
     }
 
 
 def _pair(framed: "Framed") -> list[int]:
+    """Height and width of the window."""
     return [framed.box.height, framed.box.width]
 
 
-def _show(found: dict[str, Any]) -> None:
-    """Print what was found about a host, for people."""
-    rows: list[tuple[object, ...]] = [("host", found["host"])]
-    for part in (found[key] for key in ("verify", "engine") if key in found):
-        images = f"{part['batch']} images, a window of {_by(part['window'])}"
-        if "scores" in part:
+def _show(result: dict[str, Any]) -> None:
+    """Print the results of --verify and --engine for people."""
+    rows: list[tuple[object, ...]] = [("host", result["host"])]
+    for check in (result[key] for key in ("verify", "engine") if key in result):
+        images = f"{check['batch']} images, a window of {_by(check['window'])}"
+        if "scores" in check:
             rows += [("verified in float64", images)]
-            rows += [("relative error", f"scores {part['scores']:.1e}, gradient {part['gradient']:.1e}")]
+            rows += [("relative error", f"scores {check['scores']:.1e}, gradient {check['gradient']:.1e}")]
         else:
             rows.append(("surveyed", images))
     table(rows)
-    if "engine" in found:
-        _show_engine(found["engine"])
+    if "engine" in result:
+        _show_engine(result["engine"])
 
 
-def _show_engine(part: dict[str, Any]) -> None:
-    if not part["traced"]:
+def _show_engine(costs: dict[str, Any]) -> None:
+    """Print the multiply-adds by stage for people."""
+    if not costs["traced"]:
         print("the host couldn't be traced: nothing is shared, every image runs whole")
         return
-    total = {"size": None, "window": None, "dense_macs": part["dense_macs"], "shared_macs": part["shared_macs"]}
+    total = {"size": None, "window": None, "dense_macs": costs["dense_macs"], "shared_macs": costs["shared_macs"]}
     rows: list[tuple[object, ...]] = [("map", "window", "dense MACs", "shared MACs", "ratio")]
-    for stage in (*part["stages"], total):
+    for stage in (*costs["stages"], total):
         dense, shared = stage["dense_macs"], stage["shared_macs"]
-        place = _by(stage["size"]) if stage["size"] else "total"
+        feature_map = _by(stage["size"]) if stage["size"] else "total"
         window = _by(stage["window"]) if stage["window"] else "" if stage is total else "dense"
-        rows.append((place, window, f"{dense:.3e}", f"{shared:.3e}", f"{dense / max(shared, 1):.2f}"))
+        rows.append((feature_map, window, f"{dense:.3e}", f"{shared:.3e}", f"{dense / max(shared, 1):.2f}"))
     table(rows)
-    table([("became dense at", row["operation"], row["reason"]) for row in part["became_dense"]])
+    table([("became dense at", row["operation"], row["reason"]) for row in costs["became_dense"]])
 
 
 def _by(size: list[int]) -> str:
@@ -179,14 +188,14 @@ def _by(size: list[int]) -> str:
 
 
 def _environment(json: bool) -> int:
-    """What is here and what is missing."""
+    """Print versions, devices, caches and extras; returns the exit code."""
     start_torch(None)
     import torch
 
     from reprogram._version import __version__
     from reprogram.errors import HostUnavailableError
     from reprogram.hosts.efficientnet_lite0 import weights_file
-    from reprogram.runs import processor
+    from reprogram.utils.environment import processor
 
     try:
         default_host: str = str(weights_file())
@@ -194,7 +203,7 @@ def _environment(json: bool) -> int:
         default_host = f"missing: {error}"
     devices = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     devices += ["mps"] if torch.backends.mps.is_available() else []
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "reprogram": __version__,
         "versions": {name: _version(name) for name in PACKAGES},
         "processor": f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
@@ -213,10 +222,10 @@ def _environment(json: bool) -> int:
         },
     }
     if json:
-        emit(found)
+        emit(report)
         return 0
     rows: list[tuple[object, ...]] = []
-    for key, value in found.items():
+    for key, value in report.items():
         if isinstance(value, dict):
             rows += [(f"{key}: {name}", text) for name, text in value.items()]
         else:
@@ -226,6 +235,7 @@ def _environment(json: bool) -> int:
 
 
 def _version(package: str) -> str:
+    """A package's version, or "missing"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -233,5 +243,6 @@ def _version(package: str) -> str:
 
 
 def _folder(path: str) -> str:
+    """A folder's path, with a note where it isn't there."""
     folder = Path(path).expanduser()
     return f"{folder}{'' if folder.is_dir() else ' (empty)'}"

@@ -1,10 +1,16 @@
 """`reprogram evaluate`: measure a program on a task."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from reprogram.cli.console import Common, Display, emit, start_torch
-from reprogram.text import printable
+from reprogram.cli.console import Common, Display, emit
+from reprogram.errors import ConfigError
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import printable
+
+if TYPE_CHECKING:
+    from reprogram.model import Reprogrammed
+    from reprogram.tasks.base import Task
 
 
 def evaluate_command(
@@ -38,10 +44,9 @@ def evaluate_command(
     common = common or Common()
     start_torch(common.threads)
     from reprogram.cli.predict import open_program
-    from reprogram.datacheck import check
-    from reprogram.errors import ConfigError
-    from reprogram.evaluation import evaluate
-    from reprogram.model import load_task
+    from reprogram.evaluation.datacheck import check
+    from reprogram.evaluation.predict import evaluate
+    from reprogram.tasks._factory import load_task
 
     display = Display(common.quiet)
     model = open_program(program_file, host, download, any_host, common.device, display)
@@ -50,13 +55,7 @@ def evaluate_command(
     checked = check(loaded)
     for line in checked.warnings():
         display.say(f"warning: {line}")
-    if loaded.image_shape != model.task.shape or loaded.class_names != model.task.classes:
-        raise ConfigError(
-            f"{program_file}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape}), "
-            f"{task} has {loaded.num_classes} classes, {loaded.image_shape} pixels; give the task it was learned for"
-        )
-    if loaded.fingerprint != model.task.fingerprint:
-        display.say(f"note: {task} holds other images than the program was learned and selected with")
+    _require_same_task(program_file, model, loaded, display)
     result = evaluate(model, getattr(loaded, split))
     if common.json:
         emit(
@@ -74,3 +73,14 @@ def evaluate_command(
     else:
         print(printable(f"{loaded.name} {split} accuracy {result}, chance {1 / loaded.num_classes:.4f}"))
     return 0
+
+
+def _require_same_task(path: Path, model: "Reprogrammed", task: "Task", display: Display) -> None:
+    """Refuse another task than the program was learned for; print a note on other images of the same task."""
+    if task.image_shape != model.task.shape or task.class_names != model.task.classes:
+        raise ConfigError(
+            f"{path}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape}), "
+            f"{task.name} has {task.num_classes} classes, {task.image_shape} pixels; give the task it was learned for"
+        )
+    if task.fingerprint != model.task.fingerprint:
+        display.say(f"note: {task.name} holds other images than the program was learned and selected with")

@@ -1,11 +1,17 @@
-"""`reprogram inspect`: what a program file holds, without loading its host."""
+"""`reprogram inspect`: the content of a program file, without loading its host."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from reprogram.cli.console import emit, table
+
+if TYPE_CHECKING:
+    from reprogram.programfile.file import ProgramFile
+
+MAX_ROWS, MAX_LABELS = 50, 5
+"""Task labels that are shown, and host labels of each, at the most."""
 
 
 def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
@@ -15,60 +21,68 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
         program_file: written by fit.
         json: print it as JSON.
     """
-    from reprogram.programfile import read
-    from reprogram.registry import format_spec
+    from reprogram.programfile.file import read
 
     file = read(program_file)
-    header = file.header
-    canvas, drawn, label_map = file.parts
-    assignment, weights = label_map.assignment(), label_map.weights()
+    label_map = file.adapter.label_map
     if json:
         emit(
             {
-                **header.model_dump(mode="json"),
+                **file.header.model_dump(mode="json"),
                 "bytes": file.num_bytes,
                 "tensors": {name: list(value.shape) for name, value in file.tensors.items()},
-                "assignment": assignment,
-                "weights": weights,
+                "assignment": label_map.assignment(),
+                "weights": label_map.weights(),
             }
         )
         return 0
-    names = _host_labels(header.host.num_classes)
-    rows: list[tuple[object, ...]] = [
-        ("file", f"{program_file}, {file.num_bytes} bytes, format {header.version}, digest {header.digest[:16]}"),
-        (
-            "task",
-            f"{header.task.name}, {len(header.task.classes)} classes, images {'x'.join(map(str, header.task.shape))}",
-        ),
-        ("host", f"{header.host.id}, fingerprint {header.host.fingerprint[:16]}"),
-        (
-            "host input",
-            f"{header.host.channels}x{header.host.size[0]}x{header.host.size[1]}, {header.host.num_classes} classes",
-        ),
-        ("canvas", format_spec(canvas)),
-        (
-            "program",
-            f"{format_spec(drawn)}, {'confined to the frame' if drawn.confined else 'changes the task image too'}",
-        ),
-        ("label map", format_spec(label_map)),
-        ("created by", header.created_by),
-    ]
-    rows += [(name, value) for name, value in header.metrics.items()]
-    rows += [
-        (name, f"{'x'.join(map(str, value.shape))} {str(value.dtype).removeprefix('torch.')}")
-        for name, value in file.tensors.items()
-    ]
-    for place, (task_label, host_labels) in enumerate(list(zip(header.task.classes, assignment, strict=True))[:50]):
-        shown = [names(label) for label in host_labels[:5]]
-        if weights is not None:
-            shown = [f"{weight:.3f} × {name}" for name, weight in zip(shown, weights[place], strict=False)]
-        more = "" if len(host_labels) <= 5 else " and others" if weights else f" and {len(host_labels) - 5} more"
-        rows.append((f"label {task_label!r}", ", ".join(shown) + more))
-    table(rows)
+    table([*_facts(program_file, file), *_labels(file)])
     return 0
 
 
+def _facts(path: Path, file: "ProgramFile") -> list[tuple[object, ...]]:
+    """Rows of the file's header and tensors."""
+    from reprogram.registry import format_spec
+
+    header, task, host, program = file.header, file.header.task, file.header.host, file.adapter.program
+    size = "x".join(map(str, (host.channels, *host.size)))
+    extent = "confined to the frame" if program.confined else "changes the task image too"
+    return [
+        ("file", f"{path}, {file.num_bytes} bytes, format {header.version}, digest {header.digest[:16]}"),
+        ("task", f"{task.name}, {len(task.classes)} classes, images {'x'.join(map(str, task.shape))}"),
+        ("host", f"{host.id}, fingerprint {host.fingerprint[:16]}"),
+        ("host input", f"{size}, {host.num_classes} classes"),
+        ("canvas", format_spec(file.adapter.canvas)),
+        ("program", f"{format_spec(program)}, {extent}"),
+        ("label map", format_spec(file.adapter.label_map)),
+        ("created by", header.created_by),
+        *header.metrics.items(),
+        *(
+            (name, f"{'x'.join(map(str, value.shape))} {str(value.dtype).removeprefix('torch.')}")
+            for name, value in file.tensors.items()
+        ),
+    ]
+
+
+def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
+    """A row for each of the first task labels, with the host labels that are mapped to it."""
+    header, label_map = file.header, file.adapter.label_map
+    weights, name_of = label_map.weights(), _host_labels(header.host.num_classes)
+    rows: list[tuple[object, ...]] = []
+    for index, (task_label, host_labels) in enumerate(zip(header.task.classes, label_map.assignment(), strict=True)):
+        if index == MAX_ROWS:
+            break
+        shown = [name_of(label) for label in host_labels[:MAX_LABELS]]
+        if weights is not None:
+            shown = [f"{weight:.3f} × {name}" for name, weight in zip(shown, weights[index], strict=False)]
+        num_hidden = len(host_labels) - MAX_LABELS
+        more = "" if num_hidden <= 0 else " and others" if weights else f" and {num_hidden} more"
+        rows.append((f"label {task_label!r}", ", ".join(shown) + more))
+    return rows
+
+
 def _host_labels(num_classes: int) -> Any:
+    """A function that names a host label; hosts of 1000 classes are taken for ImageNet's."""
     if num_classes != 1000:
         return lambda index: f"host label {index}"
     from reprogram.hosts._imagenet import class_names

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, Whole, emit, start_torch, table
+from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.errors import ConfigError
-from reprogram.text import printable
+from reprogram.runs.folder import require_writable
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
-    from reprogram.paper.setup import Planned
+    from reprogram.paper.plan import ExperimentPlan, Planned
 
 Many = Parameter(consume_multiple=True)
 EXIT_FAILED = 3
@@ -61,82 +63,105 @@ def paper_command(
         common: options of every verb; --threads is each worker's, 1 by default.
     """
     common = common or Common()
-    from reprogram.paper.book import Book
-    from reprogram.paper.experiments.base import find, names
-    from reprogram.paper.page import in_order, write_page
-    from reprogram.paper.preset import read_preset
-    from reprogram.paper.setup import with_choices
-    from reprogram.runfolder import require_writable
-
-    if experiment == "list":
-        rows = [(name, find(name).title) for name in in_order(names())]
-        emit([{"name": n, "title": t} for n, t in rows]) if common.json else table([*rows])
-        return 0
-    if experiment == "report":
-        require_writable(out)
-        if Book(out).is_empty:
-            raise ConfigError(f"{out}: holds no plans of experiments; give --out the folder of a reprogram paper run")
-        print(write_page(Book(out)))
-        return 0
-    fixed: dict[str, Any] = {"download": True} if download else {}
-    fixed |= {"baselines": tuple(baselines)} if baselines else {}
-    setup = with_choices(
-        read_preset(preset),
+    if experiment in ("list", "report"):
+        return _list(common.json) if experiment == "list" else _report(out)
+    fixed = {"download": download, "baselines": tuple(baselines or ()), "device": common.device}
+    choices = _choices(
+        preset,
         hosts=hosts or (),
         tasks=tasks or (),
         seeds=seeds or (),
         data=data or (),
         budget=budget,
-        fixed=fixed | ({"device": common.device} if common.device else {}),
+        fixed={name: value for name, value in fixed.items() if value},
         photographs=photographs,
         photo=photo,
     )
-    wanted = names() if experiment == "all" else [find(experiment).name()]
     if not plan:
         require_writable(out)
         start_torch(common.threads)
-    from reprogram.cli.sweep import display_cells
-    from reprogram.paper.check import check
-    from reprogram.paper.run import begin, left_out, measure
-    from reprogram.paper.run import plan as planned
-    from reprogram.sweep import run_cells
-
-    display = Display(common.quiet)
-    plans = planned(wanted, setup)
-    check([run for runs in plans.values() for run in runs], setup)
-    for line in left_out(wanted, setup):
-        display.say(line)
+    runs = _planned(experiment, choices, Display(common.quiet))
     if plan:
-        _show_plan(plans, common.json)
+        _show_plan(runs, common.json)
         return 0
-    book = Book(out)
-    cells = begin(plans, book, display.say)
-    with display_cells(len(cells), common.quiet) as (say, observe):
-        outcomes = run_cells(
-            cells,
-            executor=executor,
-            workers=workers,
-            address=address,
-            threads=common.threads or 1,
-            say=say,
-            observe=observe,
-        )
+    pool = {"executor": executor, "workers": workers, "address": address, "threads": common.threads or 1}
+    return _run(runs, choices, out, pool, common)
+
+
+def _choices(preset: str, **options: Any) -> "ExperimentPlan":
+    """The preset, changed by the command line's options."""
+    from reprogram.paper.plan import with_choices
+    from reprogram.paper.preset import read_preset
+
+    return with_choices(read_preset(preset), **options)
+
+
+def _list(as_json: bool) -> int:
+    """Print the experiments."""
+    from reprogram.paper.experiments.base import find, names
+    from reprogram.paper.page import in_order
+
+    rows = [(name, find(name).title) for name in in_order(names())]
+    emit([{"name": n, "title": t} for n, t in rows]) if as_json else table([*rows])
+    return 0
+
+
+def _report(out: Path) -> int:
+    """Write the page anew from the results in a folder."""
+    from reprogram.paper.page import write_page
+    from reprogram.paper.store import ResultStore
+
+    require_writable(out)
+    if ResultStore(out).is_empty:
+        raise ConfigError(f"{out}: holds no plans of experiments; give --out the folder of a reprogram paper run")
+    print(write_page(ResultStore(out)))
+    return 0
+
+
+def _planned(experiment: str, choices: "ExperimentPlan", display: Display) -> "dict[str, list[Planned]]":
+    """The runs by experiment, checked before any begins; `experiment` is a name or "all"."""
+    from reprogram.paper.experiments.base import find, names
+    from reprogram.paper.run import left_out, plan
+    from reprogram.paper.validate import check
+
+    experiments = names() if experiment == "all" else [find(experiment).name()]
+    plans = plan(experiments, choices)
+    check([run for runs in plans.values() for run in runs], choices)
+    for line in left_out(experiments, choices):
+        display.say(line)
+    return plans
+
+
+def _run(
+    plans: "dict[str, list[Planned]]", choices: "ExperimentPlan", out: Path, pool: dict[str, Any], common: Common
+) -> int:
+    """Run the runs that aren't finished, measure, and write the page; returns the exit code."""
+    from reprogram.cli.sweep import display_cells
+    from reprogram.paper.page import write_page
+    from reprogram.paper.run import begin, measure
+    from reprogram.paper.store import ResultStore
+    from reprogram.sweep.scheduler import run_cells
+
+    display, store = Display(common.quiet), ResultStore(out)
+    cells = begin(plans, store, display.say)
+    with display_cells(len(cells), common.quiet) as (say, on_event):
+        outcomes = run_cells(cells, say=say, on_event=on_event, **pool)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     finished = len(outcomes) - len(failed)
-    gaps = measure(wanted, setup, book, display.say) if finished else []
-    page = write_page(book) if finished else None
+    missing = measure([*plans], choices, store, display.say) if finished else []
+    page = write_page(store) if finished else None
     if common.json:
         runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in outcomes]
-        emit({"report": str(page) if page else None, "runs": runs, "not_measured": gaps})
+        emit({"report": str(page) if page else None, "runs": runs, "not_measured": missing})
     else:
         print(f"{finished} of {len(outcomes)} runs finished, " + (f"report {page}" if page else "no report"))
-    for line in [*(f"{outcome.cell.name} failed: {outcome.error}" for outcome in failed), *gaps]:
+    for line in [*(f"{outcome.cell.name} failed: {outcome.error}" for outcome in failed), *missing]:
         print(f"reprogram: {printable(line)}", file=sys.stderr)
-    return EXIT_FAILED if failed or gaps or not finished else 0
+    return EXIT_FAILED if failed or missing or not finished else 0
 
 
 def _show_plan(planned: "dict[str, list[Planned]]", as_json: bool) -> None:
-    """The runs of the experiments, each once."""
+    """Print the runs of the experiments; of each, how many no earlier one has."""
     from dataclasses import asdict
 
     if as_json:

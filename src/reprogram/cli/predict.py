@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, emit, start_torch
+from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import DataError
-from reprogram.text import printable
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
 
 BATCH = 32
-TOP = 3
+"""Images that are classified at once."""
 
 
 def predict_command(
@@ -42,7 +43,7 @@ def predict_command(
     """
     common = common or Common()
     start_torch(common.threads)
-    from reprogram import images as files
+    from reprogram.utils import images as files
 
     paths = _paths(images)
     model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
@@ -50,17 +51,17 @@ def predict_command(
     channels, height, width = model.task.shape
     answers, failures = [], 0
     for start in range(0, len(paths), BATCH):
-        tensors, good = [], []
+        tensors, readable = [], []
         for path in paths[start : start + BATCH]:
             try:
                 tensors.append(files.to_tensor(files.fit(files.read(path), height, width), channels))
-                good.append(path)
+                readable.append(path)
             except DataError as error:
                 failures += 1
                 print(f"reprogram: {printable(error)}", file=sys.stderr)
-        if not good:
+        if not readable:
             continue
-        for path, answer in zip(good, _answer(model, tensors), strict=True):
+        for path, answer in zip(readable, _answers(model, tensors), strict=True):
             answers.append({"image": str(path).encode(errors="replace").decode(), **answer})
             if not common.json:
                 host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer["host"])
@@ -73,17 +74,18 @@ def predict_command(
 
 
 def _paths(images: tuple[str, ...]) -> list[Path]:
-    from reprogram.images import list_images
+    """The image files that the arguments name: files, folders, and - for a list on stdin."""
+    from reprogram.utils.images import list_images
 
     paths: list[Path] = []
     for name in images:
         if name == "-":
             paths += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
         elif Path(name).is_dir():
-            found = list_images(Path(name))
-            if not found:
+            in_folder = list_images(Path(name))
+            if not in_folder:
                 raise DataError(f"{name}: the folder holds no images; give image files")
-            paths += found
+            paths += in_folder
         else:
             paths.append(Path(name))
     if not paths:
@@ -91,37 +93,46 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _answer(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
+def _answers(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
+    """The task's and the host's answer to each image: C × h × w tensors, all of the task's size."""
     import torch
+
+    from reprogram.report.examples import host_answers
 
     with torch.no_grad():
         batch = torch.stack(tensors).to(model.canvas.frame.device)
-        host_scores = model.host(model.program(model.canvas(batch)))
-        task = model.label_map(host_scores).softmax(dim=1).cpu()
-        host = host_scores.softmax(dim=1).topk(min(TOP, host_scores.shape[1]))
+        scores = model.host(model.program(model.canvas(batch)))
+        task = model.label_map(scores).softmax(dim=1).cpu()
     answers = []
-    for row, values, indices in zip(task, host.values.tolist(), host.indices.tolist(), strict=True):
-        best = int(row.argmax())
-        answers.append(
-            {
-                "label": model.task.classes[best],
-                "probability": float(row[best]),
-                "host": [
-                    {"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)
-                ],
-            }
-        )
+    for probabilities, host_answer in zip(task, host_answers(model, scores), strict=True):
+        best = int(probabilities.argmax())
+        label, probability = model.task.classes[best], float(probabilities[best])
+        answers.append({"label": label, "probability": probability, "host": host_answer})
     return answers
 
 
 def open_program(
     path: Path, host: str | None, download: bool, any_host: bool, device: str | None, display: Display
 ) -> "Reprogrammed":
-    """Load a program with its host onto a device; warnings become notes."""
+    """Load a program with its host onto a device.
+
+    Args:
+        path: the program file.
+        host: the host's spec, where it isn't the one that the file names.
+        download: whether weights that aren't here may be fetched.
+        any_host: whether another host than the program was learned for is accepted, with a warning.
+        device: the device, such as `cuda:1`; None for the best there is.
+        display: prints the warnings.
+
+    Raises:
+        ProgramFileError: the file is damaged or refused.
+        HostMismatchError: the program was learned for another host.
+        HostUnavailableError: weights or packages of the host aren't here.
+    """
     import warnings
 
     from reprogram.model import load
-    from reprogram.runs import resolve_device
+    from reprogram.utils.process import resolve_device
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -15,7 +15,7 @@ def report_command(run: Path, /, *, json: Annotated[bool, Parameter(negative=())
         run: the run folder.
         json: print where it is as JSON.
     """
-    from reprogram.report import write_report
+    from reprogram.report.page import write_report
 
     path = write_report(run)
     if json:

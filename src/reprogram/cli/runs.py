@@ -1,4 +1,4 @@
-"""`reprogram runs`: list, show, compare and remove the runs of a folder, and make their index anew."""
+"""`reprogram runs`: list, show, compare and remove the runs of a folder, and rebuild their index."""
 
 import re
 import sys
@@ -10,8 +10,9 @@ from cyclopts import App, Parameter
 
 from reprogram.cli.console import emit, table
 from reprogram.errors import ConfigError
-from reprogram.runstore import Record, RunStore
-from reprogram.text import printable
+from reprogram.runs.index import RunIndex
+from reprogram.runs.record import Record
+from reprogram.utils.text import printable
 
 SCHEMA = 1
 Key = Literal["name", "state", "task", "host", "program", "seed", "accuracy", "began", "ended", "seconds"]
@@ -19,7 +20,7 @@ State = Literal["running", "interrupted", "finished", "failed"]
 Flag = Annotated[bool, Parameter(negative=())]
 Folder = Annotated[Path, Parameter(env_var="REPROGRAM_RUNS")]
 
-runs_command = App(name="runs", help_format="plaintext", config=())  # What REPROGRAM_TASK says, is for fit.
+runs_command = App(name="runs", help_format="plaintext", config=())  # No variables: REPROGRAM_TASK is for fit.
 
 
 @runs_command.command(name="list")
@@ -48,24 +49,24 @@ def list_runs(
         reverse: the other way round.
         json: print it as JSON.
     """
-    wanted = {"task": task, "host": host, "program": program}
-    found = [
+    patterns = {"task": task, "host": host, "program": program}
+    records = [
         record
-        for record in RunStore(runs).runs()
+        for record in RunIndex(runs).runs()
         if state in (None, record["state"])
-        and all(pattern is None or _matches(_of(record, key), pattern) for key, pattern in wanted.items())
+        and all(pattern is None or _matches(_text(record, key), pattern) for key, pattern in patterns.items())
     ]
-    found.sort(key=lambda record: _order(record, sort), reverse=reverse)
+    records.sort(key=lambda record: _order(record, sort), reverse=reverse)
     if json:
-        emit({"schema": SCHEMA, "runs": [_shown(record, runs) for record in found]})
+        emit({"schema": SCHEMA, "runs": [_with_folder(record, runs) for record in records]})
         return 0
     heads = ("name", "state", "task", "host", "program", "seed", "test accuracy", "n", "95 % interval", "began")
     table(
         [
             heads,
             *(
-                (*(_of(record, key) for key in heads[:6]), *_accuracy(record["test"]), _time(record["began"]))
-                for record in found
+                (*(_text(record, key) for key in heads[:6]), *_accuracy(record["test"]), _time(record["began"]))
+                for record in records
             ),
         ]
     )
@@ -84,7 +85,7 @@ def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int
     store, name = _located(run, runs)
     record = store.run(name)
     if json:
-        emit({"schema": SCHEMA, **_shown(record, store.folder)})
+        emit({"schema": SCHEMA, **_with_folder(record, store.folder)})
         return 0
     rows: list[tuple[object, ...]] = [(key, record[key]) for key in ("name", "state", "error", "began", "ended")]
     rows += [(key, record[key]) for key in ("images_seen", "seconds")]
@@ -117,8 +118,8 @@ def compare(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int
     accuracies = {key: [_accuracies(record).get(key) for record in records] for key in measures}
     states = [record["state"] for record in records]
     if json:
-        found = {"runs": list(names), "states": states, "differences": differences, "accuracies": accuracies}
-        emit({"schema": SCHEMA, **found})
+        comparison = {"runs": list(names), "states": states, "differences": differences, "accuracies": accuracies}
+        emit({"schema": SCHEMA, **comparison})
         return 0
     rows: list[tuple[object, ...]] = [("", *(record["name"] for record in records)), ("state", *states)]
     rows += [(key, *("" if value is None else value for value in values)) for key, values in differences.items()]
@@ -145,17 +146,17 @@ def remove(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int:
     for store, name in located:
         if store.run(name)["state"] == "running":
             raise ConfigError(f"{store.folder / name}: goes on; stop it first")
-    removed = []
+    results = []
     for store, name in located:
-        left = store.remove(name)
-        removed.append({"name": name, "folder": str(store.folder / name), "left": left})
-        if left:
-            some = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+        other_files = store.remove(name)
+        results.append({"name": name, "folder": str(store.folder / name), "left": other_files})
+        if other_files:
+            some = ", ".join(other_files[:3]) + (", ..." if len(other_files) > 3 else "")
             print(printable(f"{store.folder / name}: kept, for it also holds {some}"), file=sys.stderr)
         if not json:
             print(printable(f"removed {store.folder / name}"))
     if json:
-        emit({"schema": SCHEMA, "removed": removed})
+        emit({"schema": SCHEMA, "removed": results})
     return 0
 
 
@@ -167,7 +168,7 @@ def rebuild(*, runs: Folder = Path("runs"), json: Flag = False) -> int:
         runs: the folder that the run folders lie in.
         json: print it as JSON.
     """
-    store = RunStore(runs)
+    store = RunIndex(runs)
     count = store.rebuild()
     if json:
         emit({"schema": SCHEMA, "database": str(store.path), "runs": count})
@@ -176,30 +177,32 @@ def rebuild(*, runs: Folder = Path("runs"), json: Flag = False) -> int:
     return 0
 
 
-def _located(run: str, runs: Path) -> tuple[RunStore, str]:
-    """The store and the name that a run's name, or the path of its folder, means; names in `runs` count first."""
-    path, store = Path(run), RunStore(runs)
-    here = RunStore(path.parent)
-    bare = path.name == run
-    return (store if bare and (store.holds(run) or not here.holds(run)) else here), path.name
+def _located(run: str, runs: Path) -> tuple[RunIndex, str]:
+    """The index and the name of a run, from its name or its folder's path; a bare name is looked up in `runs` first."""
+    path, index = Path(run), RunIndex(runs)
+    by_path = RunIndex(path.parent)
+    is_name = path.name == run
+    return (index if is_name and (index.holds(run) or not by_path.holds(run)) else by_path), path.name
 
 
-def _shown(record: Record, runs: Path) -> Record:
+def _with_folder(record: Record, runs: Path) -> Record:
+    """A record with the path of its run folder."""
     return {"name": record["name"], "folder": str(runs / record["name"]), **record}
 
 
-def _of(record: Record, key: str) -> str:
+def _text(record: Record, key: str) -> str:
+    """A value of a record or of its configuration as text; empty where it is missing."""
     value = record.get(key, record["config"].get(key))
     return "" if value is None else str(value)
 
 
 def _matches(spec: str, pattern: str) -> bool:
-    """Whether a spec, or its name without options, matches."""
+    """Whether a spec, or its name without options, matches a shell-style pattern."""
     return fnmatchcase(spec, pattern) or fnmatchcase(re.split(r"[(?]", spec)[0], pattern)
 
 
 def _order(record: Record, key: Key) -> tuple[Any, ...]:
-    """Numbers by size, before words by the alphabet; what is missing comes first, equals go by name."""
+    """A sort key: missing values first, then numbers by size, then words by the alphabet; ties by the run's name."""
     value = (record["test"] or {}).get("accuracy") if key == "accuracy" else record.get(key, record["config"].get(key))
     if value is None:
         return (0, 0, "", record["name"])
@@ -207,12 +210,13 @@ def _order(record: Record, key: Key) -> tuple[Any, ...]:
 
 
 def _accuracies(record: Record) -> dict[str, Record]:
-    found = {"validation": record["validation"], "test": record["test"], **record["baselines"]}
-    return {key: value for key, value in found.items() if value is not None}
+    """The accuracies of a run and of its baselines, as far as they were measured."""
+    accuracies = {"validation": record["validation"], "test": record["test"], **record["baselines"]}
+    return {key: value for key, value in accuracies.items() if value is not None}
 
 
 def _accuracy(value: Record | None) -> tuple[str, str, str]:
-    """Accuracy, n and interval, as words."""
+    """An accuracy, its n and its interval as text; empty where it wasn't measured."""
     if value is None:
         return "", "", ""
     low, high = value["interval"] or (None, None)
@@ -221,4 +225,5 @@ def _accuracy(value: Record | None) -> tuple[str, str, str]:
 
 
 def _time(text: str | None) -> str:
+    """Date, hour and minute of an ISO time."""
     return (text or "")[:16].replace("T", " ")

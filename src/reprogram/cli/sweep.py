@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli.console import Common, Display, Whole, emit, start_torch, table
-from reprogram.text import printable
+from reprogram.cli.console import Common, Display, Whole, emit, table
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
-    from reprogram.sweep import Cell, News, Outcome
+    from reprogram.sweep.cells import Cell, CellEvent, Outcome
 
 MAX_ROWS = 12
 FAILED = 3
@@ -48,8 +49,10 @@ def sweep_command(
     start_torch(threads)
     from dataclasses import replace
 
-    from reprogram.runfolder import require_writable
-    from reprogram.sweep import Cell, placed, read_grid, run_cells
+    from reprogram.runs.folder import require_writable
+    from reprogram.sweep.cells import Cell, placed
+    from reprogram.sweep.grid import read_grid
+    from reprogram.sweep.scheduler import run_cells
 
     cells = placed(read_grid(grid), out)
     if common.device is not None:
@@ -58,7 +61,7 @@ def sweep_command(
         _list(cells, common.json)
         return 0
     require_writable(out)
-    with display_cells(len(cells), common.quiet) as (say, observe):
+    with display_cells(len(cells), common.quiet) as (say, on_event):
         outcomes = run_cells(
             cells,
             executor=executor,
@@ -67,13 +70,14 @@ def sweep_command(
             retries=retries,
             threads=threads,
             say=say,
-            observe=observe,
+            on_event=on_event,
         )
     return _conclude(outcomes, common)
 
 
 def _list(cells: "list[Cell]", as_json: bool) -> None:
-    from reprogram.runfolder import RunFolder
+    """Print the cells and their states."""
+    from reprogram.runs.folder import RunFolder
 
     states = []
     for cell in cells:
@@ -90,7 +94,7 @@ def _row(cell: "Cell") -> dict[str, Any]:
 
 
 def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
-    """Print what came of them, and name those that failed."""
+    """Print the outcomes, and the failed cells with their errors; returns the exit code."""
     if common.json:
         emit([{**_row(o.cell), "state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes])
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
@@ -103,8 +107,16 @@ def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
 
 
 @contextlib.contextmanager
-def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[News], None]]]":
-    """What tells people how it goes: a live table where stderr is a terminal, else a line a cell."""
+def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[CellEvent], None]]]":
+    """Show the progress of cells: a live table where stderr is a terminal, else a line a cell.
+
+    Args:
+        num_cells: the number of cells.
+        quiet: whether nothing is shown.
+
+    Yields:
+        The functions `say` and `on_event` for `run_cells`.
+    """
     display = Display(quiet)
     if quiet or not sys.stderr.isatty():
         yield display.say, _Lines(display, num_cells)
@@ -118,34 +130,34 @@ def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str]
 
 
 class _Lines:
-    """A line for each cell that is done."""
+    """A line for each cell that is finished or has failed."""
 
     def __init__(self, display: Display, num_cells: int) -> None:
         self.display, self.num_cells, self.done = display, num_cells, 0
 
-    def __call__(self, news: "News") -> None:
-        if news.state in ("finished", "failed", "already"):
+    def __call__(self, event: "CellEvent") -> None:
+        if event.state in ("finished", "failed", "already"):
             self.done += 1
-            what = "finished before" if news.state == "already" else news.state
-            accuracy = f", test accuracy {news.accuracy:.4f}" if news.accuracy is not None else ""
-            error = f": {news.error}" if news.error else ""
-            self.display.say(f"{self.done}/{self.num_cells}  {news.cell.name}  {what}{accuracy}{error}")
+            state = "finished before" if event.state == "already" else event.state
+            accuracy = f", test accuracy {event.accuracy:.4f}" if event.accuracy is not None else ""
+            error = f": {event.error}" if event.error else ""
+            self.display.say(f"{self.done}/{self.num_cells}  {event.cell.name}  {state}{accuracy}{error}")
 
 
 class _Table:
-    """Counts, and a row for each cell that runs."""
+    """The counts of cells by state, and a row for each cell that runs."""
 
     def __init__(self, num_cells: int) -> None:
         self.num_cells = num_cells
-        self.running: dict[str, News] = {}
+        self.running: dict[str, CellEvent] = {}
         self.counts = {"finished": 0, "already": 0, "failed": 0}
 
-    def __call__(self, news: "News") -> None:
-        self.running = {name: other for name, other in self.running.items() if name != news.cell.name}
-        if news.state == "running":
-            self.running = {**self.running, news.cell.name: news}  # Replaced, not changed: another thread draws it.
-        elif news.state in self.counts:
-            self.counts[news.state] += 1
+    def __call__(self, event: "CellEvent") -> None:
+        self.running = {name: last for name, last in self.running.items() if name != event.cell.name}
+        if event.state == "running":
+            self.running = {**self.running, event.cell.name: event}  # Replaced, not changed: another thread draws it.
+        elif event.state in self.counts:
+            self.counts[event.state] += 1
 
     def render(self) -> Any:
         from rich.console import Group
@@ -158,7 +170,7 @@ class _Table:
         rows = Table(box=None, pad_edge=False)
         for heading in ("cell", "worker", "done", "validation"):
             rows.add_column(heading, justify="left" if heading in ("cell", "worker") else "right", no_wrap=True)
-        for name, news in sorted(self.running.items())[:MAX_ROWS]:
-            accuracy = f"{news.accuracy:.3f}" if news.accuracy is not None else "–"
-            rows.add_row(escape(name), escape(printable(news.worker)), f"{100 * news.fraction:.0f} %", accuracy)
+        for name, event in sorted(self.running.items())[:MAX_ROWS]:
+            accuracy = f"{event.accuracy:.3f}" if event.accuracy is not None else "–"
+            rows.add_row(escape(name), escape(printable(event.worker)), f"{100 * event.fraction:.0f} %", accuracy)
         return Group(title, rows)

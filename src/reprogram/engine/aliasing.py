@@ -5,9 +5,11 @@ from typing import Any
 
 from torch import fx, nn
 
-from reprogram.engine.clip import Clip
+from reprogram.engine.activations import Clip
 
 IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow)
+"""Operators that write into their first argument."""
+
 VIEWS = frozenset(
     [
         "getitem",
@@ -38,10 +40,16 @@ VIEWS = frozenset(
         "contiguous",
     ]
 )
+"""Names of operations whose result may share memory with their input."""
 
 
 def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
-    """Whether a node writes into its first argument."""
+    """Whether an operation writes into its first argument.
+
+    Args:
+        node: the operation.
+        modules: the modules of the graph by name.
+    """
     if node.op == "call_module":
         layer = modules[str(node.target)]
         if isinstance(layer, nn.modules.dropout._DropoutNd):
@@ -56,7 +64,15 @@ def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
 
 
 def written_by(node: fx.Node, modules: dict[str, Any]) -> Any:
-    """The argument that a node writes into; None where it writes into none."""
+    """The argument that an operation writes into.
+
+    Args:
+        node: the operation.
+        modules: the modules of the graph by name.
+
+    Returns:
+        A node as a rule; None where the operation writes into none of its arguments.
+    """
     if not in_place(node, modules):
         return None
     return node.args[0] if node.args else node.kwargs.get("input")
@@ -65,7 +81,10 @@ def written_by(node: fx.Node, modules: dict[str, Any]) -> Any:
 def writes_into_part(traced: fx.GraphModule) -> bool:
     """Whether an operation writes into a view (a slice, say), or into a map that there is a view of.
 
-    Where the engine works on copies, or in another memory layout, the map itself would stay as it was.
+    The engine works on copies or in another memory layout at times: then the map itself would stay as it was.
+
+    Args:
+        traced: the host's graph.
     """
     modules = dict(traced.named_modules())
     for node in traced.graph.nodes:
@@ -80,13 +99,17 @@ def writes_into_part(traced: fx.GraphModule) -> bool:
 
 
 def _is_last_reader(view: fx.Node) -> bool:
-    """Whether nobody but a view reads what it is a view of."""
+    """Whether a view is the only reader of the map that it is a view of."""
     base = view.args[0]
     return isinstance(base, fx.Node) and len(base.users) == 1 and not is_view(base) and base.op != "placeholder"
 
 
 def is_view(node: fx.Node) -> bool:
-    """Whether its result may be a part or another form of its input's memory."""
+    """Whether an operation's result may share memory with its input.
+
+    Args:
+        node: the operation.
+    """
     if node.op not in ("call_method", "call_function"):
         return False
     if node.target is getattr and node.args[1] in ("shape", "ndim", "dtype", "device"):
@@ -95,6 +118,10 @@ def is_view(node: fx.Node) -> bool:
 
 
 def has_one_input(traced: fx.GraphModule) -> bool:
-    """Whether the graph takes its images as one ordinary argument."""
+    """Whether a graph takes its images as one ordinary argument.
+
+    Args:
+        traced: the host's graph.
+    """
     inputs = [node for node in traced.graph.nodes if node.op == "placeholder"]
     return not any(str(node.target).startswith("*") for node in inputs)

@@ -1,6 +1,6 @@
-"""What the engine knows of timm and torchvision, without importing them: that takes seconds.
+"""Layers and functions of timm and torchvision that the engine knows, looked up without importing these libraries.
 
-A host that holds one of their layers has imported its library.
+Importing them takes seconds, and a host that holds one of their layers has imported its library already.
 """
 
 import sys
@@ -8,34 +8,34 @@ from typing import Any
 
 
 def loaded(library: str, *names: str) -> tuple[Any, ...]:
-    """What a library calls so.
+    """Classes and functions of a library by name.
 
     Args:
-        library: a module's full name.
-        names: of classes and functions in it.
+        library: the full name of a module.
+        names: the names of classes and functions in it.
 
     Returns:
-        Those that there are; none where the library isn't imported.
+        Those that exist; none where the library isn't imported.
     """
     module = sys.modules.get(library)
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 def standardised() -> tuple[Any, ...]:
-    """Convolutions that standardise their weight."""
+    """The classes of convolutions that standardise their weight."""
     return loaded("timm.layers", "StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
 
 
 def same_padded() -> tuple[Any, ...]:
-    """Convolutions with TensorFlow's SAME padding."""
+    """The classes of convolutions with TensorFlow's SAME padding."""
     return loaded("timm.layers", "Conv2dSame")
 
 
 def normalised_and_activated() -> tuple[Any, ...]:
-    """Normalisations that have an activation behind them."""
+    """The classes of normalisations that apply an activation too."""
     return loaded("timm.layers", "BatchNormAct2d")
 
 
 def opaque() -> tuple[Any, ...]:
-    """Functions that can't be traced through."""
+    """The functions that can't be traced through, so that they stay one operation."""
     return loaded("torchvision.models.shufflenetv2", "channel_shuffle")

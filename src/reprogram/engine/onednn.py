@@ -1,7 +1,7 @@
-"""oneDNN's convolution with its options open: clipping in the same pass, filters packed beforehand.
+"""oneDNN's convolution with two options that PyTorch hides: clipping in the same pass, and filters packed beforehand.
 
-It uses all that the processor has, also where the BLAS behind PyTorch's own products doesn't: on AMD's processors MKL
-computes with half of the vector width.
+oneDNN uses the processor's whole vector width, also where the BLAS of PyTorch's matrix products doesn't: on AMD's
+processors MKL computes with half of it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,11 @@ _PACK = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
 
 
 def runs(images: Tensor) -> bool:
-    """Whether it can take this input: float32 on a processor that oneDNN knows."""
+    """Whether oneDNN can convolve this input: float32 on a processor that it knows.
+
+    Args:
+        images: b × c × h × w, or any other shape.
+    """
     return (
         _CORRELATE is not None
         and images.dtype == torch.float32
@@ -43,29 +47,33 @@ def correlate(
 
     Args:
         images: b × c × h × w.
-        weight: o × c / groups × kh × kw, or what `Filters` made of it.
-        bias: o, or None.
-        padding: zeros above and below, and on the left and right.
-        stride: down and across.
-        dilation: down and across.
-        groups: of channels.
-        limits: what the output is clipped to, lowest and highest; empty: it isn't.
+        weight: o × c / groups × kh × kw, plain or packed by `Filters`.
+        bias: o values, or None.
+        padding: zeros above and below, and on the left and right, in pixels.
+        stride: the step down and across, in pixels.
+        dilation: the distance of filter taps, down and across, in pixels.
+        groups: number of groups of channels.
+        limits: lowest and highest value of the output; empty where it isn't clipped.
+
+    Returns:
+        b × o × h2 × w2.
     """
     assert _CORRELATE is not None
-    how = "none" if not limits else "relu" if tuple(limits) == (0.0, float("inf")) else "hardtanh"
-    scalars = list(limits) if how == "hardtanh" else []
-    found: Tensor = _CORRELATE(images, weight, bias, padding, stride, dilation, groups, how, scalars, "")
-    return found
+    clipping = "none" if not limits else "relu" if tuple(limits) == (0.0, float("inf")) else "hardtanh"
+    scalars = list(limits) if clipping == "hardtanh" else []
+    output: Tensor = _CORRELATE(images, weight, bias, padding, stride, dilation, groups, clipping, scalars, "")
+    return output
 
 
 class Filters:
-    """Filters laid out as the processor reads them, which differs among inputs; otherwise each call does it anew.
+    """Filters packed in the memory layout that oneDNN reads, so that it needn't pack them in each call.
 
-    Filters in the layout for another input are no help but a trap: oneDNN turns them round in each call, which has
-    been up to 300 times slower than the convolution. Inputs that are read alike share a copy.
+    The layout depends on the input's shape. Filters in the layout of another input are slower than plain ones: oneDNN
+    repacks them in each call, which has taken up to 300 times as long as the convolution. Inputs with the same layout
+    share a copy.
 
     Args:
-        weight: o × c / groups × kh × kw. It isn't kept once there is a copy.
+        weight: o × c / groups × kh × kw. It isn't kept once there is a packed copy.
         options: `padding`, `stride`, `dilation` and `groups` of the convolution.
     """
 
@@ -76,11 +84,15 @@ class Filters:
         self._by_shape: dict[tuple[int, ...], Tensor] = {}
 
     def plain(self) -> Tensor:
-        """The filters as they were given."""
+        """The filters in an ordinary tensor."""
         return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
 
     def for_input(self, images: Tensor) -> Tensor:
-        """Their copy for inputs of this shape."""
+        """The filters packed for inputs of one shape.
+
+        Args:
+            images: b × c × h × w; only the shape matters.
+        """
         shape = tuple(images.shape)
         if shape not in self._by_shape:
             self._by_shape[shape] = self._copy(shape)
@@ -89,10 +101,12 @@ class Filters:
     def _copy(self, shape: tuple[int, ...]) -> Tensor:
         if _PACK is None or _LAYOUT is None:
             return self.plain()
-        how = self._movement
+        options = self._movement
         with torch.inference_mode(False), torch.no_grad():
             plain = self.plain().to_mkldnn()
-            copy: Tensor = _PACK(plain, how["padding"], how["stride"], how["dilation"], how["groups"], list(shape))
+            copy: Tensor = _PACK(
+                plain, options["padding"], options["stride"], options["dilation"], options["groups"], list(shape)
+            )
             layout = _LAYOUT(copy).numpy().tobytes()
         self._weight = self._by_layout.setdefault(layout, copy)
         return self._weight

@@ -1,4 +1,4 @@
-"""Names of ImageNet's 1,000 classes, as torchvision carries them."""
+"""The names of ImageNet's 1,000 classes, as torchvision carries them."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Weights from a `.safetensors` file, under the names that training scripts leave."""
+"""Read weights from a `.safetensors` file, under the names that training scripts leave."""
 
 from pathlib import Path
 
@@ -9,15 +9,21 @@ from reprogram.errors import ConfigError, HostUnavailableError
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".pkl")
 MEANS, STDS = ("mean", "mu", "new_mean"), ("std", "sigma", "new_std")
-"""Last names under which models keep a normalisation of their own."""
+"""The last parts of names under which models keep a normalisation of their own."""
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file.
 
+    Args:
+        path: of the `.safetensors` file.
+
+    Returns:
+        The tensors by name.
+
     Raises:
-        HostUnavailableError: no such file.
-        ConfigError: a pickle, or no safetensors.
+        HostUnavailableError: there is no such file.
+        ConfigError: the file is a pickle, or not in the safetensors format.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -27,7 +33,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     if path.suffix in PICKLES:
         raise ConfigError(
             f"{path}: a pickle, which may run code when it is read; if you trust it, convert it once: "
-            f"python -m reprogram.convert {path.name} {path.stem}.safetensors"
+            f"reprogram convert {path.name} {path.stem}.safetensors"
         )
     try:
         state: dict[str, Tensor] = load_file(path)
@@ -47,25 +53,26 @@ def load_weights(
     BatchNorm's counters of batches may be missing.
 
     Args:
-        net: whose every other weight must be there, in its shape.
-        state: as it was read.
-        channels: of the input.
-        where: the file and what it should fit, for errors.
+        net: the network; the file must hold each of its other weights, in its shape.
+        state: the file's tensors by name.
+        channels: the number of channels of the input.
+        where: the file and the architecture that it should fit, for errors.
 
     Returns:
-        Mean and standard deviation, a channel, of a normalisation in the file that isn't part of the network, or None.
+        Mean and standard deviation, one value a channel, of a normalisation that the file holds and the network
+        doesn't; None where there is no such normalisation.
 
     Raises:
-        ConfigError: weights are missing or unknown; names the first three.
+        ConfigError: weights are missing or unknown; the message names the first three.
     """
-    own = net.state_dict()
-    prefix = _prefix(own, state)
+    expected = net.state_dict()
+    prefix = _prefix(expected, state)
     fitting = {
         name: state[prefix + name]
-        for name, value in own.items()
+        for name, value in expected.items()
         if prefix + name in state and state[prefix + name].shape == value.shape
     }
-    missing = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+    missing = [name for name in expected if name not in fitting and not name.endswith("num_batches_tracked")]
     others = [key for key in state if not (key.startswith(prefix) and key[len(prefix) :] in fitting)]
     means, stds = (_values(state, others, names, channels) for names in (MEANS, STDS))
     used = {**means, **stds} if means and stds else {}
@@ -77,21 +84,21 @@ def load_weights(
             f"{where}: {len(missing)} weights missing ({', '.join(missing[:3]) or 'none'}), "
             f"{len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'}); name the architecture it was saved from"
         )
-    net.load_state_dict({name: value.to(own[name].dtype) for name, value in fitting.items()}, strict=False)
+    net.load_state_dict({name: value.to(expected[name].dtype) for name, value in fitting.items()}, strict=False)
     return (next(iter(means.values())), next(iter(stds.values()))) if used else None
 
 
-def _prefix(own: dict[str, Tensor], state: dict[str, Tensor]) -> str:
-    """What precedes the network's names: the shortest prefix under which most of them are found."""
-    first = next(iter(own), "")
-    found = {key[: -len(first)] for key in state if first and key.endswith("." + first)}
-    return min({"", *found}, key=lambda prefix: (sum(prefix + name not in state for name in own), len(prefix)))
+def _prefix(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:
+    """The prefix before the network's names in a file: the shortest under which most of them occur."""
+    first = next(iter(expected), "")
+    prefixes = {key[: -len(first)] for key in state if first and key.endswith("." + first)}
+    return min({"", *prefixes}, key=lambda prefix: (sum(prefix + name not in state for name in expected), len(prefix)))
 
 
 def _values(
     state: dict[str, Tensor], keys: list[str], names: tuple[str, ...], channels: int
 ) -> dict[str, tuple[float, ...]]:
-    """The entries of these last names that hold a number a channel."""
+    """The entries whose names end with one of `names` and that hold one number a channel."""
     return {
         key: tuple(state[key].double().flatten().tolist())
         for key in keys
@@ -100,7 +107,7 @@ def _values(
 
 
 def _is_copy(key: str, value: Tensor, fitting: dict[str, Tensor]) -> bool:
-    """Whether an entry repeats a weight that was taken already."""
+    """Whether an entry repeats a weight that `fitting` holds already."""
     parts = key.split(".")
     names = (".".join(parts[i:]) for i in range(1, len(parts)))
     return any(

@@ -1,98 +1,28 @@
-"""The contract of a host: a frozen classifier, [0, 1] pixels in, scores out, every call counted."""
+"""The contract of a host: a frozen classifier that turns [0, 1] pixels into scores and counts every call."""
 
 import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from reprogram.engine import Prepared
+from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
-from reprogram.hosts._nets import (
-    Call,
-    LogProbabilities,
-    Outputs,
-    check_finite,
-    check_outputs,
-    frozen_view,
-    scores_of,
-)
+from reprogram.hosts._features import last_layer_input
+from reprogram.hosts._frozen import LogProbabilities, Outputs, check_finite, frozen_view, scores_of
+from reprogram.hosts._info import HostInfo, Meter
+from reprogram.hosts._wrap import module_of, probe
 from reprogram.registry import Component, format_spec
-from reprogram.settings import Access, EngineName
-from reprogram.unchanged import Kept, Snapshot
+from reprogram.types import Access, EngineName
+from reprogram.utils.tensor_cache import ModuleVersion, TensorCache
 
 PREPARING = threading.RLock()
 """Tracing changes `nn.Module` for the whole process: one host at a time."""
-
-MAX_SIZE = 4096
-MAX_COUNT = 100_000
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-NO_LICENCE = "random weights: none"
-"""Of weights that nobody trained."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostInfo:
-    """The record of a host.
-
-    Attributes:
-        id: the spec that builds it.
-        num_classes: K.
-        size: height and width of its input, in pixels.
-        channels: of its input.
-        mean: subtracted from [0, 1] pixels, a channel.
-        std: divides what is left, a channel.
-        interpolation: how photographs are resized for it.
-        crop: the part of a photograph's shorter side that its central crop keeps.
-        class_names: its K labels, or None where they have no names.
-        licence: of the weights.
-        access: what it gives away.
-    """
-
-    id: str
-    num_classes: int
-    size: tuple[int, int]
-    channels: int = 3
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    interpolation: str = "bilinear"
-    crop: float = 0.875
-    class_names: tuple[str, ...] | None = None
-    licence: str = "unknown"
-    access: Access = "gradient"
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != self.channels or len(self.std) != self.channels:
-            raise ConfigError(f"host {self.id}: mean and std need {self.channels} values, one a channel")
-        if min(self.std) <= 0:
-            raise ConfigError(f"host {self.id}: std {self.std} holds a value that isn't positive")
-        if self.class_names is not None and len(self.class_names) != self.num_classes:
-            raise ConfigError(f"host {self.id}: {len(self.class_names)} class names for {self.num_classes} classes")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W."""
-        return self.channels, *self.size
-
-    def label(self, index: int) -> str:
-        """The name of a host label."""
-        return self.class_names[index] if self.class_names else f"host label {index}"
-
-
-@dataclass
-class Meter:
-    """What a host was asked for: a query count that can't be under-reported."""
-
-    calls: int = 0
-    images: int = 0
 
 
 class Host(nn.Module):
@@ -103,9 +33,9 @@ class Host(nn.Module):
     frozen view of it that shares its parameters and has buffers of its own: wrap it anew after training it further.
 
     Args:
-        net: the classifier, on normalised pixels.
-        info: its record.
-        untrained: builds the same architecture with random weights from a seed, for the baseline.
+        net: the classifier; its input are normalised pixels.
+        info: the host's record.
+        untrained: a function from a seed to the same architecture with random weights, for the baseline.
 
     Attributes:
         engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"
@@ -123,8 +53,8 @@ class Host(nn.Module):
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[Snapshot, Prepared]] = []
-        self._frame = Kept()
+        self._prepared: list[tuple[ModuleVersion, Prepared]] = []
+        self._frame = TensorCache()
         check_finite(self.net, info.id)
         self.train(False)
 
@@ -168,10 +98,6 @@ class Host(nn.Module):
             UserWarning: the scores look like probabilities, and `outputs` doesn't say so.
         """
         height, width = (size, size) if isinstance(size, int) else size
-        owner = getattr(classifier, "__self__", None)
-        if isinstance(owner, nn.Module) and classifier == owner.forward:
-            classifier = owner
-        net = classifier if isinstance(classifier, nn.Module) else Call(classifier)
         info = HostInfo(
             id=name,
             num_classes=1,
@@ -181,16 +107,10 @@ class Host(nn.Module):
             std=tuple(std) if std is not None else (1.0,) * channels,
             licence=licence,
         )
-        host = cls(net, info)
+        host = cls(module_of(classifier), info)
         dtype, device = host._dtype_and_device()
         blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
-        try:
-            scores = host.net(host._normalised(blank))
-        except Exception as error:
-            shape = f"{channels}x{height}x{width}"
-            raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {error}") from error
-        scores = scores_of(scores, name)
-        check_outputs(scores, outputs, name)
+        scores = probe(host.net, host._normalised(blank), outputs, name)
         if outputs == "probabilities":
             host.net = LogProbabilities(host.net, name)
         host.info = dataclasses.replace(
@@ -216,10 +136,14 @@ class Host(nn.Module):
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": []}  # A copy makes its own.
+        return {**self.__dict__, "_prepared": []}  # A copy prepares its own module.
 
     def train(self, mode: bool = True) -> "Host":
-        """Stay in evaluation mode, whatever `mode` says: a host is frozen."""
+        """Stay in evaluation mode: a host is frozen.
+
+        Args:
+            mode: has no effect.
+        """
         super().train(False)
         return self
 
@@ -236,16 +160,16 @@ class Host(nn.Module):
             b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
 
         Raises:
-            ConfigError: another size or number of channels, or scores that aren't b × K.
+            ConfigError: the pixels have another size or number of channels, or the scores aren't b × K.
         """
         if isinstance(pixels, Framed) and self.engine == "dense":
             pixels = pixels.dense()
         images = self._normalised(pixels)
         if labels is not None and len(labels) < self.info.num_classes:
-            some = self.prepared.some(images, labels, self.info.num_classes)
-            if some is not None:
-                unread = some.new_full((len(pixels), self.info.num_classes), float("nan"))
-                return unread.index_copy(1, labels, some)
+            columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
+            if columns is not None:
+                unread = columns.new_full((len(pixels), self.info.num_classes), float("nan"))
+                return unread.index_copy(1, labels, columns)
         scores = scores_of(self.prepared(images), self.info.id)
         if scores.shape != (len(pixels), self.info.num_classes):
             raise ConfigError(
@@ -255,34 +179,16 @@ class Host(nn.Module):
         return scores
 
     def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
-        """What the host's last layer reads: the features of a linear probe.
+        """The input of the host's last layer: the features that a linear probe reads.
 
         Args:
             pixels: in [0, 1], a tensor or a `Framed` batch.
 
         Returns:
-            b × d features, and where they come from: the layer's name, or "scores" where no last layer is to be seen.
+            b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
         """
         images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
-        names = []
-        for name, layer in self.net.named_modules():
-            sizes = getattr(layer, "out_features", None), getattr(layer, "out_channels", None)
-            if self.info.num_classes in sizes and not isinstance(layer, torch.jit.ScriptModule):
-                names.append(name)
-        net = self.prepared.module
-        if not set(names) <= {name for name, _ in net.named_modules()}:
-            net = self.net
-        seen: list[tuple[str, Tensor]] = []
-        hooks = [net.get_submodule(name).register_forward_pre_hook(partial(_note, seen, name)) for name in names]
-        try:
-            scores = scores_of(net(images), self.info.id)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if not seen:
-            return scores, "scores"
-        name, features = seen[-1]
-        return (features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)), f"input of {name}"
+        return last_layer_input(self.net, self.prepared.module, images, self.info)
 
     def _normalised(self, pixels: Any) -> Any:
         """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
@@ -296,7 +202,7 @@ class Host(nn.Module):
         mean, std = self.mean.to(dtype), self.std.to(dtype)
 
         def normalised(part: Tensor) -> Tensor:
-            return (part.to(dtype) - mean) / std
+            return (part.to(dtype) - mean) / std  # A channel.
 
         if not isinstance(pixels, Framed):
             return normalised(pixels)
@@ -308,10 +214,10 @@ class Host(nn.Module):
 
     @property
     def prepared(self) -> Prepared:
-        """What runs: an equal and faster form of `net`, made anew when weights change."""
+        """The module that runs: equal to `net` and faster, prepared anew when weights change."""
         with PREPARING, torch.inference_mode(False):
             if not self._prepared or not self._prepared[0][0].fits(self.net):
-                self._prepared[:] = [(Snapshot(self.net), Prepared(self.net))]
+                self._prepared[:] = [(ModuleVersion(self.net), Prepared(self.net))]
             return self._prepared[0][1]
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
@@ -322,7 +228,7 @@ class Host(nn.Module):
 
 
 class HostSource(Component):
-    """Where hosts come from. A variant implements `build`.
+    """A source of hosts, such as a library of models. A variant implements `build`.
 
     Args:
         config: the variant's `Config`.
@@ -344,7 +250,7 @@ class HostSource(Component):
         raise NotImplementedError
 
     def info(self) -> HostInfo | None:
-        """The record, as far as it is known before weights are loaded; by default it isn't.
+        """The host's record, if it is known before weights are loaded; None, the default, if it isn't.
 
         Raises:
             ConfigError: the configuration names something that doesn't exist.
@@ -367,7 +273,7 @@ class HostSource(Component):
         """The same architecture and preprocessing with random weights; override it where trained weights may be absent.
 
         Args:
-            seed: of the random weights.
+            seed: decides the random weights.
 
         Raises:
             ConfigError: the architecture can't be built anew.
@@ -379,37 +285,9 @@ class HostSource(Component):
 
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
-        """What this source can build whose name matches a shell-style pattern; by default nothing is listed."""
+        """The models that this source can build, by name; by default none is listed.
+
+        Args:
+            pattern: shell-style, that the names match.
+        """
         return []
-
-
-def check_sizes(*, size: int = 0, **counts: int) -> None:
-    """Refuse an input size or a number of classes or channels that no host has.
-
-    Raises:
-        ConfigError: says which.
-    """
-    if not 0 <= size <= MAX_SIZE:
-        raise ConfigError(f"size={size}; 0 for the model's own, or at most {MAX_SIZE} pixels")
-    for name, value in counts.items():
-        if not 0 <= value <= MAX_COUNT:
-            raise ConfigError(f"{name}={value}; at most {MAX_COUNT}, not negative")
-
-
-def check_kwargs(kwargs: dict[str, Any]) -> None:
-    """Refuse arguments of an architecture that choose weights or files: specs are data, and may be a stranger's.
-
-    Raises:
-        ConfigError: names the argument.
-    """
-    for name in kwargs:
-        if any(part in name for part in ("pretrained", "checkpoint", "weights", "cache", "path", "file", "url", "hf_")):
-            raise ConfigError(
-                f"kwargs: {name!r} isn't taken; weights come from the model's tag or from checkpoint:FILE"
-            )
-
-
-def _note(seen: list[tuple[str, Tensor]], name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-    """Remember what a layer reads."""
-    if inputs and isinstance(inputs[0], Tensor):
-        seen.append((name, inputs[0]))

@@ -5,23 +5,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from reprogram.errors import ConfigError, nearest
-from reprogram.hosts._building import untrained_id
+from reprogram.errors import ConfigError
 from reprogram.hosts._imagenet import class_names
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._naming import untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_sizes
-from reprogram.registry import configure, parse
+from reprogram.hosts.base import Host, HostSource
+from reprogram.registry import configure
+from reprogram.utils.messages import nearest
+from reprogram.utils.spec import parse
 
 SAFE = ":,/()[]{}.=?' "
-"""Characters that a spec holds as they are."""
+"""The characters that a spec holds unescaped."""
 
 
 class Checkpoint(HostSource):
-    """A weights file and, stated beside it, what to build and how to feed it.
+    """A weights file; the options state the architecture that it belongs to and the preprocessing of images.
 
     Robust checkpoints, of RobustBench for one, are such files: prefixes of names (`module.`, `model.`), a second copy
     of the weights, and a normalisation that was saved with them are understood. Pickles (`.pt`, `.pth`) aren't read:
-    `python -m reprogram.convert OLD.pt NEW.safetensors` turns one that you trust into a file that runs nothing.
+    `reprogram convert OLD.pt NEW.safetensors` turns one that you trust into a file that runs nothing.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class Checkpoint(HostSource):
             size: input height and width in pixels; 0 takes the architecture's own.
             num_classes: 0 takes the architecture's own.
             in_chans: input channels; 0 takes the architecture's own. Only timm's architectures take others than 3.
-            mean: of the normalisation, a channel; empty takes the architecture's own.
-            std: of the normalisation, a channel; empty takes the architecture's own.
+            mean: of the normalisation, one value a channel; empty takes the architecture's own.
+            std: of the normalisation, one value a channel; empty takes the architecture's own.
             interpolation: for photographs; empty takes the architecture's own.
             crop: the central part of a photograph's shorter side; 0 takes the architecture's own.
             licence: of the weights.
@@ -64,25 +67,25 @@ class Checkpoint(HostSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The file."""
+        """The weights file."""
         return [Path(config.path)]
 
     def build(self, *, download: bool = False) -> Host:
-        """Build the architecture and load the file into it; a normalisation in the file counts unless one is stated."""
+        """Build the architecture and load the file; a normalisation in the file counts unless one is stated."""
         source = self._source()
         net, info = source.create(0), self._info(source)
         where = f"{self.config.path}: doesn't fit {self.config.architecture}"
-        inside = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
-        if inside and not (self.config.mean or self.config.std):
-            info = replace(info, mean=inside[0], std=inside[1])
+        normalisation = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
+        if normalisation and not (self.config.mean or self.config.std):
+            info = replace(info, mean=normalisation[0], std=normalisation[1])
         return Host(net, info, untrained=self.untrained)
 
     def info(self) -> HostInfo:
-        """The record; a normalisation in the file isn't known yet."""
+        """The host's record; a normalisation in the file isn't known yet."""
         return self._info(self._source())
 
     def spec(self) -> str:
-        """`checkpoint:FILE?...` with the file's name alone."""
+        """The spec `checkpoint:FILE?...`, with the file's name instead of its path."""
         config = self.config
         options = [f"architecture={quote(config.architecture, safe=SAFE)}"]
         for item in fields(config)[2:]:
@@ -93,7 +96,7 @@ class Checkpoint(HostSource):
         return f"checkpoint:{Path(config.path).name}?{'&'.join(options)}"
 
     def nameable(self) -> bool:
-        """Never: it opens a file."""
+        """False: this source opens a file."""
         return False
 
     def untrained(self, seed: int) -> Host:
@@ -125,10 +128,10 @@ class Checkpoint(HostSource):
 
     def _info(self, source: Any) -> HostInfo:
         config, info = self.config, source.info()
-        own = {key: value for key in ("mean", "std", "interpolation", "crop") if (value := getattr(config, key))}
+        stated = {key: value for key in ("mean", "std", "interpolation", "crop") if (value := getattr(config, key))}
         record: HostInfo = replace(
             info,
-            **own,
+            **stated,
             id=self.spec(),
             class_names=class_names() if info.num_classes == 1000 else None,
             licence=config.licence,

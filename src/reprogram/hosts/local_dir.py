@@ -8,14 +8,16 @@ from typing import Any
 from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError
-from reprogram.hosts._building import host_id, one_line, seeded, untrained_id
 from reprogram.hosts._imagenet import class_names
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._naming import check_kwargs, host_id, one_line, untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.hosts.base import Host, HostSource
+from reprogram.utils.seeding import seeded
 
 
 class LocalDir(HostSource):
-    """What `timm.models.save_for_hf` and the Hugging Face hub keep of a timm model.
+    """A timm model in the folder that `timm.models.save_for_hf` writes and the Hugging Face hub holds.
 
     `config.json` names the architecture, its arguments, the preprocessing and the labels. The weights are read from
     `model.safetensors` alone; a folder with a pickle only is refused.
@@ -43,7 +45,7 @@ class LocalDir(HostSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The folder."""
+        """The model's folder."""
         return [Path(config.path)]
 
     def build(self, *, download: bool = False) -> Host:
@@ -51,7 +53,7 @@ class LocalDir(HostSource):
         folder, record = Path(self.config.path), self._record()
         info, net = self._info(record), self._create(record, 0)
         if not (folder / "model.safetensors").is_file() and (folder / "pytorch_model.bin").is_file():
-            read_safetensors(folder / "pytorch_model.bin")  # Refuses it, and says how to convert it.
+            read_safetensors(folder / "pytorch_model.bin")  # This refuses it, and says how to convert it.
         weights = read_safetensors(folder / "model.safetensors")
         load_weights(
             net, weights, channels=info.channels, where=f"{folder}: the weights don't fit {record['architecture']}"
@@ -59,15 +61,15 @@ class LocalDir(HostSource):
         return Host(net, info, untrained=self.untrained)
 
     def info(self) -> HostInfo:
-        """The record, from config.json."""
+        """The host's record, from config.json."""
         return self._info(self._record())
 
     def spec(self) -> str:
-        """`local-dir:FOLDER` with the folder's name alone."""
+        """The spec `local-dir:FOLDER`, with the folder's name instead of its path."""
         return host_id("local-dir", Path(self.config.path).name, self.config, skip="path")
 
     def nameable(self) -> bool:
-        """Never: it opens files."""
+        """False: this source opens files."""
         return False
 
     def untrained(self, seed: int) -> Host:
@@ -77,7 +79,7 @@ class LocalDir(HostSource):
         return Host(self._create(record, seed), info, untrained=self.untrained)
 
     def _record(self) -> dict[str, Any]:
-        """What config.json says, with the preprocessing always in `pretrained_cfg`, as newer versions write it."""
+        """The contents of config.json, the preprocessing always in `pretrained_cfg`, as newer versions write it."""
         path = Path(self.config.path) / "config.json"
         try:
             record: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -87,21 +89,21 @@ class LocalDir(HostSource):
             raise ConfigError(f"{path}: no JSON ({one_line(error)})") from None
         if not isinstance(record, dict) or not isinstance(record.get("architecture"), str):
             raise ConfigError(f"{path}: names no timm architecture; for a Hugging Face model take hf:{path.parent}")
-        found: dict[str, Any] = {"pretrained_cfg": record, **record}
-        size = found["pretrained_cfg"].get("input_size")
+        complete: dict[str, Any] = {"pretrained_cfg": record, **record}
+        size = complete["pretrained_cfg"].get("input_size")
         if not (isinstance(size, list) and len(size) == 3 and all(isinstance(n, int) and n > 0 for n in size)):
             raise ConfigError(f"{path}: input_size is {size}; channels, height and width are expected")
-        return found
+        return complete
 
     def _create(self, record: dict[str, Any], seed: int) -> nn.Module:
-        """Call timm; random weights are a function of the seed alone."""
+        """Have timm build the network; random weights depend on the seed alone."""
         import timm
 
-        given = record["pretrained_cfg"]
+        preprocessing = record["pretrained_cfg"]
         arguments = dict(record.get("model_args") or {})
         check_kwargs(arguments)
-        arguments |= {"num_classes": self._num_classes(record), "in_chans": given["input_size"][0]}
-        if self.config.size and given.get("fixed_input_size"):
+        arguments |= {"num_classes": self._num_classes(record), "in_chans": preprocessing["input_size"][0]}
+        if self.config.size and preprocessing.get("fixed_input_size"):
             arguments["img_size"] = self.config.size
         if not timm.is_model(record["architecture"]):
             raise ConfigError(f"{self.config.path}: timm knows no architecture {record['architecture']!r}")
@@ -116,12 +118,12 @@ class LocalDir(HostSource):
         return int(record.get("num_classes") or record["pretrained_cfg"].get("num_classes") or 0)
 
     def _info(self, record: dict[str, Any]) -> HostInfo:
-        given, num_classes = record["pretrained_cfg"], self._num_classes(record)
-        channels, height, width = given["input_size"]
-        names = record.get("label_names") or given.get("label_names")
-        if isinstance(names, list):  # Short labels such as n01440764; what they mean stands beside them.
-            meaning = record.get("label_descriptions") or given.get("label_descriptions") or {}
-            names = [meaning.get(name, name) for name in names]
+        preprocessing, num_classes = record["pretrained_cfg"], self._num_classes(record)
+        channels, height, width = preprocessing["input_size"]
+        names = record.get("label_names") or preprocessing.get("label_names")
+        if isinstance(names, list):  # Short labels such as n01440764; their descriptions stand beside them.
+            descriptions = record.get("label_descriptions") or preprocessing.get("label_descriptions") or {}
+            names = [descriptions.get(name, name) for name in names]
         else:
             names = class_names() if num_classes == 1000 else None
         return HostInfo(
@@ -129,10 +131,10 @@ class LocalDir(HostSource):
             num_classes=num_classes,
             size=(self.config.size, self.config.size) if self.config.size else (height, width),
             channels=channels,
-            mean=tuple(given.get("mean") or (0.5,) * channels),
-            std=tuple(given.get("std") or (0.5,) * channels),
-            interpolation=given.get("interpolation") or "bilinear",
-            crop=given.get("crop_pct") or 0.875,
+            mean=tuple(preprocessing.get("mean") or (0.5,) * channels),
+            std=tuple(preprocessing.get("std") or (0.5,) * channels),
+            interpolation=preprocessing.get("interpolation") or "bilinear",
+            crop=preprocessing.get("crop_pct") or 0.875,
             class_names=tuple(map(str, names)) if names is not None else None,
-            licence=given.get("license") or "unknown",
+            licence=preprocessing.get("license") or "unknown",
         )

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprogram.errors import ConfigError, HostUnavailableError, nearest
-from reprogram.hosts._building import host_id, hub, one_line, seeded
+from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._imagenet import class_names
+from reprogram.hosts._info import NO_LICENCE, HostInfo
+from reprogram.hosts._naming import host_id, hub, one_line
 from reprogram.hosts._weights import read_safetensors
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource
+from reprogram.hosts.base import Host, HostSource
+from reprogram.utils.messages import nearest
+from reprogram.utils.seeding import seeded
 
 MAX_ID = 3000
-"""Characters of a host's name that class names may fill; longer lists are named by their file."""
+"""The most characters that class names may fill in a host's name; longer lists are named by their file."""
 
 
 class OpenClip(HostSource):
@@ -62,17 +65,17 @@ class OpenClip(HostSource):
     def build(self, *, download: bool = False) -> Host:
         """Build both towers, encode the prompts, and keep the image tower."""
         open_clip, config, names = _package(), self.config, self._names()
-        folder, given = self._place(open_clip)
+        folder, record = self._find(open_clip)
         name = f"local-dir:{config.model}" if folder else config.model
-        own = {key: given[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in given}
+        preprocessing = {key: record[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in record}
         with hub(download=download), seeded(config.seed):
             try:
                 model = open_clip.create_model(
                     name,
                     load_weights=False,
                     pretrained_text=False,
-                    force_quick_gelu=given.get("quick_gelu", False),
-                    force_preprocess_cfg=own,
+                    force_quick_gelu=record.get("quick_gelu", False),
+                    force_preprocess_cfg=preprocessing,
                 ).eval()
                 tokenizer = open_clip.get_tokenizer(name)
             except Exception as error:  # open_clip and the tokenizers raise whatever they meet.
@@ -81,20 +84,20 @@ class OpenClip(HostSource):
                     "add --download if they may be fetched"
                 ) from None
             if config.pretrained:
-                self._load(open_clip, model, folder, given)
+                self._load(open_clip, model, folder, record)
             net = TextScores(model, tokenizer([config.prompt.replace("{}", name) for name in names]))
         return Host(net, self._info(model.visual, names), untrained=self.untrained)
 
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
-        """open_clip's models with the tags of their weights; none where it isn't installed."""
+        """The models of open_clip with the tags of their weights; none where it isn't installed."""
         if importlib.util.find_spec("open_clip") is None:
             return []
-        found = (f"{model}?weights={tag}" for model, tag in _package().list_pretrained())
-        return [name for name in found if fnmatchcase(name, pattern)]
+        names = (f"{model}?weights={tag}" for model, tag in _package().list_pretrained())
+        return [name for name in names if fnmatchcase(name, pattern)]
 
     def spec(self) -> str:
-        """`open-clip:MODEL?...` with the class names themselves, where they aren't too many."""
+        """The spec `open-clip:MODEL?...`, with the class names themselves where they aren't too long."""
         config = self.config
         short = replace(config, weights=Path(config.weights).name)
         if config.classes:
@@ -103,13 +106,13 @@ class OpenClip(HostSource):
         return host_id("open-clip", Path(config.model).name, short, skip="model")
 
     def nameable(self) -> bool:
-        """Not where an option names a file or folder."""
+        """Whether no option names a file or folder."""
         config = self.config
         files = config.weights.endswith(".safetensors") or str(config.classes).endswith(".txt")
         return not files and "/" not in config.model and not Path(config.model).exists()
 
     def untrained(self, seed: int) -> Host:
-        """Both towers with random weights."""
+        """The same host with random weights in both towers."""
         return OpenClip(replace(self.config, pretrained=False, seed=seed)).build()
 
     def _names(self) -> tuple[str, ...]:
@@ -126,8 +129,8 @@ class OpenClip(HostSource):
             raise ConfigError("open-clip: a class name is there twice; each label needs its own")
         return names
 
-    def _place(self, open_clip: Any) -> tuple[bool, dict[str, Any]]:
-        """Whether the model is a folder, and what open_clip knows of its weights."""
+    def _find(self, open_clip: Any) -> tuple[bool, dict[str, Any]]:
+        """Whether the model is a folder, and open_clip's record of its weights, empty where it has none."""
         config = self.config
         known = open_clip.list_models()
         if config.model not in known:
@@ -137,21 +140,21 @@ class OpenClip(HostSource):
                 f"open-clip: no model named {config.model!r}, and no folder with open_clip_config.json; "
                 f"{nearest(config.model, known)}"
             )
-        given: dict[str, Any] = open_clip.get_pretrained_cfg(config.model, config.weights) if config.weights else {}
-        if config.pretrained and not given and not config.weights.endswith(".safetensors"):
+        record: dict[str, Any] = open_clip.get_pretrained_cfg(config.model, config.weights) if config.weights else {}
+        if config.pretrained and not record and not config.weights.endswith(".safetensors"):
             tags = open_clip.list_pretrained_tags_by_model(config.model)
             raise ConfigError(
                 f"open-clip:{config.model}: weights={config.weights!r}; give a .safetensors file, or "
                 f"{nearest(config.weights, tags)}"
             )
-        return False, given
+        return False, record
 
-    def _load(self, open_clip: Any, model: Any, folder: bool, given: dict[str, Any]) -> None:
+    def _load(self, open_clip: Any, model: Any, folder: bool, record: dict[str, Any]) -> None:
         from huggingface_hub import hf_hub_download
 
         config = self.config
-        if given:
-            repository, _, filename = given.get("hf_hub", "").rpartition("/")
+        if record:
+            repository, _, filename = record.get("hf_hub", "").rpartition("/")
             filename = filename if filename.endswith(".safetensors") else "open_clip_model.safetensors"
             try:
                 path = Path(hf_hub_download(repository, filename))
@@ -167,18 +170,18 @@ class OpenClip(HostSource):
         read_safetensors(path)
         try:
             open_clip.load_checkpoint(model, str(path))
-        except Exception as error:  # It converts names of many kinds.
+        except Exception as error:  # It converts names of many formats, with as many errors.
             raise ConfigError(f"{path}: doesn't fit open-clip:{config.model}: {one_line(error)}") from None
 
     def _info(self, visual: Any, names: tuple[str, ...]) -> HostInfo:
-        size, given = visual.image_size, visual.preprocess_cfg
+        size, preprocessing = visual.image_size, visual.preprocess_cfg
         return HostInfo(
             id=self.spec(),
             num_classes=len(names),
             size=tuple(size) if isinstance(size, (tuple, list)) else (size, size),
-            mean=tuple(given["mean"]),
-            std=tuple(given["std"]),
-            interpolation=given["interpolation"],
+            mean=tuple(preprocessing["mean"]),
+            std=tuple(preprocessing["std"]),
+            interpolation=preprocessing["interpolation"],
             crop=1.0,
             class_names=names if self.config.pretrained else None,
             licence="unknown" if self.config.pretrained else NO_LICENCE,
@@ -189,8 +192,8 @@ class TextScores(nn.Module):
     """The image tower, and a linear layer whose rows are the scaled embeddings of the prompts.
 
     Args:
-        model: both towers.
-        tokens: K x length, of the prompts.
+        model: open_clip's model, with both towers.
+        tokens: K x length, those of the prompts.
     """
 
     def __init__(self, model: Any, tokens: Tensor) -> None:
@@ -198,14 +201,23 @@ class TextScores(nn.Module):
         self.visual = model.visual
         with torch.no_grad():
             text = torch.cat([model.encode_text(part, normalize=True) for part in torch.split(tokens, 64)])
+            # K x d: exp(logit_scale) · text embeddings of length 1; bias logit_bias
             self.head = nn.Linear(text.shape[1], len(text))
             self.head.weight.copy_(model.logit_scale.exp() * text)
             self.head.bias.fill_(0.0 if model.logit_bias is None else model.logit_bias.item())
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Scores: b x K."""
+        """The scores logit_scale · cos + logit_bias of images and prompts.
+
+        Args:
+            pixels: b x C x H x W, normalised.
+
+        Returns:
+            b x K.
+        """
         features = self.visual(pixels)
-        pooled = features[0] if isinstance(features, tuple) else features  # CoCa's tower gives its tokens too.
+        pooled = features[0] if isinstance(features, tuple) else features  # CoCa's tower returns its tokens too.
+        # b x d of length 1, times d x K
         scores: Tensor = self.head(F.normalize(pooled, dim=-1))
         return scores
 

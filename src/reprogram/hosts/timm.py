@@ -1,20 +1,24 @@
 """Any classifier of timm: `timm:resnet50.a1_in1k`, or untrained with `?pretrained=0&seed=1`."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from reprogram.errors import ConfigError, HostUnavailableError, nearest
-from reprogram.hosts._building import host_id, one_line, seeded
+from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._naming import check_kwargs, one_line
+from reprogram.hosts._zoo import ZooSource
+from reprogram.hosts.base import Host
+from reprogram.utils.messages import nearest
+from reprogram.utils.seeding import seeded
 
 
-class Timm(HostSource):
+class Timm(ZooSource):
     """Architectures, weights and preprocessing of timm (Wightman, 2019)."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -55,24 +59,27 @@ class Timm(HostSource):
         net = self.create(self.config.seed, pretrained=self.config.pretrained, overlay=overlay)
         return Host(net, info, untrained=self.untrained)
 
-    def spec(self) -> str:
-        """`timm:MODEL?...`."""
-        return host_id("timm", self.config.model, self.config, skip="model")
-
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
-        """Timm's models with trained weights."""
+        """The models of timm that have trained weights."""
         import timm
 
         return list(timm.list_models(pattern, pretrained=True))
 
-    def untrained(self, seed: int) -> Host:
-        """The same architecture with random weights."""
-        source = Timm(replace(self.config, pretrained=False, seed=seed))
-        return source.build()
-
     def create(self, seed: int, *, pretrained: bool = False, overlay: dict[str, Any] | None = None) -> nn.Module:
-        """Call timm; random weights are a function of the seed alone."""
+        """Have timm build the network.
+
+        Args:
+            seed: decides the random weights, alone.
+            pretrained: whether timm loads trained weights.
+            overlay: entries that replace those of timm's configuration of the weights, such as `file`.
+
+        Returns:
+            The network, on normalised pixels.
+
+        Raises:
+            ConfigError: timm can't build it.
+        """
         import timm
 
         config = self.config
@@ -93,24 +100,24 @@ class Timm(HostSource):
         return net
 
     def info(self) -> HostInfo:
-        """The record, from timm's own configuration of these weights."""
+        """The host's record, from timm's own configuration of these weights."""
         config, default = self.config, self._default()
         if config.pretrained and (config.num_classes or config.in_chans != 3):
             raise ConfigError(f"timm:{config.model}: num_classes and in_chans need pretrained=0 or a checkpoint")
         num_classes = config.num_classes or default["num_classes"]
         size = (config.size, config.size) if config.size else tuple(default["input_size"][1:])
-        named = config.pretrained and num_classes == 1000
-        grey = config.in_chans != 3
+        has_names = config.pretrained and num_classes == 1000
+        other_channels = config.in_chans != 3
         return HostInfo(
             id=self.spec(),
             num_classes=num_classes,
             size=size,
             channels=config.in_chans,
-            mean=(0.5,) * config.in_chans if grey else tuple(default["mean"]),
-            std=(0.5,) * config.in_chans if grey else tuple(default["std"]),
+            mean=(0.5,) * config.in_chans if other_channels else tuple(default["mean"]),
+            std=(0.5,) * config.in_chans if other_channels else tuple(default["std"]),
             interpolation=default["interpolation"],
             crop=default["crop_pct"],
-            class_names=class_names() if named else None,
+            class_names=class_names() if has_names else None,
             licence=(default.get("license") or "unknown") if config.pretrained else NO_LICENCE,
         )
 
@@ -123,22 +130,22 @@ class Timm(HostSource):
                 f"no timm model named {name!r}; {nearest(name, timm.list_models(pretrained=True) + timm.list_models())}"
             )
         try:
-            found = timm.get_pretrained_cfg(name)
+            record = timm.get_pretrained_cfg(name)
         except RuntimeError:
             raise ConfigError(
                 f"timm:{name}: no such weights; "
                 f"{nearest(name, timm.list_models(name.partition('.')[0] + '*', pretrained=True))}"
             ) from None
-        if found is None:
+        if record is None:
             raise ConfigError(
                 f"timm:{name}: timm has no configuration of it; use a checkpoint with size, mean and std stated"
             )
-        default: dict[str, Any] = found.to_dict()
+        default: dict[str, Any] = record.to_dict()
         defaults = {"fixed_input_size": False, "input_size": (3, 224, 224), "num_classes": 1000}
         return {**default, **{key: default.get(key) or value for key, value in defaults.items()}}
 
     def _weights_file(self, download: bool) -> Path:
-        """The cached file of the weights; fetched only where that is allowed."""
+        """The path of the cached weights, which are fetched only where that is allowed."""
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
@@ -165,7 +172,7 @@ class Timm(HostSource):
             )
         try:
             if repository:
-                logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # One line says it all, below.
+                logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # The error below says it all in one line.
                 return Path(hf_hub_download(repository, filename))
             cached_file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(str(url), str(cached_file))

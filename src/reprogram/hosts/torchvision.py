@@ -1,19 +1,23 @@
 """Any classifier of torchvision: `torchvision:resnet50.IMAGENET1K_V2`, or untrained with `?pretrained=0&seed=1`."""
 
 import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from reprogram.errors import ConfigError, HostUnavailableError, nearest
-from reprogram.hosts._building import host_id, one_line, seeded
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_kwargs, check_sizes
+from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._naming import check_kwargs, one_line
+from reprogram.hosts._zoo import ZooSource
+from reprogram.hosts.base import Host
+from reprogram.utils.messages import nearest
+from reprogram.utils.seeding import seeded
 
 
-class Torchvision(HostSource):
+class Torchvision(ZooSource):
     """Architectures, weights and preprocessing of torchvision."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -53,23 +57,25 @@ class Torchvision(HostSource):
             net.load_state_dict(self._state(download))
         return Host(net, info, untrained=self.untrained)
 
-    def spec(self) -> str:
-        """`torchvision:MODEL?...`."""
-        return host_id("torchvision", self.config.model, self.config, skip="model")
-
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:
-        """Torchvision's classifiers."""
+        """The classifiers of torchvision."""
         from torchvision import models
 
         return list(models.list_models(module=models, include=pattern))
 
-    def untrained(self, seed: int) -> Host:
-        """The same architecture with random weights."""
-        return Torchvision(replace(self.config, pretrained=False, seed=seed)).build()
-
     def create(self, seed: int) -> nn.Module:
-        """Call torchvision; random weights are a function of the seed alone."""
+        """Have torchvision build the network.
+
+        Args:
+            seed: decides the random weights, alone.
+
+        Returns:
+            The network with random weights, on normalised pixels.
+
+        Raises:
+            ConfigError: torchvision can't build it.
+        """
         from torchvision.models import get_model, get_model_builder
 
         config = self.config
@@ -81,7 +87,7 @@ class Torchvision(HostSource):
         if architecture.startswith("vit_") and config.size:
             arguments["image_size"] = config.size
         if architecture in ("googlenet", "inception_v3"):
-            # The trained files hold the auxiliary heads; without them there is nothing to be gained, evaluation never
+            # Files of trained weights hold the auxiliary heads. An untrained network goes without: evaluation never
             # runs them.
             arguments |= {"init_weights": not config.pretrained, "aux_logits": config.pretrained}
         assert "weights" in parameters
@@ -93,7 +99,7 @@ class Torchvision(HostSource):
         return net
 
     def info(self) -> HostInfo:
-        """The record, from torchvision's own configuration of these weights."""
+        """The host's record, from torchvision's own configuration of these weights."""
         config = self.config
         weights = self._weights()
         if config.pretrained and config.num_classes:

@@ -1,18 +1,18 @@
 """One hidden layer with random weights: from linear to not, by the slope of its leaky ReLUs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
 from reprogram.errors import ConfigError
-from reprogram.hosts._building import host_id, seeded
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource, check_sizes
+from reprogram.hosts._info import check_sizes
+from reprogram.hosts._random_net import RandomNet
 
 MAX_WEIGHTS = 2**26
 
 
-class TwoLayer(HostSource):
-    """Scores = B · leaky-ReLU(A x): the least host that a program can do something with.
+class TwoLayer(RandomNet):
+    """Scores = B · leaky-ReLU(A x): the smallest host that can be reprogrammed.
 
     With slope 1 it is linear and can't be reprogrammed; with slope 0 the units are ReLUs.
     """
@@ -23,11 +23,11 @@ class TwoLayer(HostSource):
 
         Attributes:
             size: input height and width in pixels.
-            width: hidden units.
-            slope: of a unit for negative numbers, in [0, 1].
+            width: the number of hidden units.
+            slope: of the leaky ReLU for negative numbers, in [0, 1].
             num_classes: K.
-            channels: of the input.
-            seed: of the random weights.
+            channels: C, the number of channels of the input.
+            seed: decides the random weights.
         """
 
         size: int = 64
@@ -46,39 +46,12 @@ class TwoLayer(HostSource):
             if self.width * (self.channels * self.size**2 + self.num_classes) > MAX_WEIGHTS:
                 raise ConfigError(f"more than {MAX_WEIGHTS:,} weights; make size or width smaller")
 
-    def build(self, *, download: bool = False) -> Host:
-        """Draw the weights."""
+    def network(self) -> nn.Module:
+        """B · leaky-ReLU(A x): C·size² to width to K."""
         config = self.config
-        with seeded(config.seed):
-            net = nn.Sequential(
-                nn.Flatten(),
-                nn.Linear(config.channels * config.size**2, config.width),
-                nn.LeakyReLU(config.slope),
-                nn.Linear(config.width, config.num_classes),
-            )
-        return Host(net, self.info(), untrained=self.untrained)
-
-    def info(self) -> HostInfo:
-        """The record."""
-        config = self.config
-        return HostInfo(
-            id=self.spec(),
-            num_classes=config.num_classes,
-            size=(config.size, config.size),
-            channels=config.channels,
-            mean=(0.5,) * config.channels,
-            std=(0.5,) * config.channels,
-            licence=NO_LICENCE,
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(config.channels * config.size**2, config.width),
+            nn.LeakyReLU(config.slope),
+            nn.Linear(config.width, config.num_classes),
         )
-
-    def has_random_weights(self) -> bool:
-        """Always."""
-        return True
-
-    def spec(self) -> str:
-        """`two-layer:SIZE?...`."""
-        return host_id("two-layer", str(self.config.size), self.config, skip="size")
-
-    def untrained(self, seed: int) -> Host:
-        """The same with other random weights."""
-        return TwoLayer(replace(self.config, seed=seed)).build()

@@ -8,18 +8,19 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reprogram.errors import ConfigError
-from reprogram.hosts._building import untrained_id
-from reprogram.hosts.base import NO_LICENCE, Host, HostInfo, HostSource
+from reprogram.hosts._info import NO_LICENCE, HostInfo
+from reprogram.hosts._naming import untrained_id
+from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import MAX_SEED, configure
 
 IMAGES = 50
-"""In the random batch that BatchNorm is conditioned on."""
+"""The number of images in the random batch that BatchNorm is conditioned on."""
 
 
 class Untrained(HostSource):
     """The same architecture and preprocessing with random weights; trained weights aren't needed.
 
-    `plain` is the initialisation as it comes: BatchNorm's running means are 0 and its variances 1, so that it changes
+    `plain` is the architecture's initialisation: BatchNorm's running means are 0 and its variances 1, so it changes
     nothing, and scores may barely depend on the image. `conditioned` gives each BatchNorm the mean and the variance of
     its own input over one batch of 50 images, every pixel uniform in [0, 1] and drawn from the seed, and leaves the
     rest as it is; dropout stays off.
@@ -33,7 +34,7 @@ class Untrained(HostSource):
 
         Attributes:
             host: spec of the host; one with `?` of its own goes in brackets: `untrained(host='timm:resnet18?size=64')`.
-            seed: of the random weights and of the random batch.
+            seed: decides the random weights and the random batch.
             batchnorm: `plain`, or `conditioned` on one batch of random images.
         """
 
@@ -48,33 +49,33 @@ class Untrained(HostSource):
         return cls.Config(host=host, seed=1, batchnorm="conditioned")
 
     def build(self, *, download: bool = False) -> Host:
-        """Draw the weights, and run the random batch where BatchNorm is conditioned on it."""
+        """Draw the weights, and run the random batch if BatchNorm is conditioned on it."""
         config = self.config
         host = self._source().untrained(config.seed)
         if config.batchnorm == "conditioned":
-            generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # No seed of any weights.
+            generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # Weights never have such a seed.
             condition(host, torch.rand(IMAGES, *host.info.shape, generator=generator))
         return Host(host.net, replace(host.info, id=self.spec()), untrained=self.untrained)
 
     def info(self) -> HostInfo | None:
-        """The host's, with other weights."""
+        """The trained host's record, without its class names and licence."""
         info = self._source().info()
         return info and replace(info, id=self.spec(), class_names=None, licence=NO_LICENCE)
 
     def has_random_weights(self) -> bool:
-        """Always."""
+        """True: its weights are never trained."""
         return True
 
     def spec(self) -> str:
-        """`untrained:HOST?seed=...`."""
+        """The spec `untrained:HOST?seed=...`."""
         return untrained_id(self._source().spec(), self.config.seed, self.config.batchnorm)
 
     def nameable(self) -> bool:
-        """As the host is."""
+        """Whether a stranger's program file may name the host itself."""
         return self._source().nameable()
 
     def untrained(self, seed: int) -> Host:
-        """The same with other random weights."""
+        """The same host with other random weights."""
         return Untrained(replace(self.config, seed=seed)).build()
 
     def _source(self) -> HostSource:
@@ -86,29 +87,33 @@ class Untrained(HostSource):
 
 
 def batchnorms(host: Host) -> list[_BatchNorm]:
-    """The layers that `condition` sets: BatchNorm with running statistics."""
+    """The layers that `condition` sets: BatchNorm with running statistics.
+
+    Args:
+        host: the host that has them.
+    """
     return [layer for layer in host.net.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
 
 
 @torch.no_grad()
 def condition(host: Host, pixels: Tensor) -> None:
-    """Give each BatchNorm of a host the statistics of what it reads.
+    """Give each BatchNorm of a host the mean and the variance of its own input over one batch.
 
     Args:
-        host: whose buffers change.
+        host: the host, whose buffers change.
         pixels: b x C x H x W in [0, 1].
 
     Raises:
-        ConfigError: it has no BatchNorm with running statistics.
+        ConfigError: the host has no BatchNorm with running statistics.
     """
     layers = batchnorms(host)
     if not layers:
         raise ConfigError(f"host {host.info.id}: no BatchNorm to condition; leave batchnorm=conditioned out")
-    before = [layer.momentum for layer in layers]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.training, layer.momentum = True, 1.0  # In torch, 1 forgets what was; Keras calls that 0.
+        layer.training, layer.momentum = True, 1.0  # In PyTorch, 1 forgets earlier statistics; Keras calls that 0.
     try:
         host.net((pixels - host.mean) / host.std)
     finally:
-        for layer, momentum in zip(layers, before, strict=True):
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.training, layer.momentum = False, momentum

@@ -1,4 +1,4 @@
-"""One host label for each task label, no two the same: greedily, or so that the sum is largest."""
+"""Assign one host label to each task label, no two the same: greedily, or with the largest sum of benefits."""
 
 from typing import Literal
 
@@ -14,38 +14,49 @@ def assign(benefit: Float[Tensor, "k K"], how: Assignment) -> Tensor:
     """Choose a host label for each task label.
 
     Args:
-        benefit: of giving host label j to task label i; k <= K.
-        how: "greedy" takes the largest benefit that is left again and again, of equal ones that of the first host
-            label, then of the first task label (Chen et al., 2023). "optimal" has the largest sum (Kuhn, 1955).
+        benefit: k × K, entry i, j for giving host label j to task label i; k <= K.
+        how: "greedy" takes the largest remaining benefit again and again, among equal ones that of the first host
+            label, then of the first task label. "optimal" has the largest sum.
 
     Returns:
-        k host labels.
+        k host labels, int64.
+
+    Reference: Chen et al., Understanding and Improving Visual Prompting, CVPR 2023 (greedy); Kuhn, The Hungarian
+    Method for the Assignment Problem, 1955 (optimal).
     """
     return _greedy(benefit) if how == "greedy" else _optimal(benefit)
 
 
 def _greedy(benefit: Tensor) -> Tensor:
-    left = benefit.T.contiguous()
-    chosen = torch.empty(len(benefit), dtype=torch.int64)
+    remaining = benefit.T.contiguous()  # K x k: the first maximum is that of the first host label.
+    labels = torch.empty(len(benefit), dtype=torch.int64)
     for _ in range(len(benefit)):
-        host, task = divmod(int(left.argmax()), len(benefit))
-        chosen[task] = host
-        left[host] = left[:, task] = -torch.inf
-    return chosen
+        # The flat index of the maximum is host · k + task.
+        host, task = divmod(int(remaining.argmax()), len(benefit))
+        labels[task] = host
+        remaining[host] = remaining[:, task] = -torch.inf
+    return labels
 
 
 def _optimal(benefit: Tensor) -> Tensor:
     from scipy.optimize import linear_sum_assignment
 
-    _, chosen = linear_sum_assignment(benefit.numpy(), maximize=True)
-    return torch.from_numpy(chosen.astype(np.int64))
+    _, labels = linear_sum_assignment(benefit.numpy(), maximize=True)
+    return torch.from_numpy(labels.astype(np.int64))
 
 
-def benefit_of(said: Float[Tensor, "k K"]) -> Tensor:
-    """The benefit of counted answers: their number.
+def benefit_of(counts: Float[Tensor, "k K"]) -> Tensor:
+    """The benefit of giving host label j to task label i, from the host's predictions: the number n_ij.
 
-    Where a class never gave an answer, among them every class without images, labels that other classes say less are
-    better: a small negative number that never outweighs one answer.
+    Where n_ij is 0, as in every row of a class without images, host labels that are predicted less for other classes
+    are better: the benefit is a small negative number, which never outweighs one prediction.
+
+    Args:
+        counts: k × K, n_ij is the number of images of class i that the host predicts as j.
+
+    Returns:
+        k × K.
     """
-    others = said.sum(dim=0) / (2 * said.sum()).clamp(min=1)
-    return torch.where(said > 0, said, -others)
+    # -Σ_i n_ij / (2 Σ n), K numbers above -1
+    penalty = counts.sum(dim=0) / (2 * counts.sum()).clamp(min=1)
+    return torch.where(counts > 0, counts, -penalty)

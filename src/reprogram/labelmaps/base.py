@@ -1,4 +1,4 @@
-"""The contract of a label map: host scores in, task scores out."""
+"""The contract of a label map: it turns host scores into task scores."""
 
 import math
 from typing import Literal, get_args
@@ -11,23 +11,25 @@ from torch.nn import functional as F
 from reprogram.errors import ConfigError
 from reprogram.registry import Component
 
-Fitted = Literal["never", "once", "epochs", "steps"]
+RefitSchedule = Literal["never", "once", "epochs", "steps"]
 
 
 class LabelMap(Component, nn.Module):
-    """From host labels to task labels; h_g in the paper (Methods).
+    """Maps host scores to task scores; h_g in the paper (Methods).
 
-    An author writes `run`, and `assignment` for people to see which host labels speak for which task label. A map
-    with parameters that require grad is learned together with the program. A map that follows the host's own answers
-    sets `fitted` and writes `refit`.
+    An author writes `run`, and `assignment`, which shows people the host labels that stand for each task label. A map
+    with parameters that require grad is learned together with the program. A map that is fitted to statistics of the
+    host's scores sets `refit_schedule` and writes `refit`.
 
     Attributes:
-        fitted: when `fit` calls `refit`. "once": before the first step, after one pass over training images with the
-            program's start values; the host is called for it, and metered. "epochs": so too, and before each later
-            epoch, from the scores that the last epoch computed anyway. "steps": before the first step, and then
-            whenever `follow` does it.
-        fit_images: training images of that one pass, at the most.
-        different_images: that can be heard; `fit` says how many. What comes beyond was heard before.
+        refit_schedule: when `fit` calls `refit`; "never" by default. "once": before the first step, after one pass over
+            training images with the program's start values; the host is called for it, and metered. "epochs":
+            likewise, and before each later epoch, from the scores that the last epoch computed anyway. "steps": before
+            the first step, and then whenever `on_step` calls it.
+        fit_images: the most training images in that one pass.
+        different_images: the number of different training images in a run, which `fit` sets; statistics of more images
+            than these hold repetitions.
+        statistics: the sums of `update`; None before the first update, and after a fit unless the schedule is "steps".
 
     Args:
         config: the variant's `Config`.
@@ -35,18 +37,19 @@ class LabelMap(Component, nn.Module):
         num_task_labels: k.
 
     Raises:
-        ConfigError: the host has too few labels.
+        ConfigError: the host or the task has too few labels.
     """
 
-    fitted: Fitted = "never"
+    refit_schedule: RefitSchedule = "never"
     fit_images: int = 2_000
     different_images: float = math.inf
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if cls.fitted not in get_args(Fitted):
+        if cls.refit_schedule not in get_args(RefitSchedule):
             raise TypeError(
-                f"{cls.__name__}.fitted is {cls.fitted!r}; one of {', '.join(get_args(Fitted))} is expected"
+                f"{cls.__name__}.refit_schedule is {cls.refit_schedule!r}; "
+                f"one of {', '.join(get_args(RefitSchedule))} is expected"
             )
 
     def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
@@ -54,81 +57,113 @@ class LabelMap(Component, nn.Module):
         self.config = config
         self.num_host_labels = num_host_labels
         self.num_task_labels = num_task_labels
-        self.heard: Tensor | None = None
+        self.statistics: Tensor | None = None
         if num_task_labels < 2:
             raise ConfigError(f"a task of {num_task_labels} class(es) can't be learned; it needs two or more")
 
+    @property
+    def follows_steps(self) -> bool:
+        """Whether `fit` calls `on_step` with the host scores of each step."""
+        return self.refit_schedule in ("epochs", "steps")
+
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
-        """Turn host scores into task scores."""
+        """Turn host scores into task scores.
+
+        Args:
+            scores: b × K, logits.
+
+        Returns:
+            b × k, logits of the task's classes.
+        """
         raise NotImplementedError
 
     def assignment(self) -> list[list[int]]:
-        """For each task label, the host labels that speak for it, the most important first."""
+        """For each task label, the host labels that stand for it, the most important first."""
         raise NotImplementedError
 
     def weights(self) -> list[list[float]] | None:
-        """How much each entry of `assignment` counts; None, the default, where all count alike."""
+        """The weight of each entry of `assignment`; None, the default, where all count alike."""
         return None
 
     def initialize(self, host_names: tuple[str, ...], task_names: tuple[str, ...]) -> None:
-        """Choose by name, where a map does; called once for a new model, never for one from a file.
+        """Choose host labels by name, if a map does; called once for a new model, never for one from a file.
 
         Args:
-            host_names: of the K host labels, "host label 0" and so on where they have none.
-            task_names: of the k task labels.
+            host_names: the names of the K host labels, "host label 0" and so on where they have none.
+            task_names: the names of the k task labels.
         """
 
-    def statistics(self) -> Float[Tensor, "*parts k K"]:
-        """The statistics that `refit` gets, before anything is heard: k × K zeros; a map may keep several such."""
+    def empty_statistics(self) -> Float[Tensor, "*parts k K"]:
+        """The statistics before the first update: k × K zeros by default; a map may keep several such matrices."""
         return torch.zeros(self.num_task_labels, self.num_host_labels, dtype=torch.float64)
 
-    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "*parts b K"]:
-        """What each answer adds to the statistics; by default 1 for the largest score."""
-        return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
-
-    def refit(self, said: Float[Tensor, "*parts k K"]) -> None:
-        """Fit the map to what the host says.
+    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "*parts b K"]:
+        """The numbers that each image adds to the statistics; by default 1 for the largest score.
 
         Args:
-            said: k × K, float64, on the CPU: what `counted` gave, summed over the images of each class. By default the
-                number of images of class i that the host calls j. The row of a class without images is 0.
+            scores: b × K, logits.
+
+        Returns:
+            b × K, row i for image i; or several such matrices, as many as `empty_statistics` has.
+        """
+        return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+
+    def refit(self, statistics: Float[Tensor, "*parts k K"]) -> None:
+        """Fit the map to statistics of the host's scores.
+
+        Args:
+            statistics: k × K, float64, on the CPU: the results of `contribution`, summed over the images of each class.
+                By default the number of images of class i whose largest score is host label j. The row of a class
+                without images is 0.
         """
         raise NotImplementedError
 
-    def hear(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
-        """Add a batch to the statistics: sums are kept, however many images there are."""
-        if self.heard is None:
-            self.heard = self.statistics()
-        self.heard.index_add_(-2, labels.cpu(), self.counted(scores).to("cpu", self.heard.dtype))
+    def update(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+        """Add a batch to the statistics, which are sums: their size doesn't depend on the number of images.
 
-    def follow(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
-        """Called after each step with its scores, where `fitted` is "epochs" or "steps".
-
-        By default it hears them, and with "steps" it fits.
+        Args:
+            scores: b × K host scores.
+            labels: b task labels.
         """
-        self.hear(scores, labels)
-        if self.fitted == "steps":
-            self.refit_to_heard()
+        if self.statistics is None:
+            self.statistics = self.empty_statistics()
+        self.statistics.index_add_(-2, labels.cpu(), self.contribution(scores).to("cpu", self.statistics.dtype))
 
-    def refit_to_heard(self) -> None:
-        """Fit the map to the statistics, and forget them but with "steps"; without any the map stays."""
-        if self.heard is not None:
-            self.refit(self.heard)
-        if self.fitted != "steps":
-            self.heard = None
+    def on_step(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+        """Follow a step of learning; `fit` calls this where `refit_schedule` is "epochs" or "steps".
+
+        By default the map updates its statistics, and with "steps" it is fitted to them.
+
+        Args:
+            scores: b × K host scores of the step's batch.
+            labels: b task labels.
+        """
+        self.update(scores, labels)
+        if self.refit_schedule == "steps":
+            self.fit_from_statistics()
+
+    def fit_from_statistics(self) -> None:
+        """Fit the map to its statistics, if there are any, and clear them unless `refit_schedule` is "steps"."""
+        if self.statistics is not None:
+            self.refit(self.statistics)
+        if self.refit_schedule != "steps":
+            self.statistics = None
 
     def reads(self) -> Tensor | None:
-        """The host labels whose scores `run` looks at; None, the default, stands for all. The others may be NaN."""
+        """The host labels whose scores `run` reads, all of them if None, the default. The other scores may be NaN."""
         return None
 
     def validate(self) -> None:
         """Refuse loaded tensors that make no sense, with a `ConfigError`; the reader of program files calls it."""
 
     def require_host_labels(self, needed: int) -> None:
-        """Refuse a host with fewer than `needed` labels.
+        """Refuse a host with too few labels.
+
+        Args:
+            needed: the least number of host labels.
 
         Raises:
-            ConfigError: says how many there are.
+            ConfigError: the host has fewer; the message says how many.
         """
         if needed > self.num_host_labels:
             fewer = " or fewer labels a class" if needed > self.num_task_labels else ""
@@ -147,7 +182,7 @@ class LabelMap(Component, nn.Module):
             b × k, logits of the task's classes.
 
         Raises:
-            ConfigError: another number of host labels.
+            ConfigError: the scores have another number of host labels.
         """
         if scores.ndim != 2 or scores.shape[1] != self.num_host_labels:
             raise ConfigError(
@@ -159,27 +194,32 @@ class LabelMap(Component, nn.Module):
 
 
 class GroupMap(LabelMap):
-    """A fixed map: task label i is spoken for by the host labels in row i of `groups`.
+    """A map with a group of host labels for each task label: row i of `groups` stands for task label i.
 
-    `first`, `random` and `many-to-one` differ in how they choose the rows.
+    Attributes:
+        groups: k × m host labels, int64; variants differ in how they choose them.
     """
 
     groups: Tensor
 
     def set_groups(self, groups: Int[Tensor, "k m"]) -> None:
-        """Keep the chosen host labels; they are part of the saved program."""
+        """Register the groups as a buffer, which is part of the saved program.
+
+        Args:
+            groups: k × m host labels, no two the same.
+        """
         self.register_buffer("groups", groups.to(torch.int64))
 
     def assignment(self) -> list[list[int]]:
-        """The rows."""
+        """The rows of `groups`."""
         return [[int(label) for label in row] for row in self.groups.tolist()]
 
     def reads(self) -> Tensor:
-        """The chosen host labels."""
+        """The host labels of all groups."""
         return self.groups.flatten()
 
     def validate(self) -> None:
-        """Host labels lie in range, and none speaks twice."""
+        """Refuse host labels that are out of range or occur twice."""
         labels = self.groups.flatten()
         if labels.min() < 0 or labels.max() >= self.num_host_labels or torch.unique(labels).numel() != labels.numel():
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Several host labels a task label, chosen by the host's confidence: those it says least, or most, of any image."""
+"""Several host labels for each task label, in the order of their mean score: the lowest first, or the highest."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,29 +7,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reprogram.errors import ConfigError
-from reprogram.labelmaps._fitted import FittedConfig
-from reprogram.labelmaps._reduce import Reduce, reduce_rows
-from reprogram.labelmaps.base import Fitted, GroupMap
+from reprogram.labelmaps._config import FittedConfig
+from reprogram.labelmaps._reduce import Reduce, ReducedGroupMap, check_labels_per_class
+from reprogram.labelmaps.base import RefitSchedule
 
 
-class Confidence(GroupMap):
+class Confidence(ReducedGroupMap):
     """Host labels in the order of their mean score, dealt to the task labels in turn (Neekhara et al., 2022).
 
-    The published order begins with the label of the lowest score, on one image; here the mean over training images
-    decides, with the program's start values. The images' own labels have no say.
+    The published order is by the scores of one image and begins with the lowest; here the mean over training images
+    decides, with the program's start values. The images' own labels don't matter.
     """
 
-    fitted: Fitted = "once"
+    refit_schedule: RefitSchedule = "once"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FittedConfig):
         """Options.
 
         Attributes:
-            labels_per_class: m.
-            order: host labels of the `least` score first, as published, or of the `most`.
-            reduce: how m scores become one; the authors have `max` and `mean`.
+            labels_per_class: m, the number of host labels for each task label.
+            order: begin with the `least` score, as published, or with the `most`.
+            reduce: how m scores become one; the authors use `max` and `mean`.
         """
 
         labels_per_class: int = 10
@@ -38,33 +37,23 @@ class Confidence(GroupMap):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.labels_per_class < 1:
-                raise ConfigError(f"labels_per_class={self.labels_per_class}; at least 1 is expected")
-
-    @classmethod
-    def example(cls) -> Config:
-        """Two labels a class."""
-        return cls.Config(labels_per_class=2)
+            check_labels_per_class(self.labels_per_class)
 
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
-        self.num_used = num_task_labels * config.labels_per_class
-        self.require_host_labels(self.num_used)
         self.fit_images = config.images
         self.set_groups(self._dealt(torch.arange(num_host_labels)))
 
     def _dealt(self, order: Tensor) -> Tensor:
+        """The groups, k × m: task label i gets the host labels order[i], order[i + k], and so on."""
         return order[: self.num_used].view(self.config.labels_per_class, self.num_task_labels).T.contiguous()
 
-    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """The scores."""
+    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
+        """All scores of each image, as they are."""
         return scores
 
-    def refit(self, said: Float[Tensor, "k K"]) -> None:
-        """Sort by the sum of the scores."""
-        order = said.sum(dim=0).argsort(descending=self.config.order == "most", stable=True)
+    def refit(self, statistics: Float[Tensor, "k K"]) -> None:
+        """Sort the host labels by the sum of their scores."""
+        # Sums over all images, K; their order is that of the means.
+        order = statistics.sum(dim=0).argsort(descending=self.config.order == "most", stable=True)
         self.groups.copy_(self._dealt(order))
-
-    def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
-        """Reduce the scores of each row."""
-        return reduce_rows(scores[:, self.groups], self.config.reduce)

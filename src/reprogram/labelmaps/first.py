@@ -6,7 +6,7 @@ from reprogram.labelmaps.base import GroupMap
 
 
 class First(GroupMap):
-    """The first k host labels: 0 is "tench", 1 is "goldfish" (paper, figure 1)."""
+    """The first k host labels: on ImageNet 0 is "tench", 1 is "goldfish" (paper, figure 1)."""
 
     def __init__(self, config: object, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)

@@ -1,4 +1,4 @@
-"""Each task label is the host label that its images are most often taken for, no two the same; fitted once."""
+"""Each task label is the host label that is predicted most often for its images, no two the same; fitted once."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.labelmaps._assign import Assignment, assign, benefit_of
-from reprogram.labelmaps._fitted import FittedConfig
-from reprogram.labelmaps.base import Fitted, GroupMap
+from reprogram.labelmaps._config import FittedConfig
+from reprogram.labelmaps.base import GroupMap, RefitSchedule
 
 
 class Frequency(GroupMap):
-    """Fitted before the first step to the host's answers with the program's start values ("FLM" of Chen et al., 2023).
+    """A one-to-one map fitted to the host's predictions with the program's start values ("FLM" of Chen et al., 2023).
 
-    The published choice is greedy: the most frequent pair of task label and host label first. `optimal` finds the
-    one-to-one map by which most of these images are classified rightly. A class without images gets a host label that
-    is left over, one that other classes say least; the other classes keep theirs.
+    It is fitted before the first step. The published choice is greedy: the most frequent pair of task label and host
+    label first. `optimal` finds the one-to-one map by which most of these images are classified correctly. A class
+    without images gets a remaining host label, one that is predicted least for the other classes.
     """
 
-    fitted: Fitted = "once"
+    refit_schedule: RefitSchedule = "once"
 
     @dataclass(frozen=True, kw_only=True)
     class Config(FittedConfig):
@@ -37,6 +37,7 @@ class Frequency(GroupMap):
         self.fit_images = config.images
         self.set_groups(torch.arange(num_task_labels).view(-1, 1))
 
-    def refit(self, said: Float[Tensor, "k K"]) -> None:
-        """Assign by the number of answers."""
-        self.groups.copy_(assign(benefit_of(said), self.config.assignment).view(-1, 1))
+    def refit(self, statistics: Float[Tensor, "k K"]) -> None:
+        """Assign host labels by the number of predictions."""
+        # k labels as k x 1 groups
+        self.groups.copy_(assign(benefit_of(statistics), self.config.assignment).view(-1, 1))

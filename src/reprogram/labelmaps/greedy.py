@@ -1,4 +1,4 @@
-"""Every host label speaks for the one task label whose images it is said of most; all host labels have a say."""
+"""Each host label belongs to the task label whose images it is predicted for most often; all host labels count."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,20 +9,23 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.labelmaps._assign import assign
-from reprogram.labelmaps._fitted import FittedConfig
+from reprogram.labelmaps._config import FittedConfig
 from reprogram.labelmaps._reduce import Reduce, reduce_owned
 from reprogram.labelmaps.base import LabelMap
 
 TIES = 2.0**-20
-"""How much a probability counts beside one answer; too little to outweigh it."""
+"""The weight of a probability beside one prediction; too small to outweigh it."""
 
 
 class Greedy(LabelMap):
-    """Many-to-one over all host labels, as rajatvd's AdversarialReprogramming chooses it, by the number of answers.
+    """A many-to-one map of all host labels by the number of predictions, as in rajatvd's AdversarialReprogramming.
 
-    Equal numbers, among them those of host labels that are never said, are decided by the mean probability that the
-    host gives to the label for images of the class. If a class would be left without a host label, each class first
-    gets one of its own, chosen as in `frequency`.
+    Ties, also those of host labels that are never predicted, are decided by the mean probability of the label for
+    images of the class. If a class would have no host label, each class first gets one of its own, chosen as in
+    `frequency`.
+
+    Attributes:
+        owner: the task label that each host label belongs to, K, int64.
     """
 
     owner: Tensor
@@ -34,7 +37,7 @@ class Greedy(LabelMap):
         Attributes:
             reduce: how the scores of a class's host labels become one; `log-sum-exp` is the logarithm of the sum of
                 their exponentials: the host's own probability of "one of these labels".
-            refit: fitted `once`, before the first step, or again for each of the `epochs`.
+            refit: fit the map `once`, before the first step, or again for each of the `epochs`.
         """
 
         reduce: Reduce = "log-sum-exp"
@@ -43,32 +46,35 @@ class Greedy(LabelMap):
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.require_host_labels(num_task_labels)
-        self.fitted, self.fit_images = config.refit, config.images
+        self.refit_schedule, self.fit_images = config.refit, config.images
         self.register_buffer("owner", torch.arange(num_host_labels) % num_task_labels)
 
-    def counted(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """1 for the largest score, and a trace of each probability."""
-        return super().counted(scores).double() + TIES * scores.double().softmax(dim=1)
+    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
+        """1 for the largest score, and a small multiple of each probability."""
+        # one-hot + 2^-20 · softmax, b x K
+        return super().contribution(scores).double() + TIES * scores.double().softmax(dim=1)
 
-    def refit(self, said: Float[Tensor, "k K"]) -> None:
-        """The class with most answers, then with the largest mean probability."""
-        answers = said.floor()
-        value = answers + (said - answers) / said.sum(dim=1, keepdim=True).clamp(min=1)
+    def refit(self, statistics: Float[Tensor, "k K"]) -> None:
+        """Give each host label to the class with most predictions, among equal ones that of the largest probability."""
+        # Whole parts are counts, remainders are sums of 2^-20 · probability.
+        counts = statistics.floor()
+        # count + mean of 2^-20 · probability over the images of the class, k x K
+        value = counts + (statistics - counts) / statistics.sum(dim=1, keepdim=True).clamp(min=1)
         owner = value.argmax(dim=0)
         if owner.bincount(minlength=self.num_task_labels).min() == 0:
             owner[assign(value, "greedy")] = torch.arange(self.num_task_labels)
         self.owner.copy_(owner)
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
-        """Reduce what belongs together."""
+        """Reduce the scores of the host labels that belong to each task label."""
         return reduce_owned(scores, self.owner, self.num_task_labels, self.config.reduce)
 
     def assignment(self) -> list[list[int]]:
-        """The host labels of each task label, in their order."""
+        """The host labels that belong to each task label, in ascending order."""
         return [(self.owner == label).nonzero().flatten().tolist() for label in range(self.num_task_labels)]
 
     def validate(self) -> None:
-        """Owners are task labels, and each owns something."""
+        """Refuse owners that are no task labels, and task labels without a host label."""
         k = self.num_task_labels
         if self.owner.min() < 0 or self.owner.max() >= k or self.owner.bincount(minlength=k).min() == 0:
             raise ConfigError(f"label map greedy: owners lie outside 0..{k - 1}, or one owns no host label")

@@ -4,9 +4,10 @@ from reprogram.labelmaps.frequency import Frequency
 
 
 class Iterative(Frequency):
-    """The map follows the program ("ILM" of Chen et al., 2023): no second pass over the images, as the authors' has.
+    """A one-to-one map that follows the program ("ILM" of Chen et al., 2023), fitted again for each epoch.
 
-    Each image counts with the answer that it got when its batch was learned from.
+    Unlike the authors', it needs no second pass over the images: each image counts with the prediction that it had in
+    the step that learned from its batch.
     """
 
-    fitted = "epochs"
+    refit_schedule = "epochs"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reprogram.labelmaps.base import GroupMap
-from reprogram.permutation import permutation
+from reprogram.utils.seeding import permutation
 
 
 class Random(GroupMap):
@@ -14,7 +14,7 @@ class Random(GroupMap):
         """Options.
 
         Attributes:
-            seed: chooses the host labels.
+            seed: decides the host labels.
         """
 
         seed: int = 0
@@ -22,5 +22,5 @@ class Random(GroupMap):
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.require_host_labels(num_task_labels)
-        chosen = permutation(num_host_labels, config.seed, first=num_task_labels)
-        self.set_groups(chosen.view(-1, 1))
+        labels = permutation(num_host_labels, config.seed, first=num_task_labels)
+        self.set_groups(labels.view(-1, 1))

@@ -15,11 +15,12 @@ from reprogram.labelmaps.base import GroupMap
 
 
 class Text(GroupMap):
-    """One-to-one by the cosine of embeddings; chosen once, when the model is built. No image is looked at.
+    """A one-to-one map by the cosine of embeddings of class names, chosen once, when the model is built.
 
-    The embeddings come from any text encoder, by way of a file (docs/how-it-works.md has a script), or are made of the
-    names' spelling, which finds "tree frog" for "frog" but not "limousine" for "automobile". A host without class
-    names calls its labels "host label 0" and so on. A program file keeps the choice, not the embeddings.
+    No image is needed. The embeddings come from any text encoder, by way of a file (docs/concepts.md has a script),
+    or are made of the names' spelling, which finds "tree frog" for "frog" but not "limousine" for "automobile". The
+    labels of a host without class names are called "host label 0" and so on. A program file keeps the choice, not the
+    embeddings.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class Text(GroupMap):
 
         Attributes:
             encoder: `FILE.safetensors` with two matrices, `host` (K × d) and `task` (k × d), a row a class name; or
-                `spelling`: how often each three letters occur in a name.
-            assignment: `optimal` has the largest sum of cosines, `greedy` takes the best pair that is left.
+                `spelling`, which counts each sequence of three letters in a name.
+            assignment: `optimal` has the largest sum of cosines, `greedy` takes the best remaining pair.
         """
 
         encoder: str = ""
@@ -44,7 +45,7 @@ class Text(GroupMap):
 
     @classmethod
     def example(cls) -> Config:
-        """What needs no file."""
+        """The encoder that needs no file."""
         return cls.Config(encoder="spelling")
 
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
@@ -53,13 +54,14 @@ class Text(GroupMap):
         self.set_groups(torch.arange(num_task_labels).view(-1, 1))
 
     def initialize(self, host_names: tuple[str, ...], task_names: tuple[str, ...]) -> None:
-        """Choose by the embeddings.
+        """Choose host labels by the embeddings of the names.
 
         Raises:
             DataError: the file can't be read, or doesn't fit host and task.
         """
         encoder = self.config.encoder
         host, task = _spelling(host_names, task_names) if encoder == "spelling" else self._read(Path(encoder))
+        # k x d times d x K, rows of length 1
         cosines = F.normalize(task.double(), dim=1) @ F.normalize(host.double(), dim=1).T
         self.groups.copy_(assign(cosines, self.config.assignment).view(-1, 1))
 
@@ -87,14 +89,15 @@ class Text(GroupMap):
 def _spelling(
     host_names: tuple[str, ...], task_names: tuple[str, ...]
 ) -> tuple[Float[Tensor, "K d"], Float[Tensor, "k d"]]:
-    """How often each sequence of three characters occurs in each name, its ends marked by spaces."""
-    counted = []
+    """The number of times that each sequence of three characters occurs in each name, its ends marked by spaces."""
+    counters = []
     for name in (*host_names, *task_names):
         text = f" {name.lower()} "
-        counted.append(Counter(text[place : place + 3] for place in range(len(text) - 2)))
-    column = {piece: place for place, piece in enumerate(sorted({piece for counts in counted for piece in counts}))}
-    rows = torch.zeros(len(counted), len(column))
-    for row, counts in zip(rows, counted, strict=True):
-        for piece, count in counts.items():
-            row[column[piece]] = count
+        counters.append(Counter(text[start : start + 3] for start in range(len(text) - 2)))
+    columns = {trigram: index for index, trigram in enumerate(sorted({key for counter in counters for key in counter}))}
+    # (K + k) x d counts, a column for each sequence that occurs
+    rows = torch.zeros(len(counters), len(columns))
+    for row, counter in zip(rows, counters, strict=True):
+        for trigram, count in counter.items():
+            row[columns[trigram]] = count
     return rows[: len(host_names)], rows[len(host_names) :]

@@ -8,19 +8,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from reprogram.registry import Component
-from reprogram.settings import Access
+from reprogram.types import Access
 
 Objective = Callable[[], Tensor]
-"""The loss of the current batch at the parameters' current values: a scalar. Each call runs the host."""
+"""A function that returns the loss of the current batch at the parameters' current values, a scalar. Each call runs
+the host."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come.
+    """A point of a run.
 
     Attributes:
-        fraction: of the budget that is spent, in [0, 1].
-        epoch: passes over the training images, as a whole number.
+        fraction: the part of the budget that is spent, in [0, 1].
+        epoch: the number of finished passes over the training images.
     """
 
     fraction: float
@@ -28,24 +29,32 @@ class Progress:
 
 
 class Learner(Component):
-    """Improves a program. A variant implements `start` and `step`, and keeps its memory in `state`.
+    """Improves a program. A variant implements `start`, `step`, `state_dict` and `load_state_dict`.
 
     Args:
         config: the variant's `Config`.
     """
 
     access: Access = "gradient"
-    """What it needs of the host."""
+    """The access to the host that the learner needs."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
     def start(self, parameters: list[nn.Parameter]) -> None:
-        """Take over the parameters to learn; forget earlier ones."""
+        """Take over the parameters to learn, and forget earlier ones.
+
+        Args:
+            parameters: of program and label map; each `step` changes them in place.
+        """
         raise NotImplementedError
 
     def step(self, objective: Objective, progress: Progress) -> float:
         """Improve the parameters on one batch.
+
+        Args:
+            objective: the loss of the batch at the parameters' current values.
+            progress: the point of the run, for schedules.
 
         Returns:
             The batch's loss before the step, without penalties.
@@ -55,14 +64,18 @@ class Learner(Component):
         """
         raise NotImplementedError
 
-    def shown(self) -> AbstractContextManager[None]:
-        """Around validation, which looks at other values if a learner puts them in; it takes them out again."""
+    def eval_weights(self) -> AbstractContextManager[None]:
+        """The context of validation: a learner may put other values into the parameters and then restores them."""
         return nullcontext()
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything but configuration and parameters that decides the next step."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors that decide the next step together with configuration and parameters, by name."""
         raise NotImplementedError
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` returned, after `start`."""
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state_dict` returned; called after `start`.
+
+        Args:
+            state: tensors by name.
+        """
         raise NotImplementedError

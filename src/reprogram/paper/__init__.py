@@ -1,6 +1,6 @@
-"""The 2018 paper's experiments: each is a list of ordinary runs, and what is read out of them.
+"""The 2018 paper's experiments: each is a list of ordinary runs, measurements on them, and a section of a report.
 
-`experiments/` holds one file an experiment; the file's name is what `reprogram paper NAME` takes. `presets/` says on
-which hosts and tasks and with which recipe. `setup.py` turns both into runs, `book.py` keeps what was found, `page.py`
-shows it.
+`experiments/` holds one file for each experiment; the file's name is what `reprogram paper NAME` takes. `presets/`
+holds hosts, tasks and recipes. `plan.py` turns both into runs, `run.py` has them run and measured, `store.py` stores
+the results, `page.py` shows them.
 """

@@ -1,15 +1,15 @@
-"""The report of the paper's experiments: one HTML file, made from the book alone."""
+"""The report of the paper's experiments: one HTML file, made from the result store alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
-from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.paper.published import THEIRS
-from reprogram.text import printable
+from reprogram.paper.store import ResultStore
+from reprogram.utils.files import write_atomic
+from reprogram.utils.text import printable
 
 ORDER = (
     "table1",
@@ -23,51 +23,62 @@ ORDER = (
     "confidence",
     "transfer",
 )
-"""In which the report shows them; others follow."""
+"""The order of the experiments in the report; others follow."""
 
 
-def write_page(book: Book, experiments: Sequence[str] = ()) -> Path:
-    """Write `report.html` into the book's folder.
+def write_page(store: ResultStore, experiments: Sequence[str] = ()) -> Path:
+    """Write `report.html` into the store's folder.
 
     Args:
-        book: of the experiments.
-        experiments: by name; by default all that were planned.
+        store: the results of the experiments.
+        experiments: the experiments' names; by default all that were planned.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        DataError: a file of the book is damaged, or the page can't be written.
+        DataError: a file of the store is damaged, or the page can't be written.
     """
     from jinja2 import Environment, PackageLoader
 
     sections: list[dict[str, Any]] = []
     runs: dict[str, Any] = {}
     for name in in_order(experiments or names()):
-        rows, unfinished = book.rows(name), book.unfinished(name)
+        rows, unfinished = store.rows(name), store.unfinished(name)
         if not rows and not unfinished:
             continue
         runs |= {row.folder.name: row.result for row in rows}
         experiment = find(name)
         try:
-            shown = experiment.show(book) if rows else []
-            blocks = [(type(block).__name__, _inert(block)) for block in shown]
+            content = experiment.show(store) if rows else []
+            blocks = [(type(block).__name__, _inert(block)) for block in content]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{book.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
+                f"{store.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
             ) from error
         section = {"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks}
         sections.append({**section, "unfinished": ", ".join(map(printable, unfinished))})
     environment = Environment(loader=PackageLoader("reprogram.paper", "."), autoescape=True)
     template = environment.get_template("page.html.j2")
-    page = template.render(sections=sections, runs=runs, made=circumstances(runs), theirs=THEIRS)
-    return write_atomic(book.folder / "report.html", page.encode())
+    page = template.render(sections=sections, runs=runs, circumstances=circumstances(runs), theirs=THEIRS)
+    return write_atomic(store.folder / "report.html", page.encode())
 
 
 def in_order(experiments: Sequence[str]) -> list[str]:
-    """The names in the order of the report."""
+    """The names of experiments in the order of the report.
+
+    Args:
+        experiments: the names in any order.
+    """
     return sorted(experiments, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
 def circumstances(runs: dict[str, Any]) -> list[str]:
-    """On what the runs were made: a line for each machine and set of versions."""
+    """The machines and package versions of the runs, with the number of runs of each: a line each.
+
+    Args:
+        runs: the runs' `result.json` by name.
+    """
     lines: dict[str, int] = {}
     for result in runs.values():
         versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
@@ -77,7 +88,11 @@ def circumstances(runs: dict[str, Any]) -> list[str]:
 
 
 def markdown(block: Block) -> str:
-    """A block's text and tables as Markdown; pictures stay in the report."""
+    """A text or table of the report as Markdown; empty for pictures.
+
+    Args:
+        block: the block that an experiment shows.
+    """
     if isinstance(block, str):
         return f"**{printable(block)}**\n"
     if not isinstance(block, Table):
@@ -88,6 +103,7 @@ def markdown(block: Block) -> str:
 
 
 def _inert(block: Block) -> Any:
+    """The same block, without characters that could steer a terminal or a page."""
     if isinstance(block, Picture | Strip):
         return block
     if isinstance(block, Table):

@@ -1,18 +1,18 @@
-"""Figures of the report, as SVG that the page holds in itself."""
+"""Figures of the report, as SVG that is embedded in the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reprogram.evaluation import wilson_interval
-from reprogram.paper.book import Row
+from reprogram.evaluation.metrics import wilson_interval
 from reprogram.paper.experiments.base import Picture
+from reprogram.paper.store import Row
 from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
 
 COLOURS = (BLUE, ORANGE, "#3a7d44", "#8338ec", "#b5838d", "#e09f3e", GREY)
 
 MARKERS = "os^Dv"
 APART = 1.03
-"""Between series, so that one at the same height doesn't cover another."""
+"""Factor between the horizontal positions of neighbouring series, so that no point covers another."""
 
 
 def curves(
@@ -23,30 +23,31 @@ def curves(
     chance: float,
     references: Mapping[str, float] | None = None,
 ) -> Picture:
-    """Test accuracy against what was varied, with 95 % intervals; a line a series.
+    """A figure of the test accuracy against one axis of the runs, with 95 % intervals and a line for each series.
 
     Args:
         series: runs by the line's name.
-        axis: which of the runs' axes is drawn from left to right, on a logarithmic scale.
-        label: of that axis.
-        chance: drawn as a dashed line.
-        references: other accuracies, as dotted lines.
+        axis: the name of the runs' axis that is drawn from left to right, on a logarithmic scale.
+        label: label of that axis.
+        chance: accuracy by chance, in 0 to 1, drawn as a dashed line.
+        references: other accuracies by name, drawn as dotted lines.
     """
     figure = figure_of(7, 3.6)
     axes = figure.subplots()
-    for place, (colour, (name, rows)) in enumerate(zip(COLOURS * 9, series.items(), strict=False)):
+    for index, (colour, (name, rows)) in enumerate(zip(COLOURS * 9, series.items(), strict=False)):
         points: dict[float, list[Row]] = {}
         for row in rows:
             points.setdefault(float(row.axis[axis]), []).append(row)
         xs = sorted(points)
         tests = [[row.result["test"] for row in points[x]] for x in xs]
+        # right answers and test images at each x, over the seeds
         counts = [(round(sum(t["accuracy"] * t["n"] for t in at)), sum(t["n"] for t in at)) for at in tests]
         middle = [correct / n for correct, n in counts]
         ends = [wilson_interval(correct, n) for correct, n in counts]
         below = [m - low for m, (low, _) in zip(middle, ends, strict=True)]
         above = [high - m for m, (_, high) in zip(middle, ends, strict=True)]
-        style = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "capsize": 2, "color": colour, "label": name}
-        beside = [x * APART ** (place - (len(series) - 1) / 2) for x in xs]
+        style = {"marker": MARKERS[index % len(MARKERS)], "markersize": 5, "capsize": 2, "color": colour, "label": name}
+        beside = [x * APART ** (index - (len(series) - 1) / 2) for x in xs]
         axes.errorbar(beside, middle, yerr=(below, above), **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
     for name, value in (references or {}).items():
@@ -58,13 +59,20 @@ def curves(
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], *, label: str, chance: float | None = None) -> Picture:
-    """Bars in groups: a group a key, a colour a series."""
+    """A figure of bars in groups.
+
+    Args:
+        groups: heights of the bars by group and, within it, by series; each series has its colour.
+        label: label of the vertical axis.
+        chance: accuracy by chance, in 0 to 1, drawn as a dashed line; None draws none.
+    """
     figure = figure_of(7.5, 3.4)
     axes = figure.subplots()
     names = list(dict.fromkeys(name for values in groups.values() for name in values))
     width = 0.8 / max(len(names), 1)
-    for place, (name, colour) in enumerate(zip(names, COLOURS * 9, strict=False)):
-        xs = [i + (place - (len(names) - 1) / 2) * width for i, values in enumerate(groups.values()) if name in values]
+    for index, (name, colour) in enumerate(zip(names, COLOURS * 9, strict=False)):
+        offset = (index - (len(names) - 1) / 2) * width
+        xs = [i + offset for i, values in enumerate(groups.values()) if name in values]
         axes.bar(xs, [values[name] for values in groups.values() if name in values], width, color=colour, label=name)
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
@@ -75,7 +83,12 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, label: str, chance: float
 
 
 def histograms(values: Mapping[str, Sequence[float]], *, label: str) -> Picture:
-    """Distributions of one number for several kinds of inputs."""
+    """A figure of the distributions of one number for several kinds of inputs.
+
+    Args:
+        values: the numbers by kind of input.
+        label: label of the horizontal axis.
+    """
     import numpy as np
 
     figure = figure_of(6, 3)

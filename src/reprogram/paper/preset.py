@@ -1,4 +1,4 @@
-"""Presets: hosts, tasks and recipe from a TOML file, checked for what no experiment would read."""
+"""Presets: hosts, tasks and recipe from a TOML file; what no experiment would read is refused."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,14 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from reprogram.errors import ConfigError, expected, nearest
+from reprogram.errors import ConfigError
 from reprogram.paper.experiments.base import HostNames, find, names
-from reprogram.paper.setup import Setup
-from reprogram.runconfig import RunConfig
+from reprogram.paper.plan import ExperimentPlan
+from reprogram.runs.config import RunConfig
+from reprogram.training.options import current_names
+from reprogram.utils.messages import expected, nearest
+from reprogram.utils.variants import files_by_name
 
 PRESETS = files("reprogram.paper") / "presets"
-OWN = {"host", "seed", "out"}
-"""Fields of a run that hosts, tasks and seeds give, not a recipe."""
+PER_RUN = {"host", "seed", "out"}
+"""Fields of a run that its host, seed and name determine, so that no recipe may set them."""
 TABLES = {
     "fit": dict[str, Any],
     "hosts": dict[str, str],
@@ -22,59 +25,71 @@ TABLES = {
     "experiments": dict[str, dict[str, Any]],
 }
 COMMON = {"hosts": HostNames, "tasks": Annotated[list[str], "tasks"], "seeds": list[int], "fit": dict[str, Any]}
-"""Options of every experiment, beside its own."""
+"""Options that every experiment has beside its own."""
 
 
 def preset_names() -> list[str]:
     """The presets that come with the project."""
-    return sorted(entry.name.removesuffix(".toml") for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
+    return sorted(files_by_name(PRESETS, ".toml"))
 
 
-def read_preset(name: str) -> Setup:
-    """A preset by its name, or of a TOML file by its path.
+def read_preset(name: str) -> ExperimentPlan:
+    """Read a preset.
+
+    Args:
+        name: the name of a preset that comes with the project, or the path of a TOML file.
 
     Raises:
-        ConfigError: there is none, or it holds something else.
+        ConfigError: there is no such preset, or its file isn't valid.
     """
     path = Path(name) if name.endswith(".toml") else Path(str(PRESETS / f"{name}.toml"))
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no preset {name!r}; {nearest(name, preset_names())}, or give a .toml file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: no valid preset ({error})") from None
-    for table, content in found.items():
-        if table not in TABLES or not isinstance(content, dict):
+    for table, values in content.items():
+        if table not in TABLES or not isinstance(values, dict):
             raise ConfigError(f"{path}: [{table}] isn't part of a preset; known: {', '.join(sorted(TABLES))}")
-        _require(TABLES[table], content, f"{path}: [{table}]")
-    recipe, tasks, options = (found.get(table, {}) for table in ("fit", "tasks", "experiments"))
+        _require(TABLES[table], values, f"{path}: [{table}]")
+    recipe = current_names(RunConfig, content.get("fit", {}))
+    tasks = {task: current_names(RunConfig, values) for task, values in content.get("tasks", {}).items()}
+    options = {name: _with_current_names(values) for name, values in content.get("experiments", {}).items()}
     recipes = {"fit": recipe} | {f"tasks.{task}": values for task, values in tasks.items()}
-    for experiment, own in options.items():
-        _check_options(f"{path}: [experiments", experiment, own, found)
-        recipes[f"experiments.{experiment}.fit"] = own.get("fit", {})
-    allowed = {f.name: None for f in fields(RunConfig) if f.name not in OWN}
+    for experiment, values in options.items():
+        _check_options(f"{path}: [experiments", experiment, values, content)
+        recipes[f"experiments.{experiment}.fit"] = values.get("fit", {})
+    allowed = {f.name: None for f in fields(RunConfig) if f.name not in PER_RUN}
     for where, values in recipes.items():
         _require_known(values, allowed, f"{path}: [{where}]")
-    return Setup(hosts=found.get("hosts", {}), tasks=tasks, recipe=recipe, options=options)
+    return ExperimentPlan(hosts=content.get("hosts", {}), tasks=tasks, recipe=recipe, options=options)
 
 
-def _check_options(where: str, experiment: str, own: dict[str, Any], preset: dict[str, Any]) -> None:
-    """Refuse an experiment or an option that there isn't, a value of the wrong type, a host or task without a spec."""
+def _with_current_names(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options of an experiment, with the current names of the fields in its recipe `fit`."""
+    fit = options.get("fit")
+    return {**options, "fit": current_names(RunConfig, fit)} if isinstance(fit, dict) else options
+
+
+def _check_options(where: str, experiment: str, values: dict[str, Any], preset: dict[str, Any]) -> None:
+    """Refuse an unknown experiment or option, a value of the wrong type, and a host or task without a spec."""
     if experiment not in names():
         raise ConfigError(f"{where}.{experiment}] is no experiment; {nearest(experiment, names())}")
     where = f"{where}.{experiment}]"
-    options = {**COMMON, **find(experiment).options}
-    _require_known(own, options, where)
-    for key, value in own.items():
-        _require(options[key], value, f"{where} {key}")
-        for table in getattr(options[key], "__metadata__", ()):
-            known = preset.get(table, {}) if key == table else own.get(table, preset.get(table, {}))
+    types = {**COMMON, **find(experiment).options}
+    _require_known(values, types, where)
+    for key, value in values.items():
+        _require(types[key], value, f"{where} {key}")
+        for table in getattr(types[key], "__metadata__", ()):
+            known = preset.get(table, {}) if key == table else values.get(table, preset.get(table, {}))
             for name in value:
                 if name not in known:
                     raise ConfigError(f"{where} {key} names {name!r}; {nearest(name, list(known))}")
 
 
 def _require_known(values: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+    """Refuse a key that isn't known."""
     for key in values:
         if key not in known:
             raise ConfigError(f"{where} has no option {key!r}; {nearest(key, sorted(known))}")
@@ -88,5 +103,5 @@ def _require(kind: Any, value: Any, where: str) -> None:
         TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = "".join(f".{part}" if isinstance(part, str) else f" item {part}" for part in first["loc"])
-        raise ConfigError(f"{where}{place}: {expected(first)}") from None
+        item = "".join(f".{part}" if isinstance(part, str) else f" item {part}" for part in first["loc"])
+        raise ConfigError(f"{where}{item}: {expected(first)}") from None

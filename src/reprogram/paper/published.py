@@ -1,4 +1,4 @@
-"""The paper's own numbers, to stand beside ours.
+"""The paper's own numbers, for comparison with ours.
 
 Recalled from the literature and not checked against the paper's text: every place that shows one marks it [M].
 """
@@ -7,7 +7,7 @@ import re
 
 MARK = "[M]"
 OURS, THEIRS = "here", f"the paper {MARK}"
-"""Whose a row of a table is."""
+"""The source of a table's row, in its first column."""
 TASKS = ("squares", "mnist", "cifar10")
 TABLE1: dict[str, dict[str, float]] = {
     "Inception V3": {
@@ -58,10 +58,19 @@ TABLE1: dict[str, dict[str, float]] = {
 
 
 def number(host: str, task: str) -> str:
-    """A cell of that table, as text; a dash where the paper says nothing."""
+    """An accuracy of the paper's table 1 as text; a dash where the table has none.
+
+    Args:
+        host: a key of `TABLE1`.
+        task: the task in that table's row, such as `shuffled mnist`.
+    """
     return f"{TABLE1[host][task]:.4f}" if task in TABLE1[host] else "–"
 
 
 def published_task(task: str) -> str | None:
-    """Which of the paper's tasks one is, or is another version of: `mnist-5k` is `mnist`."""
+    """The paper's task of which a task is a version, None where there is none: `mnist-5k` is one of `mnist`.
+
+    Args:
+        task: the task's short name.
+    """
     return next((name for name in TASKS if re.match(rf"{name}(?![A-Za-z0-9])", task)), None)

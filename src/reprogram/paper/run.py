@@ -1,57 +1,80 @@
-"""What it takes to run experiments: their runs, each once, then what is measured on them."""
+"""The steps of running experiments: plan their runs, have each run once, then measure on the finished runs."""
 
 from collections.abc import Callable, Sequence
 
 from reprogram.errors import ConfigError, ReprogramError
-from reprogram.paper.book import Book
 from reprogram.paper.experiments.base import find
 from reprogram.paper.page import in_order
-from reprogram.paper.setup import Planned, Setup
-from reprogram.sweep import Cell, placed
+from reprogram.paper.plan import ExperimentPlan, Planned
+from reprogram.paper.store import ResultStore
+from reprogram.sweep.cells import Cell, placed
 
 
-def plan(experiments: Sequence[str], setup: Setup) -> dict[str, list[Planned]]:
+def plan(experiments: Sequence[str], plan: ExperimentPlan) -> dict[str, list[Planned]]:
     """The runs of each experiment, in the order of the report.
+
+    Args:
+        experiments: the experiments' names.
+        plan: hosts, tasks, seeds and recipe.
+
+    Returns:
+        Runs by the experiment's name.
 
     Raises:
         ConfigError: an experiment has nothing to run.
     """
-    planned = {name: find(name).runs(setup) for name in in_order(experiments)}
+    planned = {name: find(name).runs(plan) for name in in_order(experiments)}
     for name, runs in planned.items():
-        if not runs and not left_out([name], setup):
+        if not runs and not left_out([name], plan):
             raise ConfigError(f"{name} has nothing to run: a list in the preset's [experiments.{name}] is empty")
     return planned
 
 
-def left_out(experiments: Sequence[str], setup: Setup) -> list[str]:
-    """What the plans leave out because it can't be run: a line each."""
-    return [f"{name}: {line}" for name in in_order(experiments) for line in find(name).left_out(setup.of(name))]
-
-
-def begin(planned: dict[str, list[Planned]], book: Book, say: Callable[[str], None]) -> list[Cell]:
-    """Keep the plans in the book; the runs that they need, each once, with their folders."""
-    cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}
-    for name, runs in planned.items():
-        if dropped := book.write_plan(name, runs):
-            say(f"{name}: {dropped} earlier runs of other hosts, tasks or budgets under these names leave the tables")
-    return placed(cells.values(), book.runs)
-
-
-def measure(experiments: Sequence[str], setup: Setup, book: Book, say: Callable[[str], None]) -> list[str]:
-    """Measure on the finished runs what they don't say themselves.
+def left_out(experiments: Sequence[str], plan: ExperimentPlan) -> list[str]:
+    """The parts of experiments that are left out because they can't be run: a line each.
 
     Args:
-        experiments: by name.
-        setup: as for `plan`.
-        book: where facts are kept; those that are there stay.
-        say: told what is going on.
+        experiments: the experiments' names.
+        plan: hosts, tasks, seeds and recipe.
+    """
+    return [f"{name}: {line}" for name in in_order(experiments) for line in find(name).left_out(plan.of(name))]
+
+
+def begin(planned: dict[str, list[Planned]], store: ResultStore, say: Callable[[str], None]) -> list[Cell]:
+    """Write the plans into the store and turn their runs into cells of a grid.
+
+    Args:
+        planned: runs by the experiment's name.
+        store: the output folder.
+        say: called with a line for each experiment from whose tables earlier runs are dropped.
 
     Returns:
-        What couldn't be measured, and why: a line each.
+        A cell for each run that is needed, each once, with its folder.
+    """
+    cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}
+    for name, runs in planned.items():
+        if dropped := store.write_plan(name, runs):
+            say(f"{name}: {dropped} earlier runs of other hosts, tasks or budgets under these names leave the tables")
+    return placed(cells.values(), store.runs)
+
+
+def measure(
+    experiments: Sequence[str], plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]
+) -> list[str]:
+    """Make the measurements on the finished runs that the runs' own results don't hold.
+
+    Args:
+        experiments: the experiments' names.
+        plan: hosts, tasks, seeds and recipe.
+        store: the output folder; a measurement that it holds isn't made again.
+        say: called with lines about the progress.
+
+    Returns:
+        A line for each measurement that couldn't be made, with the reason.
     """
     for name in in_order(experiments):
         try:
-            find(name).measure(setup.of(name), book, say)
+            find(name).measure(plan.of(name), store, say)
         except ReprogramError as error:
-            book.gaps.append(f"{name}: {error}")
-    return book.gaps
+            store.missing.append(f"{name}: {error}")
+    return store.missing

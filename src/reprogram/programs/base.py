@@ -1,4 +1,4 @@
-"""The contract of a program: a `Framed` batch in, the reprogrammed `Framed` batch out."""
+"""The contract of a program: it turns a `Framed` batch into the reprogrammed `Framed` batch."""
 
 from dataclasses import dataclass, replace
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
-from reprogram.levels import round_to_8bit, whole_levels
 from reprogram.registry import Component
-from reprogram.unchanged import Kept
+from reprogram.utils.quantize import floor_to_8bit, round_to_8bit
+from reprogram.utils.tensor_cache import TensorCache
 
 
 class Program(Component, nn.Module):
-    """The learned input; P in the paper (Methods). One for every image of the task.
+    """The learned input, P in the paper (Methods): one program for every image of the task.
 
     An author writes `run` (and `initialize`, where parameters don't start at zero). The call itself is final: it
     checks shapes, clips to valid pixels and, where asked, rounds to 8 bits. Without gradients, a confined program is
-    drawn once and kept while its tensors stay the same: what it draws depends on them and on the frame alone.
+    drawn once and kept while its tensors stay the same: its frame depends on them and on the canvas's frame alone.
 
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
@@ -44,14 +44,25 @@ class Program(Component, nn.Module):
         super().__init__()
         self.config = config
         self.geometry = geometry
-        self._drawn = Kept()
+        self._drawn = TensorCache()
 
     def run(self, framed: Framed) -> Framed:
-        """Draw the program. Pixels outside [0, 1] are clipped by the caller."""
+        """Draw the program on a batch; the caller clips pixels outside [0, 1].
+
+        Args:
+            framed: canvas pixels in [0, 1].
+
+        Returns:
+            A batch of the same geometry.
+        """
         raise NotImplementedError
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw the start values of the parameters; by default they stay as built."""
+        """Draw the start values of the parameters; by default they stay as built.
+
+        Args:
+            generator: the source of random numbers, on the CPU.
+        """
 
     def forward(self, framed: Framed) -> Framed:
         """Reprogram a batch.
@@ -60,7 +71,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            The same shapes and place, pixels in [0, 1].
+            A batch of the same geometry, pixels in [0, 1].
 
         Raises:
             ConfigError: the batch has another geometry than the program.
@@ -90,18 +101,18 @@ class Program(Component, nn.Module):
         return round_to_8bit(pixels) if self.config.round_8bit else pixels
 
 
-class Weighted(Program):
-    """A program whose start is one tensor W of normally distributed numbers.
+class DenseProgram(Program):
+    """A program with a tensor W of weights, which starts from normally distributed numbers.
 
     Args:
-        config: the variant's `Config`, derived from `Weighted.Config`.
+        config: the variant's `Config`, derived from `DenseProgram.Config`.
         geometry: the canvas and the window's place in it.
-        shape: of W; by default 1 × C × H × W.
+        shape: the shape of W; by default that of the canvas, 1 × C × height × width.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Program.Config):
-        """Options of such programs.
+        """Options of every dense program.
 
         Attributes:
             init: standard deviation of the normal distribution that W starts from.
@@ -124,14 +135,19 @@ class Weighted(Program):
 
 
 def require_frame(name: str, geometry: Geometry) -> int:
-    """Refuse a window that leaves no frame to a program that lives there.
+    """Refuse a window that covers the whole canvas, for a program that draws on the frame alone.
+
+    Args:
+        name: the program's, for errors.
+        geometry: the canvas and the window's place in it.
 
     Returns:
-        How many pixels the frame has.
+        The number of pixels of the frame.
 
     Raises:
-        ConfigError: none.
+        ConfigError: the frame has no pixels.
     """
+    # H · W - h · w
     pixels = geometry.height * geometry.width - geometry.window.height * geometry.window.width
     if not pixels:
         raise ConfigError(
@@ -141,10 +157,16 @@ def require_frame(name: str, geometry: Geometry) -> int:
 
 
 def check_box(top: int, left: int, height: int, width: int) -> None:
-    """Refuse a box that is empty or starts outside.
+    """Refuse a box that is empty or starts outside the canvas.
+
+    Args:
+        top: first row, in pixels, at least 0.
+        left: first column, in pixels, at least 0.
+        height: in pixels, at least 1.
+        width: in pixels, at least 1.
 
     Raises:
-        ConfigError: says so.
+        ConfigError: a number is too small.
     """
     if min(top, left) < 0 or min(height, width) < 1:
         raise ConfigError(
@@ -155,34 +177,40 @@ def check_box(top: int, left: int, height: int, width: int) -> None:
 def check_init(init: float) -> None:
     """Refuse a standard deviation of start values that makes no sense.
 
+    Args:
+        init: the standard deviation, in [0, 100).
+
     Raises:
-        ConfigError: says so.
+        ConfigError: it is out of range.
     """
     if not 0 <= init < 100:
         raise ConfigError(f"init={init}; a standard deviation in [0, 100) is expected")
 
 
 def check_eps(eps: float, *, whole: bool) -> None:
-    """Refuse a bound that isn't in (0, 1], or that no 8-bit pixel keeps.
+    """Refuse a bound that isn't in (0, 1], or that is below one 8-bit level where pixels are rounded to levels.
 
     Args:
-        eps: in [0, 1] pixel units.
+        eps: the bound, in [0, 1] pixel units.
         whole: whether pixels are rounded to 8 bits.
 
     Raises:
-        ConfigError: says so.
+        ConfigError: the bound is out of range or too small.
     """
     if not 0 < eps <= 1:
         raise ConfigError(f"eps={eps}; a bound in (0, 1] is expected, in pixels of [0, 1]: 8/255 is 0.0314")
-    if whole and not whole_levels(eps):
+    if whole and not floor_to_8bit(eps):
         raise ConfigError(f"eps={eps} is less than one of 255 levels; give at least 0.00393")
 
 
 def check_pixels(pixels: int) -> None:
     """Refuse a program of no pixels.
 
+    Args:
+        pixels: their number, at least 1.
+
     Raises:
-        ConfigError: says so.
+        ConfigError: the number is less than 1.
     """
     if pixels < 1:
         raise ConfigError(f"pixels={pixels}; at least 1 is expected")
@@ -191,8 +219,13 @@ def check_pixels(pixels: int) -> None:
 def require_pixels(name: str, pixels: int, geometry: Geometry) -> None:
     """Refuse more pixels than the frame has.
 
+    Args:
+        name: the program's, for errors.
+        pixels: the number that the program needs.
+        geometry: the canvas and the window's place in it.
+
     Raises:
-        ConfigError: says how many there are.
+        ConfigError: the frame has fewer; the message says how many.
     """
     have = require_frame(name, geometry)
     if pixels > have:

@@ -7,22 +7,22 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.programs.base import Weighted
+from reprogram.programs.base import DenseProgram
 
 
-class Border(Weighted):
+class Border(DenseProgram):
     """P = tanh(W) / 2 on the outermost pixels: the padding prompt of visual prompting (Bahng et al., 2022).
 
-    With the canvas `resize` it is a frame over the enlarged task image, which it is added to. It is confined when it
-    doesn't overlap the task image.
+    With the canvas `resize` the border is added to the edge of the enlarged task image. The program is confined when
+    the border doesn't overlap the task image.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Weighted.Config):
+    class Config(DenseProgram.Config):
         """Options.
 
         Attributes:
-            thickness: of the border, in pixels.
+            thickness: the width of the border, in pixels.
         """
 
         thickness: int = 30
@@ -47,13 +47,14 @@ class Border(Weighted):
         self.mask: Tensor
 
     def initialize(self, generator: torch.Generator) -> None:
-        """W ~ N(0, init²), and 0 where it has no effect."""
+        """Draw W ~ N(0, init²), and set it to 0 where it has no effect."""
         super().initialize(generator)
         with torch.no_grad():
             self.weight.mul_(self.mask)
 
     def run(self, framed: Framed) -> Framed:
         """Add P to the frame, and to the window where it reaches there."""
+        # P = tanh(W ⊙ M) / 2, 1 x C x H x W
         drawn = torch.tanh(self.weight * self.mask) / 2
         result = replace(framed, frame=framed.frame + drawn)
         if self.confined:

@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from reprogram.framed import Framed, Geometry
-from reprogram.levels import reach
-from reprogram.programs.base import Weighted, check_eps, require_frame
+from reprogram.programs.base import DenseProgram, check_eps, require_frame
+from reprogram.utils.quantize import eps_bounds
 
 
-class Bounded(Weighted):
+class Bounded(DenseProgram):
     """P = eps · tanh(W), so |X_adv − X̃| ≤ eps everywhere (the paper's experiment on the program's amplitude).
 
-    eps counts in [0, 1] pixels, half of what it is in the paper's [-1, 1]. With `round_8bit` P reaches from the lowest
+    eps counts in [0, 1] pixels, half of its value in the paper's [-1, 1]. With `round_8bit` P reaches from the lowest
     to the highest of the 256 levels that lie within eps, so the bound holds for the rounded picture as well. On a pixel
     that is one of the levels itself, eps is in effect rounded down to whole levels; on the mid-grey background, which
     lies half-way between two levels, to half a level and whole ones.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Weighted.Config):
+    class Config(DenseProgram.Config):
         """Options.
 
         Attributes:
@@ -42,19 +42,20 @@ class Bounded(Weighted):
         self.confined = not config.window
 
     def initialize(self, generator: torch.Generator) -> None:
-        """W ~ N(0, init²), and 0 where it has no effect."""
+        """Draw W ~ N(0, init²), and set it to 0 where it has no effect."""
         super().initialize(generator)
         if self.confined:
             with torch.no_grad():
                 self.weight.mul_(self.geometry.mask())
 
     def run(self, framed: Framed) -> Framed:
-        """Add P to the frame, and to the window if asked."""
+        """Add P to the frame, and to the window where the option `window` is set."""
         drawn = replace(framed, frame=self._near(framed.frame, self.weight))
         if self.confined:
             return drawn
         return replace(drawn, window=self._near(framed.window, self.weight[..., framed.box.rows, framed.box.columns]))
 
     def _near(self, pixels: Tensor, weight: Tensor) -> Tensor:
-        low, high = reach(pixels, self.config.eps, whole=self.config.round_8bit)
+        # middle of the allowed range + half of its width · tanh(W); without rounding, x + eps · tanh(W)
+        low, high = eps_bounds(pixels, self.config.eps, whole=self.config.round_8bit)
         return (low + high) / 2 + (high - low) / 2 * torch.tanh(weight)

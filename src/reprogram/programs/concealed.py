@@ -8,20 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reprogram import images
-from reprogram.canvases.base import BACKGROUND
 from reprogram.errors import ConfigError
-from reprogram.framed import Framed, Geometry
-from reprogram.levels import whole_levels, within
-from reprogram.programs.base import Weighted, check_eps
+from reprogram.framed import BACKGROUND, Framed, Geometry
+from reprogram.programs.base import DenseProgram, check_eps
+from reprogram.utils import images
+from reprogram.utils.quantize import floor_to_8bit, within
 
 
-class Concealed(Weighted):
+class Concealed(DenseProgram):
     """X_adv = photo + contrast · (X̃ − background) + eps · tanh(W) (the paper's section on concealing).
 
-    The photograph takes the background's place, the task image is laid over it faintly, the program everywhere. With
-    the canvas `shuffled` nothing of the task can be seen. eps and contrast count in [0, 1] pixels: |X_adv − photo| ≤
-    eps around the task image and ≤ eps + contrast / 2 on it. Each bound is rounded down to whole levels of 1/255, and
+    The photograph replaces the background, the task image is laid over it faintly, and the program is added everywhere.
+    With the canvas `shuffled` nothing of the task can be seen. eps and contrast count in [0, 1] pixels: |X_adv − photo|
+    ≤ eps around the task image and ≤ eps + contrast / 2 on it. Each bound is rounded down to whole levels of 1/255, and
     `round_8bit` keeps it.
 
     The photograph is resized to cover the canvas and cut to its centre. It is read when the model is built, and goes
@@ -29,13 +28,13 @@ class Concealed(Weighted):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Weighted.Config):
+    class Config(DenseProgram.Config):
         """Options.
 
         Attributes:
             photo: path of the photograph; by default a flower (`flower.jpg` of scikit-learn).
             eps: the largest change that the program makes, in (0, 1].
-            contrast: of the task image, in (0, 1]: it changes a pixel by at most half of it.
+            contrast: the task image's, in (0, 1]: the image changes a pixel by at most half of it.
         """
 
         photo: str = ""
@@ -50,7 +49,7 @@ class Concealed(Weighted):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The photograph, where one is given."""
+        """The photograph's file, where the options name one."""
         return [Path(config.photo)] if config.photo else []
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
@@ -59,7 +58,7 @@ class Concealed(Weighted):
         self.photo: Tensor
 
     def initialize(self, generator: torch.Generator) -> None:
-        """W ~ N(0, init²), and the photograph from its file; the configuration forgets where that lay."""
+        """Draw W ~ N(0, init²), and read the photograph; the configuration forgets the path of its file."""
         super().initialize(generator)
         if self.geometry.channels not in (1, 3):
             raise ConfigError(f"concealed: the host takes {self.geometry.channels} channels; photographs have 1 or 3")
@@ -77,12 +76,15 @@ class Concealed(Weighted):
         return images.to_tensor(fitted, self.geometry.channels)
 
     def run(self, framed: Framed) -> Framed:
-        """The photograph with program and task image."""
-        eps = whole_levels(self.config.eps)
-        both = whole_levels(self.config.eps + self.config.contrast / 2)
+        """Draw the photograph with program and task image."""
+        # Bounds in whole levels: eps around the task image, eps + contrast / 2 on it.
+        eps = floor_to_8bit(self.config.eps)
+        both = floor_to_8bit(self.config.eps + self.config.contrast / 2)
         photo = self.photo.to(self.weight.dtype) / 255
+        # photo + eps · tanh(W), 1 x C x H x W
         drawn = photo + eps * torch.tanh(self.weight)
         rows, columns = framed.box.rows, framed.box.columns
+        # contrast · (X̃ - background), b x C x h x w
         faint = self.config.contrast * (framed.window - BACKGROUND)
         under = photo[..., rows, columns]
         window = within(drawn[..., rows, columns] + faint, under - both, under + both)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 
 from reprogram.framed import Framed
-from reprogram.programs.base import Weighted
+from reprogram.programs.base import DenseProgram
 
 
-class Full(Weighted):
+class Full(DenseProgram):
     """P = tanh(W) everywhere, X_adv = clip(X̃ + P): the "watermark" of visual prompting (Bahng et al., 2022).
 
     As in `frame`, P of the paper's [-1, 1] units is halved for [0, 1] pixels. With the canvas `resize` the task image
@@ -17,6 +17,7 @@ class Full(Weighted):
 
     def run(self, framed: Framed) -> Framed:
         """Add P to frame and window."""
+        # P = tanh(W) / 2, 1 x C x H x W, and its part inside the window
         drawn = torch.tanh(self.weight) / 2
         inside = drawn[..., framed.box.rows, framed.box.columns]
         return replace(framed, frame=framed.frame + drawn, window=framed.window + inside)

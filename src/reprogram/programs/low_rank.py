@@ -11,7 +11,7 @@ from reprogram.programs.base import Program, check_init, require_frame
 
 
 class LowRank(Program):
-    """P = tanh((U V) ⊙ M), as `frame`, where the W of each channel has rank r.
+    """P = tanh((U V) ⊙ M): as `frame`, but the W of each channel has rank r.
 
     U is H × r and V is r × W: (H + W) · r numbers a channel in place of H · W. The idea is that of low-rank adapters
     (Hu et al., 2021), on pixels.
@@ -46,7 +46,7 @@ class LowRank(Program):
         self.mask: Tensor
 
     def initialize(self, generator: torch.Generator) -> None:
-        """U ~ N(0, init² / r), V ~ N(0, 1): the product's deviation is init."""
+        """Draw U ~ N(0, init² / r) and V ~ N(0, 1): the product's standard deviation is init."""
         with torch.no_grad():
             self.columns.copy_(torch.randn(self.columns.shape, generator=generator))
             self.columns.mul_(self.config.init / self.config.rank**0.5)
@@ -54,4 +54,5 @@ class LowRank(Program):
 
     def run(self, framed: Framed) -> Framed:
         """Add P to the frame."""
+        # X̃ + tanh((U V) ⊙ M) / 2; H x r times r x W, a channel
         return replace(framed, frame=framed.frame + torch.tanh(self.columns @ self.rows * self.mask) / 2)

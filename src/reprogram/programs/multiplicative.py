@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 
 from reprogram.framed import Framed
-from reprogram.programs.base import Weighted
+from reprogram.programs.base import DenseProgram
 
 
-class Multiplicative(Weighted):
+class Multiplicative(DenseProgram):
     """X_adv = clip(X̃ ⊙ (1 + tanh W)): factors from 0 to 2 on [0, 1] pixels.
 
     On the mid-grey background this is `frame`; on the task image the program is a mask that darkens and brightens, and
@@ -16,7 +16,8 @@ class Multiplicative(Weighted):
     """
 
     def run(self, framed: Framed) -> Framed:
-        """Multiply frame and window."""
+        """Multiply frame and window by the factors."""
+        # 1 + tanh W, 1 x C x H x W
         factors = 1 + torch.tanh(self.weight)
         inside = factors[..., framed.box.rows, framed.box.columns]
         return replace(framed, frame=framed.frame * factors, window=framed.window * inside)

@@ -5,10 +5,10 @@ from reprogram.programs.base import Program
 
 
 class NoProgram(Program):
-    """Nothing is drawn and nothing learned: what a label map such as `linear` reaches by itself."""
+    """A program that draws and learns nothing: it shows what a label map such as `linear` reaches by itself."""
 
     confined = True
 
     def run(self, framed: Framed) -> Framed:
-        """Hand on the canvas."""
+        """Return the canvas unchanged."""
         return framed

@@ -7,35 +7,35 @@ import torch
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Box, Framed, Geometry
-from reprogram.programs.base import Weighted, check_box
-from reprogram.registry import later
+from reprogram.programs.base import DenseProgram, check_box
+from reprogram.registry import added_later
 
 
-class Patch(Weighted):
+class Patch(DenseProgram):
     """A patch of pixels (1 + tanh W) / 2 that replaces the canvas (adversarial patch; Brown et al., 2017).
 
-    It is confined when it doesn't overlap the task image.
+    The program is confined when the patch doesn't overlap the task image.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Weighted.Config):
+    class Config(DenseProgram.Config):
         """Options.
 
         Attributes:
             top: first row, in pixels.
             left: first column, in pixels.
-            height: in pixels.
-            width: in pixels.
+            height: number of rows, in pixels.
+            width: number of columns, in pixels.
             place: `given` by top and left, or `random`: anywhere on the canvas, as the seed says.
-            seed: of a random place.
+            seed: decides a random place.
         """
 
         top: int = 0
         left: int = 0
         height: int = 32
         width: int = 32
-        place: Literal["given", "random"] = later("given")
-        seed: int = later(0)
+        place: Literal["given", "random"] = added_later("given")
+        seed: int = added_later(0)
 
         def __post_init__(self) -> None:
             check_box(self.top, self.left, self.height, self.width)
@@ -47,7 +47,7 @@ class Patch(Weighted):
         return cls.Config(height=8, width=8)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
-        box = place(config, geometry)
+        box = _box_of(config, geometry)
         if not box.within(geometry.height, geometry.width):
             raise ConfigError(
                 f"patch: {config.height}x{config.width} pixels at ({box.top}, {box.left}) "
@@ -60,20 +60,21 @@ class Patch(Weighted):
 
     def run(self, framed: Framed) -> Framed:
         """Lay the patch over frame and window."""
+        # (1 + tanh W) / 2, 1 x C x height x width
         patch = (1 + torch.tanh(self.weight)) / 2
         frame = framed.frame.clone()
         frame[..., self.box.rows, self.box.columns] = patch
         if self.overlap is None:
             return Framed(frame=frame, window=framed.window, box=framed.box)
         window = framed.window.clone()
-        place = self.overlap.relative_to(framed.box)
+        target = self.overlap.relative_to(framed.box)
         source = self.overlap.relative_to(self.box)
-        window[..., place.rows, place.columns] = patch[..., source.rows, source.columns]
+        window[..., target.rows, target.columns] = patch[..., source.rows, source.columns]
         return Framed(frame=frame, window=window, box=framed.box)
 
 
-def place(config: Patch.Config, geometry: Geometry) -> Box:
-    """Where the patch goes; one that is too large for the canvas stays at the upper left."""
+def _box_of(config: Patch.Config, geometry: Geometry) -> Box:
+    """The box that the patch covers; a random one that is too large for the canvas lies at the upper left."""
     top, left = config.top, config.left
     if config.place == "random":
         generator = torch.Generator().manual_seed(config.seed)

@@ -9,21 +9,21 @@ from torch.nn import functional as F
 
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
-from reprogram.programs.base import Weighted
+from reprogram.programs.base import DenseProgram
 
 LIMIT = 4.0
 
 
-class Zoom(Weighted):
-    """The task image is enlarged or reduced by a learned factor; what it doesn't cover is `frame`'s (AutoVP's scale).
+class Zoom(DenseProgram):
+    """The task image is scaled by a learned factor, and the program of `frame` fills the rest (AutoVP's scale).
 
     The window stays where it is: an image that grows is cut, one that shrinks leaves room to the program. To let an
-    image grow to the whole canvas choose the canvas `resize` and start below 1. The factor is 4^tanh(z), between 1/4
+    image grow to the whole canvas, choose the canvas `resize` and start below 1. The factor is 4^tanh(z), between 1/4
     and 4; the image is sampled bilinearly.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Weighted.Config):
+    class Config(DenseProgram.Config):
         """Options.
 
         Attributes:
@@ -39,7 +39,7 @@ class Zoom(Weighted):
 
     @classmethod
     def example(cls) -> Config:
-        """AutoVP's: a smaller image leaves room for the program inside the window, whatever the canvas."""
+        """The factor of AutoVP: a smaller image leaves room for the program inside the window, whatever the canvas."""
         return cls.Config(scale=0.57)
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
@@ -47,20 +47,23 @@ class Zoom(Weighted):
         self.z = nn.Parameter(torch.tensor([math.atanh(math.log(config.scale, LIMIT))]))
 
     def scale(self) -> Tensor:
-        """The factor, a tensor of one number."""
+        """The factor 4^tanh(z), a tensor of one number."""
         return torch.exp(math.log(LIMIT) * torch.tanh(self.z))
 
     def run(self, framed: Framed) -> Framed:
         """Draw the program, and the task image over it."""
+        # P = tanh(W) / 2, 1 x C x H x W, and its part inside the window
         drawn = torch.tanh(self.weight) / 2
         inside = drawn[..., framed.box.rows, framed.box.columns]
         background = framed.frame[..., framed.box.rows, framed.box.columns]
         image = self._resized(framed.window)
+        # The share of each pixel that the image covers, 1 x 1 x h x w.
         covered = self._resized(torch.ones_like(framed.window[:1, :1]))
         return replace(framed, frame=framed.frame + drawn, window=image + (1 - covered) * (background + inside))
 
     def _resized(self, images: Tensor) -> Tensor:
-        """Images about the window's centre, 0 beyond their edges."""
+        """Images scaled about the window's centre, 0 beyond their edges."""
+        # 1 x 2 x 3: [I / scale, 0] maps a target pixel to its source
         theta = torch.eye(2, 3, dtype=images.dtype, device=images.device)[None] / self.scale()
         grid = F.affine_grid(theta, [1, *images.shape[1:]], align_corners=False)
         return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), align_corners=False)

@@ -1,4 +1,4 @@
-"""What a run keeps for its report: the program and some test images as pictures, with the host's own answers."""
+"""The examples in a run's report: the program and some test images as pictures, with the host's own answers."""
 
 import base64
 from typing import Any
@@ -8,49 +8,49 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.framed import Framed
-from reprogram.images import to_png
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
+from reprogram.utils.images import to_png
 
 COUNT = 12
+"""Test images that are shown, at the most."""
 TOP = 3
+"""Host labels that are shown for each image, at the most."""
 
 
 @torch.no_grad()
 def answers(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k"]) -> dict[str, Any]:
-    """Pictures and answers for up to `COUNT` test images: the first of each class, then the next of each.
+    """The content of `examples.json`: pictures of the program and of test images, with the answers to them.
 
     Args:
-        model: with the selected program.
-        task: whose test images are shown.
-        test_scores: of the test split.
+        model: the model with the selected program.
+        task: the task whose test images are shown: the first of each class, then the second of each, up to `COUNT`.
+        test_scores: n × k task scores of the test split.
+
+    Returns:
+        The content, as JSON values.
     """
-    chosen = _spread(task.test.labels, COUNT)
-    images = task.test.images[chosen].to(model.canvas.frame.device)
+    indices = _spread(task.test.labels, COUNT)
+    images = task.test.images[indices].to(model.canvas.frame.device)
     framed = model.program(model.canvas(images))
-    probabilities = model.host(framed).softmax(dim=1).cpu()
-    canvases = framed.dense().cpu()
-    shown = []
-    for place, index in enumerate(chosen.tolist()):
-        top = probabilities[place].topk(min(TOP, probabilities.shape[1]))
-        task_probability = test_scores[index].softmax(dim=0)
-        predicted = int(task_probability.argmax())
-        shown.append(
+    host = host_answers(model, model.host(framed))
+    examples = []
+    for index, pixels, host_answer in zip(indices.tolist(), framed.dense().cpu(), host, strict=True):
+        probabilities = test_scores[index].softmax(dim=0)
+        predicted = int(probabilities.argmax())
+        examples.append(
             {
-                "picture": picture(canvases[place]),
+                "picture": picture(pixels),
                 "label": task.class_names[int(task.test.labels[index])],
                 "predicted": task.class_names[predicted],
-                "probability": float(task_probability[predicted]),
-                "host": [
-                    {"label": model.host.info.label(int(i)), "probability": float(p)}
-                    for p, i in zip(top.values, top.indices, strict=True)
-                ],
+                "probability": float(probabilities[predicted]),
+                "host": host_answer,
             }
         )
     weights = model.label_map.weights()
     return {
         "program": picture(drawn(model)[0].cpu()),
-        "examples": shown,
+        "examples": examples,
         "classes": list(task.class_names),
         "assignment": [[model.host.info.label(i) for i in row[:TOP]] for row in model.label_map.assignment()],
         "weights": None if weights is None else [row[:TOP] for row in weights],
@@ -58,9 +58,33 @@ def answers(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k"]) 
     }
 
 
+def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list[dict[str, Any]]]:
+    """The host's own answers for people: the `TOP` most probable of its labels.
+
+    Args:
+        model: the model whose host gave the scores.
+        scores: b × K host scores.
+
+    Returns:
+        For each image a list of `label` and `probability`, the most probable one first.
+    """
+    top = scores.softmax(dim=1).topk(min(TOP, scores.shape[1]))
+    return [
+        [{"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
+        for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+    ]
+
+
 @torch.no_grad()
 def drawn(model: Reprogrammed) -> Float[Tensor, "1 C H W"]:
-    """The program on a canvas whose task image is mid-grey."""
+    """The program on a canvas whose task image is mid-grey.
+
+    Args:
+        model: the model with the program.
+
+    Returns:
+        1 × C × H × W pixels in [0, 1].
+    """
     frame = model.canvas.frame
     box = model.canvas.geometry.window
     window = torch.full((1, frame.shape[1], box.height, box.width), 0.5, device=frame.device, dtype=frame.dtype)
@@ -69,15 +93,19 @@ def drawn(model: Reprogrammed) -> Float[Tensor, "1 C H W"]:
 
 
 def picture(pixels: Float[Tensor, "C H W"]) -> str:
-    """A PNG as the address that HTML can hold in itself."""
+    """An image as a PNG in a data URL.
+
+    Args:
+        pixels: C × H × W pixels in [0, 1].
+    """
     return "data:image/png;base64," + base64.b64encode(to_png(pixels)).decode("ascii")
 
 
 def _spread(labels: Tensor, count: int) -> Tensor:
-    """Places of `count` items that take turns among the classes, in the order of the classes."""
-    turns: dict[int, int] = {}
+    """The indices of `count` items: the first of each class, in the order of the classes, then the second of each."""
+    counts: dict[int, int] = {}
     keys = []
-    for place, label in enumerate(labels.tolist()):
-        turns[label] = turns.get(label, 0) + 1
-        keys.append((turns[label], label, place))
-    return torch.tensor([place for _, _, place in sorted(keys)[:count]])
+    for index, label in enumerate(labels.tolist()):
+        counts[label] = counts.get(label, 0) + 1
+        keys.append((counts[label], label, index))
+    return torch.tensor([index for _, _, index in sorted(keys)[:count]])

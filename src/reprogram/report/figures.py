@@ -1,4 +1,4 @@
-"""Drawings as addresses that HTML can hold in itself."""
+"""Figures as data URLs for an HTML page."""
 
 import base64
 import io
@@ -9,11 +9,11 @@ BLUE, ORANGE, GREY = "#2a6f97", "#d1495b", "#8d99ae"
 
 
 def figure_of(width: float, height: float) -> Any:
-    """An empty figure.
+    """An empty figure of matplotlib.
 
     Args:
-        width: in inches.
-        height: in inches.
+        width: the width in inches.
+        height: the height in inches.
     """
     from matplotlib.figure import Figure
 
@@ -21,11 +21,15 @@ def figure_of(width: float, height: float) -> Any:
 
 
 def svg(figure: Any) -> str:
-    """A figure as an SVG in a data address."""
+    """A figure as an SVG in a data URL; the same figure gives the same bytes.
+
+    Args:
+        figure: a figure of matplotlib.
+    """
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "reprogram"}):  # The same figure, the same bytes.
-        warnings.simplefilter("ignore")  # A class name in a script that the font lacks.
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "reprogram"}):
+        warnings.simplefilter("ignore")  # Class names may be in a script that the font lacks.
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

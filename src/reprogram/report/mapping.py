@@ -1,21 +1,24 @@
-"""The label map as a drawing: a line from each task label to the host labels that speak for it."""
+"""The label map as a figure: a line from each task label to the host labels that are mapped to it."""
 
 from typing import Any
 
 from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
 
 ROWS = 20
-"""Task labels that are drawn, at the most."""
+"""Task labels that are shown, at the most."""
 
 
 def label_map(examples: dict[str, Any]) -> str:
-    """Draw which host labels speak for which task label.
+    """A figure of the host labels that are mapped to each task label.
 
     Lines are as thick as the weights; those of negative weights are dashed.
 
     Args:
-        examples: what a run keeps for its report: `classes`, `assignment` and, where host labels count differently,
+        examples: a run's `examples.json`, with `classes`, `assignment` and, where host labels differ in their weights,
             `weights`.
+
+    Returns:
+        An SVG in a data URL.
     """
     classes, rows = examples["classes"][:ROWS], examples["assignment"][:ROWS]
     weights = examples.get("weights") or [[1.0] * len(row) for row in rows]
@@ -27,11 +30,11 @@ def label_map(examples: dict[str, Any]) -> str:
     axes.set(xlim=(-1, 2), ylim=(height, -1))
     left, right = (_spread(len(names), height) for names in (classes, hosts))
     largest = max((abs(weight) for row in weights for weight in row), default=0) or 1
-    for place, (row, own) in enumerate(zip(rows, weights, strict=False)):
-        for name, weight in zip(row, own, strict=True):
+    for index, (row, row_weights) in enumerate(zip(rows, weights, strict=False)):
+        for name, weight in zip(row, row_weights, strict=True):
             axes.plot(
                 (0, 1),
-                (left[place], right[hosts.index(name)]),
+                (left[index], right[hosts.index(name)]),
                 color=BLUE if weight >= 0 else ORANGE,
                 linestyle="-" if weight >= 0 else "--",
                 linewidth=0.3 + 2.5 * abs(weight) / largest,
@@ -44,5 +47,6 @@ def label_map(examples: dict[str, Any]) -> str:
 
 
 def _spread(count: int, height: int) -> list[float]:
-    """Places of so many names, evenly over the height."""
-    return [(place + 0.5) * height / count - 0.5 for place in range(count)]
+    """The heights of `count` names, evenly spaced."""
+    # (i + 1/2) height / count − 1/2
+    return [(index + 0.5) * height / count - 0.5 for index in range(count)]

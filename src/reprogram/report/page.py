@@ -1,31 +1,39 @@
-"""The report of a run: reads a run folder, writes one HTML file with everything in it."""
+"""The report of a run: one HTML file with everything in it, made from the run folder."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from reprogram.checkpoint import write_atomic
 from reprogram.errors import DataError
+from reprogram.registry import is_listed, summary
 from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
 from reprogram.report.mapping import label_map
-from reprogram.text import printable_all
+from reprogram.utils.files import write_atomic
+from reprogram.utils.text import printable_all
 
-BASELINE_NAMES = {
-    "chance": "chance",
-    "majority": "always the most frequent class",
-    "map_alone": "label map alone, no program",
-    "linear_probe": "linear probe on the host's features (not reprogramming)",
-    "direct_training": "a small net trained on the task itself, no host",
-    "untrained": "the same program on the untrained host",
-}
+
+def baseline_title(key: str) -> str:
+    """The title of a baseline in reports: the first line of its file.
+
+    Args:
+        key: the baseline's key in `result.json`, with underscores.
+    """
+    name = key.replace("_", "-")
+    if not is_listed("baselines", name):
+        return key
+    title = summary("baselines", name).removesuffix(".")
+    return title[:1].lower() + title[1:]
 
 
 def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
     """Write `report.html` into a finished run's folder.
 
     Args:
-        folder: of the run.
-        result: by default what `result.json` holds.
+        folder: the run folder.
+        result: the run's result; by default the content of `result.json`.
+
+    Returns:
+        The path of the page.
 
     Raises:
         DataError: the folder holds no finished run, or a damaged one.
@@ -40,7 +48,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
         page = environment.get_template("page.html.j2").render(
             result=result,
             examples=examples,
-            baselines=[(BASELINE_NAMES.get(k, k), v) for k, v in result["baselines"].items()],
+            baselines=[(baseline_title(k), v) for k, v in result["baselines"].items()],
             label_map=label_map(examples),
             curve=_curve(examples["history"]),
             confusion=_confusion(examples["confusion"], examples["classes"]),
@@ -56,6 +64,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
 
 
 def _read(path: Path) -> Any:
+    """The JSON in a file of a finished run, without characters that could steer a terminal."""
     try:
         return printable_all(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -65,6 +74,7 @@ def _read(path: Path) -> Any:
 
 
 def _curve(history: list[dict[str, float]]) -> str:
+    """A figure of validation accuracy and training loss against the images seen."""
     figure = figure_of(6, 3.2)
     axes = figure.subplots()
     images = [row["images"] for row in history]
@@ -81,6 +91,7 @@ def _curve(history: list[dict[str, float]]) -> str:
 
 
 def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
+    """A figure of the confusion matrix: k × k counts, a row for each label, a column for each answer."""
     size = min(2.5 + 0.35 * len(classes), 9)
     figure = figure_of(size, size)
     axes = figure.subplots()
@@ -101,16 +112,17 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
 
 
 def _bars(result: dict[str, Any]) -> str:
+    """A figure of the test accuracy beside the baselines, with intervals."""
     rows = [("this program", result["test"])]
-    rows += [(BASELINE_NAMES.get(key, key), value) for key, value in result["baselines"].items()]
+    rows += [(baseline_title(key), value) for key, value in result["baselines"].items()]
     figure = figure_of(6.5, 0.6 + 0.42 * len(rows))
     axes = figure.subplots()
-    for place, (name, value) in enumerate(reversed(rows)):
+    for height, (name, value) in enumerate(reversed(rows)):
         accuracy = value["accuracy"]
         low, high = value.get("interval", (accuracy, accuracy))
-        axes.barh(place, accuracy, color=BLUE if name == "this program" else GREY)
+        axes.barh(height, accuracy, color=BLUE if name == "this program" else GREY)
         axes.errorbar(
-            accuracy, place, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3
+            accuracy, height, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3
         )
     axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
     axes.set(xlabel="test accuracy", xlim=(0, 1))

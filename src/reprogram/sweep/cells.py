@@ -1,14 +1,14 @@
-"""A cell of a grid, and what is told of it."""
+"""The cells of a grid, their events and their outcomes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from reprogram.runconfig import RunConfig
+from reprogram.runs.config import RunConfig
 
 State = Literal["waiting", "running", "finished", "failed", "already"]
-"""Of a cell; "waiting" again after its worker was lost, "already" where it was finished before."""
+"""The state of a cell: "waiting" again after its worker was lost, "already" where it was finished before."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Cell:
     """One run of a grid.
 
     Attributes:
-        name: of its folder; no other cell has it.
-        config: what is run, and in `out` where.
+        name: the name of its folder, which no other cell has.
+        config: the run's configuration; `out` is its folder.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a cell.
+    """The outcome of a cell.
 
     Attributes:
-        cell: which.
-        state: one of the last three.
-        error: one line; empty unless it failed.
-        attempts: how many workers began with it.
+        cell: the cell.
+        state: "finished", "failed" or "already".
+        error: the reason in one line; empty unless it failed.
+        attempts: the number of workers that began with it.
     """
 
     cell: Cell
@@ -42,16 +42,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
-    """How a cell stands.
+class CellEvent:
+    """A change in a cell's state or progress.
 
     Attributes:
-        cell: which.
-        state: of the cell.
-        worker: where it runs.
-        fraction: of its budget that is spent.
+        cell: the cell.
+        state: its state now.
+        worker: the worker that runs it, as text for people; empty while none does.
+        fraction: the part of its budget that is spent, in 0 to 1.
         accuracy: on the validation split while it runs, on the test split when it is finished.
-        error: why it failed, or waits again.
+        error: the reason why it failed, or waits again.
     """
 
     cell: Cell
@@ -63,5 +63,10 @@ class News:
 
 
 def placed(cells: Iterable[Cell], out: str | Path) -> list[Cell]:
-    """The same cells, each with the folder of its name below `out`."""
+    """The same cells, each with the folder of its name below `out`.
+
+    Args:
+        cells: cells with or without a folder.
+        out: the folder of all run folders.
+    """
     return [Cell(cell.name, replace(cell.config, out=str(Path(out) / cell.name))) for cell in cells]

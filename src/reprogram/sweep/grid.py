@@ -5,34 +5,33 @@ import itertools
 import json
 import math
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runconfig import SPECS, RunConfig, from_values
+from reprogram.runs.config import SPECS, RunConfig, from_values
 from reprogram.sweep.cells import Cell
-from reprogram.text import slug
+from reprogram.utils.text import slug
 
 MAX_CELLS = 100_000
 SAVED_EVERY = "5s"
-"""Where a grid doesn't say it: a worker on a shared machine may go at any time."""
+"""The default of `checkpoint_every` in a grid: a worker on a shared machine may be lost at any time."""
 
 
 def read_grid(path: str | Path) -> list[Cell]:
     """The cells of a grid file.
 
-    It holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list gives
-    one cell for each of its values, two lists one for each pair, and so on. `baselines`, which is a list by itself,
-    takes a list of lists.
+    The file holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list
+    gives one cell for each of its values, two lists one for each pair, and so on. `baselines`, which is a list by
+    itself, takes a list of lists.
 
     Args:
-        path: of the TOML file.
+        path: the TOML file.
 
     Returns:
-        The cells, without a place (`placed` gives them one). A name holds task, host, program, seed and a digest of all
-        that isn't left at its default, so a grid may grow and its cells keep their names.
+        The cells, without folders (`placed` adds them). A name holds task, host, program, seed and a digest of all
+        options that aren't at their defaults, so a grid may grow and its cells keep their names.
 
     Raises:
         ConfigError: no grid, an unknown option or component, a wrong value, or two cells that are the same run.
@@ -52,25 +51,29 @@ def read_grid(path: str | Path) -> list[Cell]:
 
 
 def _combinations(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    """The options of each cell: the product of the axes of each table."""
+    combinations: list[dict[str, Any]] = []
     for table in _tables(path):
         axes = {}
         for key, value in table.items():
             name = key.replace("-", "_")
             if name == "out":
                 raise ConfigError(f"{path}: out={value!r}; the folder of a grid is given by --out")
-            one = not isinstance(value, list) or (name == "baselines" and not any(isinstance(v, list) for v in value))
-            axes[name] = [value] if one else value
+            single = not isinstance(value, list) or (
+                name == "baselines" and not any(isinstance(v, list) for v in value)
+            )
+            axes[name] = [value] if single else value
             if not axes[name]:
                 raise ConfigError(f"{path}: {key} is an empty list; give it a value or leave it out")
-        count = len(found) + math.prod(map(len, axes.values()))
+        count = len(combinations) + math.prod(map(len, axes.values()))
         if count > MAX_CELLS:
             raise ConfigError(f"{path}: {count:,} cells; at most {MAX_CELLS:,} are allowed in a file, write several")
-        found += [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
-    return found
+        combinations += [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return combinations
 
 
 def _tables(path: Path) -> list[dict[str, Any]]:
+    """The tables `[grid]` or `[[grid]]` of a TOML file."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -89,17 +92,17 @@ def _tables(path: Path) -> list[dict[str, Any]]:
 
 
 def _cell(config: RunConfig) -> Cell:
-    """Its name doesn't change when an option gets new values, or when `reprogram` gets a new option."""
-    habits = {"out", "device", "download", "checkpoint_every", "baselines"}
-    decided = {f.name: getattr(config, f.name) for f in fields(RunConfig) if f.name not in habits}
-    changed = {name: value for name, value in decided.items() if value != getattr(RunConfig, name)}
+    """A cell whose name doesn't change when an option gets further values, or when `RunConfig` gets a new option."""
+    unnamed = {"out", "device", "download", "checkpoint_every", "baselines"}  # They don't change the program.
+    defaults = RunConfig().stored()
+    changed = {name: value for name, value in config.stored(skip=unnamed).items() if value != defaults[name]}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
     words = (slug(text)[:32] for text in (config.task, config.host, config.program))
     return Cell("-".join([*words, f"s{config.seed}", digest[:8]]), config)
 
 
 def _check_specs(path: Path, cells: dict[str, Cell]) -> None:
-    """Find a misspelt component now, not in hours."""
+    """Refuse a misspelt component now, not after hours."""
     for option, family in SPECS.items():
         for spec in {getattr(cell.config, option): None for cell in cells.values()}:
             try:

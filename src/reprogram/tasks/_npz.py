@@ -1,4 +1,4 @@
-"""Images and labels of both splits in one .npz file."""
+"""Read the images and labels of training and test split from one .npz file."""
 
 import zipfile
 from pathlib import Path
@@ -6,22 +6,28 @@ from pathlib import Path
 import numpy as np
 
 from reprogram.errors import DataError
-from reprogram.tasks.base import Split, check_labels, from_arrays
+from reprogram.tasks._split import Split, check_labels, from_arrays
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
 MAX_BYTES = 2**31
-"""Of an .npz file, unpacked: ten times CIFAR-10."""
+"""The largest size of an .npz file, unpacked: ten times CIFAR-10."""
 
 
 def arrays_of(path: Path, classes: tuple[str, ...] | None = None) -> tuple[Split, Split]:
-    """The training and test images of a file with x_train, y_train, x_test, y_test; images are n h w c or n h w, uint8.
+    """The training and test images of a file with the arrays x_train, y_train, x_test and y_test.
+
+    Images are n × h × w × c or n × h × w, uint8; labels are n whole numbers.
 
     Args:
         path: of the .npz file; nothing in it is unpickled.
-        classes: labels must lie in their range; None takes any from 0 on.
+        classes: the class names that labels are indices of; None takes any labels from 0 on.
+
+    Returns:
+        The training and the test split.
 
     Raises:
-        DataError: missing, damaged, too large, or other arrays.
+        DataError: the file is missing, damaged or too large, or holds other arrays.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

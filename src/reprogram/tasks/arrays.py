@@ -5,13 +5,14 @@ from pathlib import Path
 
 from reprogram.errors import DataError
 from reprogram.tasks._npz import arrays_of
-from reprogram.tasks.base import Task, TaskSource, split_off
+from reprogram.tasks._split import split_off
+from reprogram.tasks.base import Task, TaskSource
 
 MAX_CLASSES = 100_000
 
 
 class Arrays(TaskSource):
-    """Any data set that you have as NumPy arrays; the task bears the file's name.
+    """Any data set in the form of NumPy arrays; the task is named after its file.
 
     A tenth of the training images is split off for validation. Classes are named by their numbers.
     """
@@ -21,9 +22,9 @@ class Arrays(TaskSource):
         """Options.
 
         Attributes:
-            path: of the .npz file: x_train and x_test are n h w c or n h w, uint8; y_train and y_test whole numbers
-                from 0 on.
-            seed: of the validation split.
+            path: of the .npz file: x_train and x_test are n × h × w × c or n × h × w, uint8; y_train and y_test are
+                whole numbers from 0 on.
+            seed: decides the validation split.
         """
 
         path: str
@@ -36,16 +37,16 @@ class Arrays(TaskSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The file."""
+        """The .npz file."""
         return [Path(config.path)]
 
     def load(self, *, download: bool = False) -> Task:
         """Read the images."""
         path = Path(self.config.path)
         train, test = arrays_of(path)
-        most = max((int(split.labels.max()) for split in (train, test) if len(split)), default=0)
-        if most >= MAX_CLASSES:
-            raise DataError(f"{path}: holds the label {most}; labels are class indices from 0 to {MAX_CLASSES - 1}")
-        classes = tuple(map(str, range(most + 1)))
+        largest = max((int(split.labels.max()) for split in (train, test) if len(split)), default=0)
+        if largest >= MAX_CLASSES:
+            raise DataError(f"{path}: holds the label {largest}; labels are class indices from 0 to {MAX_CLASSES - 1}")
+        classes = tuple(map(str, range(largest + 1)))
         train, validation = split_off(train, 0.1, self.config.seed)
         return Task(name=f"arrays:{path.stem}", train=train, validation=validation, test=test, class_names=classes)

@@ -2,51 +2,18 @@
 
 import functools
 import hashlib
-import operator
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from reprogram.errors import DataError
-from reprogram.images import to_8bit
 from reprogram.registry import Component
-from reprogram.text import MAX_CLASS_NAME
-
-SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Images and their labels.
-
-    Attributes:
-        images: n × c × h × w, uint8.
-        labels: n, class indices, int64.
-    """
-
-    images: UInt8[Tensor, "n c h w"]
-    labels: Int[Tensor, " n"]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", self.labels.to(torch.int64))
-
-    def __len__(self) -> int:
-        return self.labels.shape[0]
-
-    def take(self, indices: Tensor) -> "Split":
-        """The images at these places, in this order."""
-        return Split(images=self.images[indices], labels=self.labels[indices])
-
-    def to(self, device: torch.device | str) -> "Split":
-        """The same on a device."""
-        return Split(images=self.images.to(device), labels=self.labels.to(device))
+from reprogram.tasks._datasets import read_dataset
+from reprogram.tasks._split import SPLITS, Split, check_labels, split_off
+from reprogram.utils.text import MAX_CLASS_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +21,16 @@ class Task:
     """A classification task.
 
     Attributes:
-        name: what reports call it; the spec that loads it, where there is one.
-        train: what the program learns from.
-        validation: what selection and stopping look at; split off the training data.
-        test: looked at once, at the end.
-        class_names: a name for each label.
+        name: the name in reports: the spec that loads the task, where there is one.
+        train: the images that the program is learned from.
+        validation: the images that decide selection and stopping; split off the training data.
+        test: the images that are used once, at the end.
+        class_names: K names, one for each label.
         skipped: files that were left out because they can't be read, with the reasons.
 
     Raises:
-        DataError: an empty split, one class only, class names that repeat or are too long, labels out of range, or
-            splits of different image shapes.
+        DataError: a split is empty or has other image shapes, labels are out of range, there is one class only, or
+            class names repeat or are too long.
     """
 
     name: str
@@ -108,13 +75,13 @@ class Task:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """c, h, w of every image."""
+        """The shape of every image: c, h, w."""
         c, h, w = self.train.images.shape[1:]
         return c, h, w
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return len(self.class_names)
 
     @functools.cached_property
@@ -129,29 +96,29 @@ class Task:
         return digest.hexdigest()
 
     def few(self, shots: int, *, seed: int) -> "Task":
-        """The same task with few images to learn from; who has few has no more to choose by.
+        """The same task with few images in both splits that learning uses: who has few has no more to select by.
 
         Args:
-            shots: images a class in the training and in the validation split, in the order they had.
-            seed: of the choice.
+            shots: images of each class in the training and in the validation split, which keep their order.
+            seed: decides the choice.
 
         Raises:
-            DataError: a class has fewer.
+            DataError: a class has fewer images.
         """
         return replace(self, train=self._some("train", shots, seed), validation=self._some("validation", shots, seed))
 
     def _some(self, name: str, shots: int, seed: int) -> Split:
         split: Split = getattr(self, name)
-        generator, chosen = np.random.default_rng([seed, SPLITS.index(name)]), []
+        generator, selection = np.random.default_rng([seed, SPLITS.index(name)]), []
         for label, class_name in enumerate(self.class_names):
-            places = torch.nonzero(split.labels == label).flatten().numpy()
-            if len(places) < shots:
+            indices = torch.nonzero(split.labels == label).flatten().numpy()
+            if len(indices) < shots:
                 raise DataError(
-                    f"task {self.name}: class {class_name!r} has {len(places)} {name} image(s), {shots} shot(s) are "
+                    f"task {self.name}: class {class_name!r} has {len(indices)} {name} image(s), {shots} shot(s) are "
                     "asked for; give fewer, or add images"
                 )
-            chosen.append(generator.permutation(places)[:shots])
-        return split.take(torch.from_numpy(np.sort(np.concatenate(chosen))))
+            selection.append(generator.permutation(indices)[:shots])
+        return split.take(torch.from_numpy(np.sort(np.concatenate(selection))))
 
     @classmethod
     def from_datasets(
@@ -168,16 +135,16 @@ class Task:
         """Read map-style datasets of (image, label) into memory.
 
         Args:
-            name: of the task.
+            name: the task's, for reports.
             train: images as PIL images, uint8 arrays (h × w, h × w × c) or tensors (c × h × w, uint8 or [0, 1]).
-            test: likewise.
-            validation: likewise; split off `train` when it is None.
-            class_names: by default the datasets' `classes`, else the labels as text.
-            validation_fraction: of `train`, where it is split off, the same in each class.
-            seed: of that split.
+            test: images in the same form.
+            validation: images in the same form; None splits them off `train`.
+            class_names: K names; by default the attribute `classes` of `train`, else the labels as text.
+            validation_fraction: the part of each class that is split off `train`, in (0, 1).
+            seed: decides that split.
 
         Raises:
-            DataError: an image or label that doesn't fit, with its place.
+            DataError: an image or label doesn't fit; the message gives its index.
         """
         splits = {"train": read_dataset(train, "train"), "test": read_dataset(test, "test")}
         if validation is not None:
@@ -185,7 +152,7 @@ class Task:
         if class_names is None:
             count = int(max(s.labels.max() for s in splits.values())) + 1
             class_names = getattr(train, "classes", None) or [str(i) for i in range(count)]
-        for where, split in splits.items():  # Before places change.
+        for where, split in splits.items():  # Before a split changes the indices that errors name.
             check_labels(split.labels, len(class_names), where)
         if validation is None:
             splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
@@ -200,7 +167,7 @@ class Task:
 
 
 class TaskSource(Component):
-    """Where a task comes from. A variant implements `load`.
+    """A source of a task, such as a folder. A variant implements `load`.
 
     Args:
         config: the variant's `Config`. One with a field `data` takes the command line's `--data`.
@@ -216,123 +183,6 @@ class TaskSource(Component):
             download: whether data that aren't here may be fetched.
 
         Raises:
-            DataError: they aren't here, or are damaged.
+            DataError: the data aren't here, or are damaged.
         """
         raise NotImplementedError
-
-
-def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
-    """Refuse labels that aren't class indices.
-
-    Args:
-        labels: n.
-        num_classes: how many classes there are.
-        where: what the message names beside the item.
-
-    Raises:
-        DataError: names the first item that is out of range, and how many are.
-    """
-    wrong = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
-    if len(wrong):
-        place = int(wrong[0])
-        raise DataError(
-            f"{where} item {place} has the label {int(labels[place])}, and {len(wrong) - 1} more are out of range; "
-            f"labels of {num_classes} classes are 0 to {num_classes - 1}"
-        )
-
-
-def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Part a split in two, stratified: each class gives the fraction, rounded, and at least one image where it has two.
-
-    Args:
-        split: what to part.
-        fraction: of each class that goes to the second part, in (0, 1).
-        seed: of the choice.
-
-    Returns:
-        What stays and what is split off, each in the order of `split`.
-    """
-    generator = np.random.default_rng(seed)
-    labels = split.labels.numpy()
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        count = max(round(len(places) * fraction), 1) if len(places) > 1 else 0
-        chosen[generator.permutation(places)[:count]] = True
-    off = torch.from_numpy(chosen)
-    return split.take(torch.nonzero(~off).flatten()), split.take(torch.nonzero(off).flatten())
-
-
-def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
-    """A split from n × h × w or n × h × w × c uint8 images and n labels, which are integers."""
-    if images.ndim == 3:
-        images = images[..., None]
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return Split(images=pixels, labels=torch.from_numpy(labels.astype(np.int64)))
-
-
-def read_dataset(dataset: "torch.utils.data.Dataset[Any]", where: str) -> Split:
-    """Read a map-style dataset of (image, label) into memory.
-
-    Raises:
-        DataError: names the item that doesn't fit.
-    """
-    if not hasattr(dataset, "__len__"):
-        raise DataError(f"{where}: a dataset without a length can't be split and shuffled; give a map-style dataset")
-    images: list[Tensor] = []
-    labels: list[int] = []
-    for index in range(len(cast(Sized, dataset))):
-        item = dataset[index]
-        if not isinstance(item, tuple | list) or len(item) < 2:
-            raise DataError(f"{where} item {index} is no pair of image and label; give a dataset of (image, label)")
-        image, label = item[:2]
-        pixels = _to_uint8(image, f"{where} item {index}")
-        if images and pixels.shape != images[0].shape:
-            raise DataError(
-                f"{where} item {index} is {tuple(pixels.shape)}, item 0 is {tuple(images[0].shape)}; "
-                "make all images equal in size"
-            )
-        images.append(pixels)
-        labels.append(_to_label(label, f"{where} item {index}"))
-    if not images:
-        raise DataError(f"{where}: the dataset is empty")
-    return Split(images=torch.stack(images), labels=torch.tensor(labels))
-
-
-def _to_label(label: Any, where: str) -> int:
-    try:
-        return operator.index(label)
-    except (TypeError, ValueError, RuntimeError):
-        raise DataError(
-            f"{where}: the label {str(label)[:40]!r} is no class index; give whole numbers from 0"
-        ) from None
-
-
-def _to_uint8(image: Any, where: str) -> Tensor:
-    if isinstance(image, Image.Image):
-        try:
-            image = to_8bit(image)
-        except ValueError as error:
-            raise DataError(f"{where}: {error}; convert it to 8 bits") from None
-    if isinstance(image, Tensor):
-        pixels = image if image.ndim == 3 else image[None]
-    else:
-        array = np.asarray(image)
-        if array.dtype.kind not in "buif" or array.ndim not in (2, 3):
-            raise DataError(f"{where}: not an image but {type(image).__name__}; give a PIL image, an array or a tensor")
-        pixels = torch.from_numpy(np.array(array if array.ndim == 3 else array[..., None])).permute(2, 0, 1)
-    if pixels.ndim != 3 or not pixels.numel():
-        raise DataError(f"{where}: an image of shape {tuple(image.shape)}; h x w, or with channels, is expected")
-    if pixels.dtype == torch.bool:
-        pixels = pixels.to(torch.uint8) * 255
-    if pixels.dtype == torch.uint8:
-        return pixels.contiguous()
-    if not pixels.is_floating_point():
-        raise DataError(f"{where}: an image of type {pixels.dtype}; give uint8, or floating point in [0, 1]")
-    if not torch.isfinite(pixels).all():
-        raise DataError(f"{where}: the image holds values that are not finite; clean the data")
-    if pixels.min() < 0 or pixels.max() > 1:
-        raise DataError(
-            f"{where}: values in [{pixels.min():.3g}, {pixels.max():.3g}]; give uint8, or floating point in [0, 1]"
-        )
-    return (pixels * 255).round().to(torch.uint8)

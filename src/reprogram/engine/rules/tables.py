@@ -7,36 +7,60 @@ from torch import nn
 
 from reprogram.engine.libraries import loaded
 
+Operation = Callable[..., Any]
+"""A module, function or method that a host calls."""
+
 Rule = Callable[..., Any]
+"""A function that runs an operation on `Framed` maps; `reprogram.engine.rules` describes its arguments."""
 
 MODULES: dict[type[nn.Module], Rule] = {}
-"""Rules by the exact type of a module."""
+"""The rules of modules, by exact type."""
 
 FUNCTIONS: dict[Any, Rule] = {}
-"""Rules by function, or by the name of a tensor's method."""
+"""The rules of functions, and of a tensor's methods by name."""
 
 ELSEWHERE: list[tuple[str, str, Rule]] = []
-"""Rules by library and name, for what is only there once the library is imported."""
+"""The rules of other libraries: module name, name in it, rule. They are looked up once the library is imported."""
 
 
 def rule_for(called: Any) -> Rule | None:
-    """The rule of a module's type, of a function, or of a method by name; None where there is none."""
-    known = MODULES.get(called) or FUNCTIONS.get(called)
-    return known or next((rule for library, name, rule in ELSEWHERE if called in loaded(library, name)), None)
+    """The rule of an operation.
+
+    Args:
+        called: a module's type, a function, or the name of a tensor's method.
+
+    Returns:
+        None where there is no rule.
+    """
+    rule = MODULES.get(called) or FUNCTIONS.get(called)
+    return rule or next((other for library, name, other in ELSEWHERE if called in loaded(library, name)), None)
 
 
 def for_modules(*types: type[nn.Module]) -> Callable[[Rule], Rule]:
-    """Register a rule for modules of exactly these types."""
+    """Register a rule for modules.
+
+    Args:
+        types: the exact types of the modules; their subclasses aren't covered.
+    """
     return lambda rule: (MODULES.update(dict.fromkeys(types, rule)), rule)[1]
 
 
 def for_functions(*functions: Any) -> Callable[[Rule], Rule]:
-    """Register a rule for these functions, or methods by name."""
+    """Register a rule for functions and methods.
+
+    Args:
+        functions: functions, and names of a tensor's methods.
+    """
     return lambda rule: (FUNCTIONS.update(dict.fromkeys(functions, rule)), rule)[1]
 
 
 def for_library(library: str, *names: str) -> Callable[[Rule], Rule]:
-    """Register a rule for modules or functions of a library that need not be imported for it."""
+    """Register a rule for modules or functions of a library without importing it.
+
+    Args:
+        library: the full name of a module.
+        names: the names of classes and functions in it.
+    """
 
     def register(rule: Rule) -> Rule:
         ELSEWHERE.extend((library, name, rule) for name in names)

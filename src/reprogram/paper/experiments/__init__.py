@@ -1,1 +1,1 @@
-"""One file an experiment; `base.py` holds the contract."""
+"""The experiments, one a file; `base.py` holds their contract."""

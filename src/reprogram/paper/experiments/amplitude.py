@@ -2,14 +2,15 @@
 
 from typing import ClassVar
 
-from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Experiment, Table, distinct, pooled
+from reprogram.paper.experiments.base import Block, Experiment, Table
+from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import curves
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.store import ResultStore
+from reprogram.paper.tables import by_host_and_task, pooled
 
 LEVELS = (1, 2, 4, 8, 16, 32, 64)
-"""Largest changes, in steps of an 8-bit image."""
-LIMITS = {
+"""The largest changes of a pixel, in steps of an 8-bit image: ε · 255."""
+CANVASES = {
     "program": "centre",
     "program and task image": "centre(contrast={contrast!r}, round_8bit=True)",
 }
@@ -26,40 +27,38 @@ class Amplitude(Experiment):
 
     options: ClassVar = {"levels": list[int]}
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """Every ε, with the task image at full and at limited contrast."""
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """Runs with every ε, with the task image at full and at limited contrast."""
         return [
-            setup.plan(
+            plan.planned(
                 host,
                 task,
                 seed,
                 axis={"level": level, "limited": limited},
                 program=f"bounded(eps={level / 255!r}, round_8bit=True)",
-                canvas=LIMITS[limited].format(contrast=min(2 * level / 255, 1.0)),
+                canvas=CANVASES[limited].format(contrast=min(2 * level / 255, 1.0)),
             )
-            for task in setup.tasks
-            for host in setup.hosts
-            for limited in LIMITS
-            for level in setup.option("levels", LEVELS)
-            for seed in setup.seeds
+            for task in plan.tasks
+            for host in plan.hosts
+            for limited in CANVASES
+            for level in plan.option("levels", LEVELS)
+            for seed in plan.seeds
         ]
 
-    def show(self, book: Book) -> list[Block]:
+    def show(self, store: ResultStore) -> list[Block]:
         """A curve and a table for each host and task."""
         blocks: list[Block] = []
-        rows = book.rows("amplitude")
-        for host, task in distinct((row.host, row.task) for row in rows):
-            here = [row for row in rows if (row.host, row.task) == (host, task)]
-            series = {limited: [r for r in here if r.axis["limited"] == limited] for limited in LIMITS}
-            chance = here[0].result["baselines"]["chance"]["accuracy"]
+        for host, task, rows in by_host_and_task(store.rows("amplitude")):
+            series = {limited: [r for r in rows if r.axis["limited"] == limited] for limited in CANVASES}
+            chance = rows[0].result["baselines"]["chance"]["accuracy"]
             blocks.append(f"{task} on {host}")
             blocks.append(curves(series, "level", label="ε, in steps of 1/255", chance=chance))
             table = [
                 [
                     f"{level}/255",
-                    *(pooled([r for r in series[limited] if r.axis["level"] == level]) for limited in LIMITS),
+                    *(pooled([r for r in series[limited] if r.axis["level"] == level]) for limited in CANVASES),
                 ]
-                for level in sorted({row.axis["level"] for row in here})
+                for level in sorted({row.axis["level"] for row in rows})
             ]
-            blocks.append(Table(head=["ε", *LIMITS], rows=table, caption="Test accuracy, 95 % interval."))
+            blocks.append(Table(head=["ε", *CANVASES], rows=table, caption="Test accuracy, 95 % interval."))
         return blocks

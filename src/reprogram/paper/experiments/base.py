@@ -1,20 +1,16 @@
-"""The contract of an experiment: which runs it needs, what it measures on them, what it shows."""
+"""The contract of an experiment: the runs that it needs, its measurements on them, its section of the report."""
 
-import functools
 import importlib
-import pkgutil
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reprogram.errors import ConfigError, ReprogramError, nearest
-from reprogram.evaluation import wilson_interval
-from reprogram.paper.book import Book, Row
-from reprogram.paper.setup import Planned, Setup
-from reprogram.registry import configure
-from reprogram.runconfig import RunConfig
+from reprogram.errors import ConfigError
+from reprogram.paper.plan import ExperimentPlan, Planned
+from reprogram.paper.store import ResultStore, Row
+from reprogram.utils.messages import nearest
+from reprogram.utils.variants import classes_in, files_by_name, name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +19,8 @@ class Table:
 
     Attributes:
         head: names of the columns.
-        rows: cells as text.
-        caption: what it shows.
+        rows: cells as text, as many in each row as `head` has.
+        caption: a sentence or more below the table.
     """
 
     head: Sequence[str]
@@ -34,7 +30,13 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture of the report: a data address and what it shows."""
+    """A picture of the report.
+
+    Attributes:
+        source: the image as a data URL.
+        caption: a sentence below it.
+        wide: whether it is shown over the page's width.
+    """
 
     source: str
     caption: str = ""
@@ -43,7 +45,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """Pictures side by side."""
+    """Pictures of the report side by side.
+
+    Attributes:
+        pictures: the pictures, from left to right.
+        caption: a sentence above them.
+    """
 
     pictures: Sequence[Picture]
     caption: str = ""
@@ -51,30 +58,28 @@ class Strip:
 
 HostNames = Annotated[list[str], "hosts"]
 """The type of an option that names hosts of the preset."""
-AT_CHANCE = " (at chance)"
-"""Marks an accuracy whose 95 % interval holds what guessing gives, or always saying the most frequent class."""
 PROBE = (
     "The linear probe reads the features of an inner layer for the task image over the whole input, which the program "
     "never sees, from 2,000 training images at the most."
 )
-"""What a caption says of it."""
+"""A caption's explanation of the baseline `linear-probe`."""
 AS_IN_TABLE1 = ("map-alone", "linear-probe")
 """Baselines of the runs of table 1; an experiment that asks for the same reads the same runs."""
 Block = Table | Picture | Strip | str
-"""What a section of the report is made of; text is a paragraph."""
+"""An element of a section of the report; text is a heading."""
 
 
 class Experiment:
     """One table or figure of the paper.
 
-    A variant sets `title` and `question`, and writes `plan` and `show`; `measure` where the runs' own results aren't
-    all that it needs. Others call `runs`. `show` reads the book alone, so that a report can be made anew without any
-    host.
+    A variant sets `title` and `question` and implements `plan` and `show`; `measure` too where the runs' own results
+    aren't all that it needs. Callers use `runs`, which calls `plan`. `show` reads the store alone, so that a report can
+    be made anew without any host.
 
     Attributes:
-        title: of its section.
-        question: that it answers.
-        options: its own ones in a preset, with their types; `setup.option` reads them.
+        title: the title of its section.
+        question: the question that it answers, in a few sentences.
+        options: its own options in a preset, with their types; `ExperimentPlan.option` reads them.
     """
 
     title: ClassVar[str]
@@ -83,161 +88,83 @@ class Experiment:
 
     @classmethod
     def name(cls) -> str:
-        """The file's name, with hyphens."""
-        return cls.__module__.rpartition(".")[2].replace("_", "-")
+        """The experiment's name: its file's name, with hyphens."""
+        return name_of(cls.__module__.rpartition(".")[2])
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """The runs that it reads, on all of the setup's hosts and tasks; other experiments may need the same."""
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """The runs that the experiment needs; other experiments may need the same.
+
+        Args:
+            plan: the plan for this experiment, see `ExperimentPlan.of`; all of its hosts and tasks are used.
+        """
         raise NotImplementedError
 
-    def runs(self, setup: Setup) -> list[Planned]:
-        """The plan on those hosts and tasks that the preset chooses for this experiment."""
-        return self.plan(setup.of(self.name()))
+    def runs(self, plan: ExperimentPlan) -> list[Planned]:
+        """The runs that the experiment needs, on the hosts and tasks that the preset chooses for it.
 
-    def left_out(self, setup: Setup) -> list[str]:
-        """What `plan` leaves out because it can't be run, a line each; by default there is nothing."""
+        Args:
+            plan: the plan for all experiments.
+        """
+        return self.plan(plan.of(self.name()))
+
+    def left_out(self, plan: ExperimentPlan) -> list[str]:
+        """The runs that `plan` leaves out because they are impossible, a line each; by default there are none.
+
+        Args:
+            plan: the plan for this experiment.
+        """
         return []
 
-    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """Measure what the runs don't say themselves, by `book.fact`; by default there is nothing."""
+    def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
+        """Make the experiment's measurements on its finished runs, each by `store.measurement`; by default none.
 
-    def finished(self, setup: Setup, book: Book) -> Iterator[tuple[Row, Planned]]:
-        """The finished runs of this setup, each with its plan."""
-        planned = {run.name: run for run in self.runs(setup)}
-        for row in book.rows(self.name()):
+        Args:
+            plan: the plan for this experiment.
+            store: the finished runs, and where the measurements are stored.
+            say: called with lines about the progress.
+        """
+
+    def finished(self, plan: ExperimentPlan, store: ResultStore) -> Iterator[tuple[Row, Planned]]:
+        """The finished runs of a plan.
+
+        Args:
+            plan: the plan for this experiment.
+            store: the finished runs.
+
+        Yields:
+            The finished run, and the planned run with its configuration.
+        """
+        planned = {run.name: run for run in self.runs(plan)}
+        for row in store.rows(self.name()):
             if row.folder.name in planned:
                 yield row, planned[row.folder.name]
 
-    def show(self, book: Book) -> list[Block]:
-        """Its section of the report, from what the book holds."""
+    def show(self, store: ResultStore) -> list[Block]:
+        """The experiment's section of the report.
+
+        Args:
+            store: the finished runs and the measurements.
+        """
         raise NotImplementedError
 
 
 def names() -> list[str]:
-    """The experiments there are."""
-    folder = str(Path(__file__).parent)
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([folder]) if m.name != "base")
+    """The names of all experiments, sorted."""
+    return sorted(files_by_name(Path(__file__).parent))
 
 
 def find(name: str) -> Experiment:
     """An experiment by its name.
 
+    Args:
+        name: the file's name, with hyphens.
+
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such experiment.
     """
     if name not in names():
         raise ConfigError(f"no experiment {name!r}; {nearest(name, names())}")
     module = importlib.import_module(f"reprogram.paper.experiments.{name.replace('-', '_')}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Experiment) and value.__module__ == module.__name__
-    )
-    experiment: Experiment = found()
+    (variant,) = classes_in(module, Experiment)
+    experiment: Experiment = variant()
     return experiment
-
-
-def accuracy(correct: int, n: int, chance: float | None = None, seeds: int = 1) -> str:
-    """An accuracy with its 95 % interval, marked as `mark` says."""
-    low, high = wilson_interval(correct, n)
-    return f"{correct / n:.4f} ({low:.4f}–{high:.4f}){mark(correct, n, chance, seeds)}"
-
-
-def mark(correct: int, n: int, chance: float | None, seeds: int = 1) -> str:
-    """What stands behind an accuracy that can't be told from guessing; nothing behind others.
-
-    Args:
-        correct: of all seeds.
-        n: of all seeds; they share the test images, so those of one of them count.
-        chance: what guessing gives.
-        seeds: how many.
-    """
-    low, high = wilson_interval(round(correct / seeds), round(n / seeds))
-    return AT_CHANCE if chance is not None and low <= chance <= high else ""
-
-
-def chance_of(rows: Sequence[Row]) -> float | None:
-    """What an answer without looking gives on the task of these runs: chance, or the largest class if that is more.
-
-    None where they differ, or don't say.
-    """
-    said = [(row.result["baselines"].get(name) for name in ("chance", "majority")) for row in rows]
-    found = {max((one["accuracy"] for one in both if one), default=None) for both in said}
-    return found.pop() if len(found) == 1 else None
-
-
-def pooled(rows: Sequence[Row]) -> str:
-    """The accuracy of one cell of a table: with its interval, and over how many seeds it goes."""
-    if not rows:
-        return "–"
-    correct, n = _counts([row.result["test"] for row in rows])
-    text = f"{accuracy(correct, n)}, n={n}"
-    if len(rows) > 1:
-        text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
-    return text + mark(correct, n, chance_of(rows), len(rows))
-
-
-def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
-    """How many are right, of how many."""
-    return round(sum(m["accuracy"] * m["n"] for m in measured)), sum(m["n"] for m in measured)
-
-
-def baseline(rows: Sequence[Row], name: str) -> str:
-    """A baseline of the same runs, with its interval where something was learned; a dash where it wasn't measured."""
-    found = [row.result["baselines"][name] for row in rows if name in row.result["baselines"]]
-    if not found:
-        return "–"
-    if name != "majority" and all("n" in value for value in found):
-        return accuracy(*_counts(found), chance_of(rows), len(found))
-    return f"{statistics.mean(value['accuracy'] for value in found):.4f}"
-
-
-def distinct(values: "Sequence[Any] | Any") -> list[Any]:
-    """The different values, in the order of their first appearance."""
-    return list(dict.fromkeys(values))
-
-
-@functools.cache
-def host_of(spec: str, download: bool = False) -> Any:
-    """A host, built once for all measurements."""
-    from reprogram.model import load_host
-
-    return load_host(spec, download=download)
-
-
-@functools.cache
-def task_of(spec: str, data: str = "", download: bool = False) -> Any:
-    """A task, loaded once for all measurements."""
-    from reprogram.model import load_task
-
-    return load_task(spec, data=data, download=download)
-
-
-def some(split: Any, count: int, seed: int) -> Any:
-    """That many images of a split at the most, drawn by a seed: many tasks hold theirs class by class."""
-    import torch
-
-    return split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count])
-
-
-def frame_pixels(config: RunConfig) -> int | None:
-    """Pixels around the task image, for a program to use; None where that can't be told before the run."""
-    from reprogram.model import host_source
-
-    try:
-        info = host_source(config.host).info()
-        if info is None:
-            return None
-        task = task_of(config.task, config.data, config.download)
-        variant, options = configure("canvases", config.canvas)
-        canvas = variant(options, image_shape=task.image_shape, host_shape=info.shape)
-    except ReprogramError:  # The check before the runs, or they themselves, will say so.
-        return None
-    return int(canvas.geometry.mask().sum())
-
-
-def model_of(row: Row, planned: Planned) -> Any:
-    """The reprogrammed model that a run learned."""
-    from reprogram.model import load
-
-    return load(row.program, host=host_of(planned.config.host, planned.config.download))

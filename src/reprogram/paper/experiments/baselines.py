@@ -1,28 +1,18 @@
-"""Baselines: what the task's data give without any host, and the host without any program."""
+"""Baselines: nets trained directly on the task's data, without any host, and the host without any program."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import (
-    AS_IN_TABLE1,
-    PROBE,
-    Block,
-    Experiment,
-    Table,
-    accuracy,
-    baseline,
-    chance_of,
-    distinct,
-    pooled,
-    task_of,
-)
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.experiments.base import AS_IN_TABLE1, PROBE, Block, Experiment, Table
+from reprogram.paper.loading import task_of
+from reprogram.paper.plan import ExperimentPlan, Planned
+from reprogram.paper.store import ResultStore
+from reprogram.paper.tables import accuracy, baseline, by_host_and_task, chance_of, pooled
 
 NETS = ("fully connected", "convolutional")
 PASSES, LEAST = 10, 12_800
-"""Passes over the training images that end direct training, and images at the least; validation chooses among them."""
+"""Unlimited direct training: passes over the training images, and images seen at the least."""
 
 
 class Baselines(Experiment):
@@ -35,47 +25,48 @@ class Baselines(Experiment):
         "and the host without program: by label map alone and by linear probe."
     )
 
-    def plan(self, setup: Setup) -> list[Planned]:
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
         """The runs of table 1."""
-        return setup.every(baselines=AS_IN_TABLE1)
+        return plan.every(baselines=AS_IN_TABLE1)
 
-    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """Direct training, once a task, budget and seed."""
-        for row, run in self.finished(setup, book):
+    def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
+        """Train the nets directly: once for each task, budget and seed."""
+        for row, run in self.finished(plan, store):
             for net in NETS:
                 for images in (row.result["images_seen"], None):
-                    name = fact_name(row.task, net, images, row.seed)
+                    name = _measurement_name(row.task, net, images, row.seed)
                     say(f"training directly: {name}")
-                    book.fact("baselines", name, row.result["task_fingerprint"], partial(direct, run, net, images))
+                    train = partial(_train_directly, run, net, images)
+                    store.measurement("baselines", name, row.result["task_fingerprint"], train)
 
-    def show(self, book: Book) -> list[Block]:
-        """One row a host and task."""
-        rows, facts = book.rows("baselines"), book.facts("baselines")
+    def show(self, store: ResultStore) -> list[Block]:
+        """A table with a row for each host and task."""
+        facts = store.facts("baselines")
         table = []
-        for host, task in distinct((row.host, row.task) for row in rows):
-            here = [row for row in rows if (row.host, row.task) == (host, task)]
-            cells = [host, task, pooled(here), baseline(here, "map_alone"), baseline(here, "linear_probe")]
+        for host, task, rows in by_host_and_task(store.rows("baselines")):
+            cells = [host, task, pooled(rows), baseline(rows, "map_alone"), baseline(rows, "linear_probe")]
             for net in NETS:
                 for limited in (True, False):
-                    names = {fact_name(task, net, r.result["images_seen"] if limited else None, r.seed) for r in here}
-                    found = [facts[name] for name in sorted(names) if name in facts]
-                    n, right = (sum(fact[key] for fact in found) for key in ("n", "correct"))
-                    cells.append(accuracy(right, n, chance_of(here), len(found)) if found else "–")
+                    budgets = {(row.result["images_seen"] if limited else None, row.seed) for row in rows}
+                    names = sorted(_measurement_name(task, net, images, seed) for images, seed in budgets)
+                    results = [facts[name] for name in names if name in facts]
+                    n, right = (sum(result[key] for result in results) for key in ("n", "correct"))
+                    cells.append(accuracy(right, n, chance_of(rows), len(results)) if results else "–")
             table.append(cells)
         head = ["host", "task", "reprogrammed", "label map alone", "linear probe"]
         head += [f"{net}, {budget}" for net in NETS for budget in ("same images", "unlimited")]
         return [Table(head=head, rows=table, caption=f"Test accuracy, 95 % interval. {PROBE}")]
 
 
-def fact_name(task: str, net: str, images: int | None, seed: int) -> str:
-    """Of what direct training reached."""
+def _measurement_name(task: str, net: str, images: int | None, seed: int) -> str:
+    """The name of a direct training's result in the store; `images` is None without a limit."""
     return f"{task}, {net}, {f'{images} images' if images else 'unlimited'}, seed {seed}"
 
 
-def direct(run: Planned, net: str, images: int | None) -> dict[str, Any]:
-    """Train a net directly; validation chooses among ten moments."""
-    from reprogram.direct import train
+def _train_directly(run: Planned, net: str, images: int | None) -> dict[str, Any]:
+    """Train a net on the run's task; the validation accuracy at ten steps chooses among them."""
+    from reprogram.evaluation.from_scratch import train
 
-    task = task_of(run.config.task, run.config.data, run.config.download)
+    task = task_of(run.config)
     result = train(task, net, images or max(PASSES * len(task.train), LEAST), seed=run.seed)
     return {"n": result.n, "correct": result.correct}

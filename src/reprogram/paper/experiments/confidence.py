@@ -1,4 +1,4 @@
-"""Confidence: does the host notice that a reprogrammed input is no photograph?"""
+"""Confidence: whether the host's scores tell a reprogrammed input from a photograph."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import DataError
-from reprogram.paper.book import Book, Row
-from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table, distinct, model_of, some, task_of
+from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table
+from reprogram.paper.loading import model_of, some, task_of
+from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import histograms
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.store import ResultStore, Row
+from reprogram.paper.tables import distinct
 
 COUNT = 500
+"""Test images of each run, at the most."""
 STATISTICS = {"entropy": "entropy, nats", "maximum": "largest probability", "energy": "−log Σ exp(score)"}
 REPROGRAMMED = "reprogrammed"
 PHOTOGRAPHS = "photographs on "
-"""Before a run's name: of the fact on photographs, which a call without any leaves as it is."""
+"""Precedes a run's name in the measurement on photographs, which a call without photographs leaves as it is."""
 
 
 class Confidence(Experiment):
@@ -29,39 +32,39 @@ class Confidence(Experiment):
         "guessing, 1 parts them all. Below 0.5 it is the other way round: the reprogrammed inputs have lower numbers."
     )
 
-    def plan(self, setup: Setup) -> list[Planned]:
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
         """The runs of table 1."""
-        return setup.every(baselines=AS_IN_TABLE1)
+        return plan.every(baselines=AS_IN_TABLE1)
 
-    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """Statistics of the scores on every kind of input."""
-        photographs = setup.photographs
-        for row, run in self.finished(setup, book):
+    def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
+        """Store statistics of the scores on every kind of input."""
+        photographs = plan.photographs
+        for row, run in self.finished(plan, store):
             say(f"how sure the host is in {row.folder.name}")
             of = {"test": row.result["test"], "drawn": COUNT}
-            book.fact("confidence", row.folder.name, of, partial(sure, row, run))
+            store.measurement("confidence", row.folder.name, of, partial(_own_statistics, row, run))
             if photographs is not None:
                 of = {"host": row.result["host_fingerprint"], "files": _listed(photographs)}
-                looked_at = partial(of_photographs, row, run, photographs)
-                book.fact("confidence", PHOTOGRAPHS + row.folder.name, of, looked_at)
+                measure = partial(_photograph_statistics, row, run, photographs)
+                store.measurement("confidence", PHOTOGRAPHS + row.folder.name, of, measure)
 
-    def show(self, book: Book) -> list[Block]:
-        """Medians and areas; a figure a task, of its first host."""
-        rows, facts = book.rows("confidence"), book.facts("confidence")
+    def show(self, store: ResultStore) -> list[Block]:
+        """A figure of the entropies for each task, on its first host, and tables of ROC areas and medians."""
+        rows, facts = store.rows("confidence"), store.facts("confidence")
         rows = [row for row in rows if row.folder.name in facts]
         medians, areas = [], []
         blocks: list[Block] = []
         for row in rows:
-            fact = _everything(facts, row)
+            fact = _all_statistics(facts, row)
             for kind, values in fact.items():
                 numbers = [f"{statistics.median(values[name]):.3f}" for name in STATISTICS]
                 medians.append([row.host, row.task, f"{row.seed}", f"{kind} (n={len(values['entropy'])})", *numbers])
                 if kind != REPROGRAMMED:
-                    parted = [f"{_area(fact[REPROGRAMMED][name], values[name]):.3f}" for name in STATISTICS]
-                    areas.append([row.host, row.task, f"{row.seed}", kind, *parted])
+                    numbers = [f"{_area(fact[REPROGRAMMED][name], values[name]):.3f}" for name in STATISTICS]
+                    areas.append([row.host, row.task, f"{row.seed}", kind, *numbers])
         for task in distinct(row.task for row in rows):
             first = next(row for row in rows if row.task == task)
-            fact = _everything(facts, first)
+            fact = _all_statistics(facts, first)
             picture = histograms(
                 {k: v["entropy"] for k, v in fact.items()}, label=f"entropy, nats: {task} on {first.host}"
             )
@@ -77,48 +80,48 @@ class Confidence(Experiment):
         ]
 
 
-def _everything(facts: dict[str, Any], row: Row) -> dict[str, Any]:
-    """What is known of a run: its own inputs, and photographs if there were any."""
-    found: dict[str, Any] = {**facts[row.folder.name], **facts.get(PHOTOGRAPHS + row.folder.name, {})}
-    return found
+def _all_statistics(facts: dict[str, Any], row: Row) -> dict[str, Any]:
+    """A run's statistics by kind of input: its own inputs, and photographs where they were measured."""
+    own: dict[str, Any] = facts[row.folder.name]
+    return {**own, **facts.get(PHOTOGRAPHS + row.folder.name, {})}
 
 
 def _listed(folder: Path) -> list[list[Any]]:
-    """Which files a folder of photographs holds."""
-    from reprogram.images import list_images
+    """Names and sizes in bytes of the files in a folder of photographs."""
+    from reprogram.utils.images import list_images
 
     return [[path.name, path.stat().st_size] for path in list_images(folder)]
 
 
-def sure(row: Row, run: Planned) -> dict[str, dict[str, list[float]]]:
-    """The statistics of the host's scores on reprogrammed test images and on noise."""
+def _own_statistics(row: Row, run: Planned) -> dict[str, dict[str, list[float]]]:
+    """Statistics of the host's scores on reprogrammed test images and on uniform noise."""
     import torch
 
     model = model_of(row, run)
     host = model.host
-    task = task_of(run.config.task, run.config.data, run.config.download)
+    task = task_of(run.config)
     generator = torch.Generator().manual_seed(run.seed)
     images = some(task.test, COUNT, run.seed).images
     uniform = [torch.rand(20, *host.info.shape, generator=generator) for _ in range(5)]
     return {
-        REPROGRAMMED: _statistics([model.host_scores(part) for part in images.split(50)]),
+        REPROGRAMMED: _statistics([model.host_scores(batch) for batch in images.split(50)]),
         "uniform noise": _statistics([host(batch) for batch in uniform]),
     }
 
 
-def of_photographs(row: Row, run: Planned, folder: Path) -> dict[str, dict[str, list[float]]]:
-    """The same on photographs."""
+def _photograph_statistics(row: Row, run: Planned, folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Statistics of the host's scores on photographs."""
     host = model_of(row, run).host
-    return {"photographs": _statistics([host(picture) for picture in read(folder, host)])}
+    return {"photographs": _statistics([host(picture) for picture in _photographs(folder, host)])}
 
 
-def read(folder: Path, host: Any) -> "Sequence[Any]":
-    """All photographs of a folder as this host expects them.
+def _photographs(folder: Path, host: Any) -> "Sequence[Any]":
+    """All photographs of a folder, each 1 × C × H × W in the size and crop that the host expects.
 
     Raises:
         DataError: there is none.
     """
-    from reprogram.images import list_images, photograph
+    from reprogram.utils.images import list_images, photograph
 
     info = host.info
     paths = list_images(folder)
@@ -128,21 +131,22 @@ def read(folder: Path, host: Any) -> "Sequence[Any]":
     return [photograph(path, **options) for path in paths]
 
 
-def _statistics(scores: "Sequence[Any]") -> dict[str, list[float]]:
+def _statistics(batches: "Sequence[Any]") -> dict[str, list[float]]:
+    """Entropy, largest probability and energy of each image, from batches of b × K scores."""
     import torch
 
-    whole = torch.cat([part.detach().double().cpu() for part in scores])
-    logs = whole.log_softmax(dim=1)
-    found = {
-        "entropy": -(logs.exp() * logs).sum(dim=1),
-        "maximum": logs.exp().amax(dim=1),
-        "energy": -whole.logsumexp(dim=1),
+    scores = torch.cat([batch.detach().double().cpu() for batch in batches])  # n × K
+    logs = scores.log_softmax(dim=1)
+    columns = {
+        "entropy": -(logs.exp() * logs).sum(dim=1),  # −Σ p log p
+        "maximum": logs.exp().amax(dim=1),  # max p
+        "energy": -scores.logsumexp(dim=1),  # −log Σ exp(score)
     }
-    return {name: [round(number, 6) for number in values.tolist()] for name, values in found.items()}
+    return {name: [round(number, 6) for number in column.tolist()] for name, column in columns.items()}
 
 
 def _area(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """The chance that a positive's number is the larger one, ties counted half (Mann and Whitney)."""
+    """The ROC area: the probability that the positive number is the larger one, with ties counted half."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score([1] * len(positive) + [0] * len(negative), [*positive, *negative]))

@@ -1,4 +1,4 @@
-"""The linear host: it can't be reprogrammed; and the least non-linear one with which it begins."""
+"""The linear host, which can't be reprogrammed, and hosts that are less and less linear."""
 
 import contextlib
 from collections.abc import Callable
@@ -6,21 +6,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 from reprogram.errors import DataError
-from reprogram.paper.book import Book, Row
-from reprogram.paper.experiments.base import (
-    Block,
-    Experiment,
-    Table,
-    accuracy,
-    baseline,
-    chance_of,
-    distinct,
-    model_of,
-    pooled,
-    task_of,
-)
+from reprogram.paper.experiments.base import Block, Experiment, Table
+from reprogram.paper.loading import model_of, task_of
+from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import bars
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.store import ResultStore, Row
+from reprogram.paper.tables import accuracy, baseline, by_host_and_task, chance_of, pooled
 
 SLOPES = (1.0, 0.9, 0.5, 0.0)
 HEAD = (
@@ -53,76 +44,77 @@ class LinearHost(Experiment):
 
     options: ClassVar = {"slopes": list[float], "size": int, "width": int}
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """A linear host, and hosts that are less and less so."""
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """Runs on a linear host, and on hosts that are less and less linear."""
         return [
-            setup.plan(name, task, seed, spec=spec, baselines=("map-alone",))
-            for task in setup.tasks
-            for name, spec in self._hosts(setup, task).items()
-            for seed in setup.seeds
+            plan.planned(name, task, seed, spec=spec, baselines=("map-alone",))
+            for task in plan.tasks
+            for name, spec in self._hosts(plan, task).items()
+            for seed in plan.seeds
         ]
 
-    def _hosts(self, setup: Setup, task: str) -> dict[str, str]:
-        """Their specs, by short name: twice as wide as the task's images, with as many labels as it needs."""
-        config = setup.task_config(task)
+    def _hosts(self, plan: ExperimentPlan, task: str) -> dict[str, str]:
+        """The hosts' specs by short name: twice as wide as the task's images, with as many labels as it needs."""
+        config = plan.task_config(task)
         side, labels = 32, 16
-        with contextlib.suppress(DataError):  # Its runs will say so.
-            loaded = task_of(config.task, config.data, config.download)
+        with contextlib.suppress(DataError):  # The task's runs will fail with the same error.
+            loaded = task_of(config)
             side, labels = max(loaded.image_shape[1:]), max(loaded.num_classes, labels)
-        shape = f"size={setup.option('size', 2 * side)}, num_classes={labels}"
-        width = setup.option("width", 256)
-        slopes = setup.option("slopes", SLOPES)
-        bent = {f"slope {slope}": f"two-layer({shape}, width={width}, slope={slope})" for slope in slopes}
-        return {"linear": f"linear({shape})", **bent}
+        shape = f"size={plan.option('size', 2 * side)}, num_classes={labels}"
+        width = plan.option("width", 256)
+        slopes = plan.option("slopes", SLOPES)
+        nonlinear = {f"slope {slope}": f"two-layer({shape}, width={width}, slope={slope})" for slope in slopes}
+        return {"linear": f"linear({shape})", **nonlinear}
 
-    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """The best constant shift of the bare scores, and whether the program is one."""
-        for row, run in self.finished(setup, book):
+    def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
+        """Find the best constant shift of the scores without program, and whether the program is such a shift."""
+        for row, run in self.finished(plan, store):
             say(f"the best constant shift of {row.folder.name}")
-            book.fact("linear-host", row.folder.name, row.result["test"], partial(shift, row, run))
+            store.measurement("linear-host", row.folder.name, row.result["test"], partial(_against_shift, row, run))
 
-    def show(self, book: Book) -> list[Block]:
-        """Program against shift."""
-        rows, facts = book.rows("linear-host"), book.facts("linear-host")
+    def show(self, store: ResultStore) -> list[Block]:
+        """A figure and a table of the accuracies with the program and with the best shift."""
+        rows, facts = store.rows("linear-host"), store.facts("linear-host")
         rows = [row for row in rows if row.folder.name in facts]
         table, groups = [], {}
-        for task, host in distinct((row.task, row.host) for row in rows):
-            here = [row for row in rows if (row.task, row.host) == (task, host)]
-            found = [facts[row.folder.name] for row in here]
-            n, own, best = (sum(fact[key] for fact in found) for key in ("n", "own", "best"))
-            chance = chance_of(here)
-            spread = f"{max(fact['spread'] for fact in found):.1e}"
+        for host, task, same in by_host_and_task(rows):
+            results = [facts[row.folder.name] for row in same]
+            n, mean, best = (sum(result[key] for result in results) for key in ("n", "own", "best"))
+            chance = chance_of(same)
+            spread = f"{max(result['spread'] for result in results):.1e}"
             cells = [
-                pooled(here),
-                accuracy(own, n, chance, len(here)),
-                accuracy(best, n, chance, len(here)),
-                baseline(here, "map_alone"),
+                pooled(same),
+                accuracy(mean, n, chance, len(same)),
+                accuracy(best, n, chance, len(same)),
+                baseline(same, "map_alone"),
                 spread,
             ]
             table.append([task, host, *cells])
-            groups[f"{task}, {host}"] = {"program": sum(r.accuracy for r in here) / len(here), "best shift": best / n}
+            groups[f"{task}, {host}"] = {"program": sum(r.accuracy for r in same) / len(same), "best shift": best / n}
         figure = [bars(groups, label="test accuracy", chance=chance_of(rows))] if groups else []
         return [*figure, Table(head=HEAD, rows=table, caption=CAPTION)]
 
 
-def shift(row: Row, run: Planned) -> dict[str, Any]:
-    """Fit the best constant shift of the bare scores; compare the program's effect among images."""
+def _against_shift(row: Row, run: Planned) -> dict[str, Any]:
+    """Fit the best constant shift of the scores without program, and compare the program's effect with a constant."""
     import torch
 
-    from reprogram.evaluation import predict
-    from reprogram.paper.shifts import best_shift
+    from reprogram.evaluation.predict import predict
+    from reprogram.paper.logit_shift import best_shift
 
     model = model_of(row, run)
-    task = task_of(run.config.task, run.config.data, run.config.download)
+    task = task_of(run.config)
 
     def bare(images: Any) -> Any:
         return model.label_map(model.host(model.canvas(images)))
 
     train, test = predict(bare, task.train).double(), predict(bare, task.test).double()
-    added = predict(model, task.test).double() - test
+    # n × k: the program's effect on the scores of each test image
+    effect = predict(model, task.test).double() - test
     right = {
         name: int(((test + constant).argmax(dim=1) == task.test.labels).sum())
-        for name, constant in (("own", added.mean(dim=0)), ("best", best_shift(train, task.train.labels)))
+        for name, constant in (("own", effect.mean(dim=0)), ("best", best_shift(train, task.train.labels)))
     }
-    spread = float(torch.linalg.norm(added - added.mean(dim=0)) / torch.linalg.norm(test - test.mean(dim=0)))
+    # ‖effect − its mean‖ / ‖scores − their mean‖
+    spread = float(torch.linalg.norm(effect - effect.mean(dim=0)) / torch.linalg.norm(test - test.mean(dim=0)))
     return {"n": len(task.test), **right, "spread": spread}

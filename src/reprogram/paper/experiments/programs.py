@@ -1,19 +1,23 @@
-"""The programs themselves: a gallery, and whether one can tell the host from its program."""
+"""The programs themselves: a gallery, and a classifier that names the host from its program."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from reprogram.paper.book import Book, Row
-from reprogram.paper.experiments.base import Block, Experiment, Picture, Strip, Table, accuracy, distinct, model_of
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.experiments.base import Block, Experiment, Picture, Strip, Table
+from reprogram.paper.loading import model_of
+from reprogram.paper.plan import ExperimentPlan, Planned
+from reprogram.paper.store import ResultStore, Row
+from reprogram.paper.tables import accuracy, distinct
 
 SEEDS = tuple(range(8))
 IMAGES = 3200
+"""Training images of each run."""
 BINS = 16
+"""Rings of the spectrum."""
 SHOWN = 4
-"""Seeds whose programs are pictured, the lowest."""
+"""Seeds whose programs are pictured: the lowest ones."""
 
 
 class Programs(Experiment):
@@ -26,52 +30,52 @@ class Programs(Experiment):
         "with other seeds it names the host. The grey middle is in the spectrum too, and hosts differ in its share."
     )
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """Small programs, with many seeds on every host, for one task."""
-        small = {
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """Short runs on one task, with many seeds on every host."""
+        short = {
             "images": IMAGES,
             "epochs": None,
             "seconds": None,
             "validations": 1,
             "baselines": (),
-            **setup.option("fit", {}),
+            **plan.option("fit", {}),
         }
-        task = next(iter(setup.tasks))
-        seeds = setup.seeds if len(setup.seeds) > 1 else [setup.seeds[0] + more for more in SEEDS]
-        return [setup.plan(host, task, seed, **small) for host in setup.hosts for seed in seeds]
+        task = next(iter(plan.tasks))
+        seeds = plan.seeds if len(plan.seeds) > 1 else [plan.seeds[0] + offset for offset in SEEDS]
+        return [plan.planned(host, task, seed, **short) for host in plan.hosts for seed in seeds]
 
-    def measure(self, setup: Setup, book: Book, say: Callable[[str], None]) -> None:
-        """The picture and the spectrum of each program."""
-        finished = list(self.finished(setup, book))
-        first = sorted({row.seed for row, _ in finished})[:SHOWN]
-        for row, run in finished:
+    def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
+        """Store the picture and the spectrum of each program."""
+        runs = list(self.finished(plan, store))
+        first = sorted({row.seed for row, _ in runs})[:SHOWN]
+        for row, run in runs:
             say(f"looking at {row.folder.name}")
             shown = row.seed in first
             of = {"test": row.result["test"], "shown": shown}
-            book.fact("programs", row.folder.name, of, partial(seen, row, run, shown))
+            store.measurement("programs", row.folder.name, of, partial(_spectrum_and_picture, row, run, shown))
 
-    def show(self, book: Book) -> list[Block]:
-        """The gallery, then the classifier's accuracy on held-out seeds."""
-        rows, facts = book.rows("programs"), book.facts("programs")
+    def show(self, store: ResultStore) -> list[Block]:
+        """The gallery, and a table of the classifier's accuracy on held-out seeds."""
+        rows, facts = store.rows("programs"), store.facts("programs")
         rows = [row for row in rows if row.folder.name in facts]
         blocks: list[Block] = []
         for task in distinct(row.task for row in rows):
-            here = [row for row in rows if row.task == task]
-            for host in distinct(row.host for row in here):
+            same = [row for row in rows if row.task == task]
+            for host in distinct(row.host for row in same):
                 pictures = [
                     Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {r.accuracy:.2f}")
-                    for r in here
+                    for r in same
                     if r.host == host and "picture" in facts[r.folder.name]
                 ]
                 where = "the task image goes into the grey middle"
                 blocks.append(Strip(pictures=pictures, caption=f"{host}, {task}; {where}"))
-            if len(distinct(r.host for r in here)) > 1 and len(distinct(r.seed for r in here)) > 1:
-                blocks.append(_who_is_it(here, facts))
+            if len(distinct(r.host for r in same)) > 1 and len(distinct(r.seed for r in same)) > 1:
+                blocks.append(_classification(same, facts))
         return blocks
 
 
-def seen(row: Row, run: Planned, shown: bool) -> dict[str, Any]:
-    """The program's radial spectrum, and its picture where it is shown."""
+def _spectrum_and_picture(row: Row, run: Planned, shown: bool) -> dict[str, Any]:
+    """The program's radial spectrum, and its picture where `shown` asks for it."""
     from reprogram.report.examples import drawn, picture
 
     pixels = drawn(model_of(row, run))[0].detach().cpu()
@@ -79,51 +83,49 @@ def seen(row: Row, run: Planned, shown: bool) -> dict[str, Any]:
 
 
 def spectrum(pixels: Any) -> list[float]:
-    """The logarithm of the power in rings of equal width, in each channel, less its mean: a program's texture.
+    """The radial power spectrum of an image: the logarithm of the mean power in rings of equal width, less its mean.
 
     Args:
-        pixels: C × H × W. Frequencies count in cycles a pixel, so canvases of different sizes can be compared.
+        pixels: C × H × W. Frequencies are in cycles per pixel, so images of different sizes can be compared.
 
     Returns:
-        C · BINS numbers.
+        C · BINS numbers, channel by channel.
     """
     import numpy as np
 
     values = pixels.double().numpy()
     values = values - values.mean(axis=(1, 2), keepdims=True)
-    power = np.abs(np.fft.fft2(values)) ** 2
+    power = np.abs(np.fft.fft2(values)) ** 2  # C × H × W
     rows, columns = (np.fft.fftfreq(n) for n in values.shape[1:])
+    # H × W: |frequency| in BINS steps up to 0.5 cycles per pixel; the corners belong to the last ring
     ring = np.minimum((np.hypot(rows[:, None], columns[None]) / 0.5 * BINS).astype(int), BINS - 1)
-    found = [np.log(power[c][ring == b].mean() + 1e-12) for c in range(len(values)) for b in range(BINS)]
-    return [float(number) for number in np.array(found) - np.mean(found)]
+    logs = [np.log(power[c][ring == b].mean() + 1e-12) for c in range(len(values)) for b in range(BINS)]
+    return [float(number) for number in np.array(logs) - np.mean(logs)]
 
 
-def _who_is_it(rows: Sequence[Row], facts: dict[str, Any]) -> Table:
-    """Name the host from the spectrum: logistic regression, each seed held out in turn."""
+def _classification(rows: Sequence[Row], facts: dict[str, Any]) -> Table:
+    """A table of how well logistic regression names the host from the spectrum; each seed is held out in turn."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x = np.array([facts[row.folder.name]["spectrum"] for row in rows])
+    x = np.array([facts[row.folder.name]["spectrum"] for row in rows])  # runs × (C · BINS)
     hosts, seeds = np.array([row.host for row in rows]), np.array([row.seed for row in rows])
-    said = np.empty_like(hosts)
+    predictions = np.empty_like(hosts)
     for seed in np.unique(seeds):
-        held = seeds == seed
-        if len(set(hosts[~held])) < 2:
+        test = seeds == seed
+        if len(set(hosts[~test])) < 2:
             return Table(head=["host"], rows=[], caption="Too few seeds to hold some out.")
-        said[held] = (
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-            .fit(x[~held], hosts[~held])
-            .predict(x[held])
-        )
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        predictions[test] = classifier.fit(x[~test], hosts[~test]).predict(x[test])
     table = []
     for host in distinct(hosts.tolist()):
-        of = hosts == host
-        others = Counter(said[of & (said != host)].tolist())
-        confused = ", ".join(f"{name} {count}" for name, count in others.items()) or "–"
-        table.append([host, accuracy(int((said[of] == host).sum()), int(of.sum())), confused])
-    right, n = int((said == hosts).sum()), len(hosts)
+        is_host = hosts == host
+        others = Counter(predictions[is_host & (predictions != host)].tolist())
+        confusions = ", ".join(f"{name} {count}" for name, count in others.items()) or "–"
+        table.append([host, accuracy(int((predictions[is_host] == host).sum()), int(is_host.sum())), confusions])
+    right, n = int((predictions == hosts).sum()), len(hosts)
     chance = max(Counter(hosts.tolist()).values()) / n
     table.append(["all", f"{accuracy(right, n, chance)}, chance {chance:.4f}", ""])
     images = " or ".join(f"{n:,}" for n in sorted({row.result["images_seen"] for row in rows}))

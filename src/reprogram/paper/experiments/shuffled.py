@@ -1,10 +1,11 @@
-"""Shuffled pixels: the task shares nothing with photographs any more."""
+"""Shuffled pixels: a task whose images have nothing in common with photographs."""
 
-from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table, distinct, pooled
+from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table
+from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.published import OURS, TABLE1, THEIRS, number, published_task
-from reprogram.paper.setup import Planned, Setup
-from reprogram.registry import parse
+from reprogram.paper.store import ResultStore
+from reprogram.paper.tables import distinct, pooled
+from reprogram.utils.spec import parse
 
 CANVASES = {"as they are": "centre", "shuffled": "shuffled"}
 
@@ -18,22 +19,22 @@ class Shuffled(Experiment):
         "In the paper it doesn't: shuffled MNIST is learned about as well as MNIST."
     )
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """Every host and task, as it is and shuffled; counting is left out, as in the paper."""
-        counting = {task for task in setup.tasks if parse(setup.task_config(task).task).name == "squares"}
-        wanted = [task for task in setup.tasks if task not in counting] or list(setup.tasks)
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """Runs on every host and task, with the pixels as they are and shuffled; without counting, as in the paper."""
+        counting = {task for task in plan.tasks if parse(plan.task_config(task).task).name == "squares"}
+        tasks = [task for task in plan.tasks if task not in counting] or list(plan.tasks)
         return [
-            setup.plan(host, task, seed, axis={"pixels": name}, canvas=canvas, baselines=baselines)
-            for task in wanted
-            for host in setup.hosts
+            plan.planned(host, task, seed, axis={"pixels": name}, canvas=canvas, baselines=baselines)
+            for task in tasks
+            for host in plan.hosts
             for name, canvas in CANVASES.items()
             for baselines in [AS_IN_TABLE1 if canvas == "centre" else ("map-alone",)]
-            for seed in setup.seeds
+            for seed in plan.seeds
         ]
 
-    def show(self, book: Book) -> list[Block]:
-        """Side by side."""
-        rows = book.rows("shuffled")
+    def show(self, store: ResultStore) -> list[Block]:
+        """A table with a row for each host and task: the accuracies side by side."""
+        rows = store.rows("shuffled")
         table = [
             [
                 OURS,

@@ -2,13 +2,15 @@
 
 from typing import ClassVar, Literal
 
-from reprogram.paper.book import Book
-from reprogram.paper.experiments.base import Block, Experiment, Table, distinct, frame_pixels, pooled
+from reprogram.paper.experiments.base import Block, Experiment, Table
+from reprogram.paper.loading import frame_pixels
+from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import curves
-from reprogram.paper.setup import Planned, Setup
+from reprogram.paper.store import ResultStore
+from reprogram.paper.tables import by_host_and_task, distinct, pooled
 
 PIXELS = (16, 64, 256, 1024, 4096, 16384)
-PLACES = {
+VARIANTS = {
     "outermost": "sized(pixels={pixels}, where='outermost')",
     "innermost": "sized(pixels={pixels}, where='innermost')",
     "random": "sized(pixels={pixels}, where='random')",
@@ -30,54 +32,53 @@ class Size(Experiment):
         "pixels": list[int],
     }
 
-    def plan(self, setup: Setup) -> list[Planned]:
-        """Every number of pixels that the frame has, at every place."""
-        return [run for run in self._points(setup) if not _too_many(run)]
+    def plan(self, plan: ExperimentPlan) -> list[Planned]:
+        """Runs with every number of pixels that the frame has, at every place."""
+        return [run for run in self._points(plan) if not _too_many(run)]
 
-    def left_out(self, setup: Setup) -> list[str]:
-        """Numbers of pixels that a host's frame doesn't have."""
+    def left_out(self, plan: ExperimentPlan) -> list[str]:
+        """A line for each host and task whose frame has fewer pixels than some runs want."""
         missing: dict[str, list[int]] = {}
-        for run in filter(_too_many, self._points(setup)):
-            place = f"{run.task} on {run.host}: the frame has {frame_pixels(run.config)} pixels"
-            missing.setdefault(place, []).append(run.axis["pixels"])
-        return [f"{place}, left out: {', '.join(map(str, sorted(set(sizes))))}" for place, sizes in missing.items()]
+        for run in filter(_too_many, self._points(plan)):
+            frame = f"{run.task} on {run.host}: the frame has {frame_pixels(run.config)} pixels"
+            missing.setdefault(frame, []).append(run.axis["pixels"])
+        return [f"{frame}, left out: {', '.join(map(str, sorted(set(sizes))))}" for frame, sizes in missing.items()]
 
-    def _points(self, setup: Setup) -> list[Planned]:
+    def _points(self, plan: ExperimentPlan) -> list[Planned]:
+        """Runs with every number of pixels at every place, also those that the frame is too small for."""
         return [
-            setup.plan(
+            plan.planned(
                 host,
                 task,
                 seed,
-                axis={"pixels": pixels, "place": place},
-                program=PLACES[place].format(pixels=pixels),
+                axis={"pixels": pixels, "place": variant},
+                program=VARIANTS[variant].format(pixels=pixels),
             )
-            for task in setup.tasks
-            for host in setup.hosts
-            for place in setup.option("places", list(PLACES))
-            for pixels in setup.option("pixels", PIXELS)
-            for seed in setup.seeds
+            for task in plan.tasks
+            for host in plan.hosts
+            for variant in plan.option("places", list(VARIANTS))
+            for pixels in plan.option("pixels", PIXELS)
+            for seed in plan.seeds
         ]
 
-    def show(self, book: Book) -> list[Block]:
+    def show(self, store: ResultStore) -> list[Block]:
         """A curve and a table for each host and task."""
         blocks: list[Block] = []
-        rows = book.rows("size")
-        for host, task in distinct((row.host, row.task) for row in rows):
-            here = [row for row in rows if (row.host, row.task) == (host, task)]
-            places, sizes = distinct(r.axis["place"] for r in here), sorted({r.axis["pixels"] for r in here})
-            series = {place: [r for r in here if r.axis["place"] == place] for place in places}
-            chance = here[0].result["baselines"]["chance"]["accuracy"]
+        for host, task, rows in by_host_and_task(store.rows("size")):
+            variants, sizes = distinct(r.axis["place"] for r in rows), sorted({r.axis["pixels"] for r in rows})
+            series = {variant: [r for r in rows if r.axis["place"] == variant] for variant in variants}
+            chance = rows[0].result["baselines"]["chance"]["accuracy"]
             blocks.append(f"{task} on {host}")
             blocks.append(curves(series, "pixels", label="pixels of the program", chance=chance))
             table = [
-                [str(n), *(pooled([r for r in series[place] if r.axis["pixels"] == n]) for place in places)]
+                [str(n), *(pooled([r for r in series[variant] if r.axis["pixels"] == n]) for variant in variants)]
                 for n in sizes
             ]
-            blocks.append(Table(head=["pixels", *places], rows=table, caption="Test accuracy, 95 % interval."))
+            blocks.append(Table(head=["pixels", *variants], rows=table, caption="Test accuracy, 95 % interval."))
         return blocks
 
 
 def _too_many(run: Planned) -> bool:
     """Whether a run's program has more pixels than its frame."""
-    have = frame_pixels(run.config)
-    return have is not None and run.axis["pixels"] > have
+    available = frame_pixels(run.config)
+    return available is not None and run.axis["pixels"] > available

@@ -1,27 +1,29 @@
-"""Where workers run: one file each, chosen by its name."""
+"""The executors, one a file; the file's name is the executor's."""
 
 import importlib
-import pkgutil
+from pathlib import Path
 
-from reprogram.errors import ConfigError, nearest
+from reprogram.errors import ConfigError
 from reprogram.sweep.executors.base import Executor
+from reprogram.utils.messages import nearest
+from reprogram.utils.variants import files_by_name
 
 
 def executor_names() -> list[str]:
-    """All there are, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+    """The names of all executors, sorted."""
+    return sorted(files_by_name(Path(__file__).parent))
 
 
 def make_executor(name: str, *, address: str, threads: int) -> Executor:
     """Set up an executor.
 
     Args:
-        name: of its file.
-        address: of a cluster, for those that use one.
-        threads: of each worker.
+        name: the executor's name.
+        address: the address of a cluster, for executors that use one.
+        threads: the number of CPU threads of each worker.
 
     Raises:
-        ConfigError: no such executor, or what it needs isn't here.
+        ConfigError: there is no such executor, or a package or cluster that it needs is missing.
     """
     if name not in executor_names():
         raise ConfigError(f"no executor {name!r}; {nearest(name, executor_names())}")

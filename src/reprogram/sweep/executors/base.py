@@ -1,35 +1,44 @@
-"""The contract of an executor: it starts workers somewhere, hands them cells and says what they report."""
+"""The contract of an executor: it starts workers somewhere, gives them cells and passes on their messages."""
 
-from reprogram.runconfig import RunConfig
-from reprogram.sweep.worker import Report
+from reprogram.runs.config import RunConfig
+from reprogram.sweep.worker import WorkerMessage
 
 
 class Executor:
-    """Workers somewhere, each with a number of its own; a worker does one cell at a time.
+    """A group of workers, each with a number of its own; a worker runs one cell at a time.
 
     Each executor's file has a function `executor(*, address, threads)` that sets one up.
     """
 
-    def room(self) -> int:
-        """How many workers there is room for."""
+    def capacity(self) -> int:
+        """The number of workers that there is room for."""
         raise NotImplementedError
 
     def start(self) -> int:
-        """Start a worker; it reports when it is ready.
+        """Start a worker, which sends a message when it is ready.
 
         Returns:
-            Its number.
+            The worker's number.
         """
         raise NotImplementedError
 
-    def give(self, worker: int, config: RunConfig) -> None:
-        """Have a worker that is ready run a cell."""
+    def submit(self, worker: int, config: RunConfig) -> None:
+        """Have a worker run a cell.
+
+        Args:
+            worker: the number of a worker that is ready.
+            config: the cell's configuration.
+        """
         raise NotImplementedError
 
-    def report(self) -> tuple[int, Report]:
-        """Wait for the next report, and say whose it is. A lost worker's is its last."""
+    def next_message(self) -> tuple[int, WorkerMessage]:
+        """Wait for the next message.
+
+        Returns:
+            The worker's number and the message; "lost" is a worker's last one.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
-        """End all workers; cells that they are at are saved first."""
+        """End all workers; the cells that they are running are saved first."""
         raise NotImplementedError

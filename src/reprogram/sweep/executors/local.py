@@ -1,7 +1,7 @@
-"""Workers as processes of this machine, which live until the sweep is done.
+"""Workers as processes of this machine, which run until the sweep is done.
 
-Parent and worker speak JSON, a line a message, over the worker's stdin and stdout. A worker whose stdin is closed saves
-its cell and ends, so that none outlives its parent, however that ends.
+Parent and worker exchange JSON, a line a message, over the worker's stdin and stdout. A worker whose stdin is closed
+saves its cell and ends, so that none outlives its parent, however the parent ends.
 """
 
 import contextlib
@@ -19,24 +19,28 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.runconfig import RunConfig
+from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
-from reprogram.sweep.worker import Report, attempt, config_from
-from reprogram.sweep.workshop import Workshop
+from reprogram.sweep.loader import CachedLoader
+from reprogram.sweep.worker import WorkerMessage, attempt, config_from
 
 GRACE_S = 10.0
-"""How long a worker may take to save its cell; it needs two seconds."""
+"""Time that a worker may take to save its cell; it needs two seconds."""
 PROGRAM = (
-    "import sys; from reprogram.cli.console import start_torch; start_torch(int(sys.argv[1])); "
+    "import sys; from reprogram.utils.process import start_torch; start_torch(int(sys.argv[1])); "
     "from reprogram.sweep.executors.local import serve; serve(int(sys.argv[1]), sys.argv[2])"
 )
 
 
 def executor(*, address: str, threads: int) -> Executor:
-    """Set it up.
+    """Set up workers on this machine.
+
+    Args:
+        address: empty; only clusters have one.
+        threads: the number of CPU threads of each worker.
 
     Raises:
-        ConfigError: an address, which this machine has none of.
+        ConfigError: an address is given.
     """
     if address:
         raise ConfigError(f"--address {address}: is of a cluster; add --executor ray, or leave it out")
@@ -47,25 +51,25 @@ class Local(Executor):
     """Processes of this machine.
 
     Args:
-        threads: of each.
+        threads: the number of CPU threads of each.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.processes: list[subprocess.Popen[str]] = []
         self.listeners: list[threading.Thread] = []
-        self.reports: queue.SimpleQueue[tuple[int, Report]] = queue.SimpleQueue()
+        self.messages: queue.SimpleQueue[tuple[int, WorkerMessage]] = queue.SimpleQueue()
         self.folder = tempfile.TemporaryDirectory(prefix="reprogram-sweep-", ignore_cleanup_errors=True)
 
-    def room(self) -> int:
-        """As many as there are GPUs; without any, as the processor's cores allow."""
+    def capacity(self) -> int:
+        """The number of GPUs; without any, the number of CPU cores over the threads of each worker."""
         return len(_gpus()) or max((os.cpu_count() or 1) // self.threads, 1)
 
     def start(self) -> int:
         """Start a process."""
         worker = len(self.processes)
         gpus = _gpus()
-        own = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}
+        visible = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}
         with self._log(worker).open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", PROGRAM, str(self.threads), str(Path(self.folder.name) / "tasks")],
@@ -73,7 +77,7 @@ class Local(Executor):
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, **own},
+                env={**os.environ, **visible},
                 start_new_session=True,  # A terminal's Ctrl-C is for the parent, which ends them in order.
             )
         self.processes.append(process)
@@ -81,8 +85,8 @@ class Local(Executor):
         self.listeners[worker].start()
         return worker
 
-    def give(self, worker: int, config: RunConfig) -> None:
-        """Send a cell; that a process is gone is told by its last report."""
+    def submit(self, worker: int, config: RunConfig) -> None:
+        """Send a cell to a process; if the process is gone, `_listen` notices it."""
         stdin = self.processes[worker].stdin
         assert stdin is not None
         try:
@@ -91,12 +95,12 @@ class Local(Executor):
         except (OSError, ValueError):  # A broken or a closed pipe.
             return
 
-    def report(self) -> tuple[int, Report]:
-        """Wait for a line of any process, or its end."""
-        return self.reports.get()
+    def next_message(self) -> tuple[int, WorkerMessage]:
+        """Wait for a line of any process, or for the end of one."""
+        return self.messages.get()
 
     def close(self) -> None:
-        """SIGTERM to all; SIGKILL to those that don't answer."""
+        """Send SIGTERM to all processes, and SIGKILL to those that don't end in time."""
         for process in self.processes:
             process.terminate()
         end = time.monotonic() + GRACE_S
@@ -114,19 +118,21 @@ class Local(Executor):
         return Path(self.folder.name) / f"worker{worker}.log"
 
     def _listen(self, worker: int) -> None:
+        """Put a process's messages into the queue until it ends, and then the message that it is lost."""
         process = self.processes[worker]
         assert process.stdout is not None and process.stdin is not None
         for line in process.stdout:
-            if line.endswith("\n"):  # The last of a killed process may be torn.
-                self.reports.put((worker, Report(**json.loads(line))))
+            if line.endswith("\n"):  # A killed process may leave its last line unfinished.
+                self.messages.put((worker, WorkerMessage(**json.loads(line))))
         code = process.wait()
         process.stdout.close()
         with contextlib.suppress(OSError):
             process.stdin.close()
-        why = f"signal {-code}" if code < 0 else f"exit code {code}"
-        said = self._log(worker).read_text(encoding="utf-8", errors="replace") if self._log(worker).exists() else ""
-        last = said.strip().rpartition("\n")[2]
-        self.reports.put((worker, Report(kind="lost", text=f"its worker ended with {why}", details=last)))
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        log = self._log(worker).read_text(encoding="utf-8", errors="replace") if self._log(worker).exists() else ""
+        last_line = log.strip().rpartition("\n")[2]
+        message = WorkerMessage(kind="lost", text=f"its worker ended with {reason}", details=last_line)
+        self.messages.put((worker, message))
 
 
 def _gpus() -> list[str]:
@@ -134,37 +140,38 @@ def _gpus() -> list[str]:
     import torch
 
     count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return (named or [str(number) for number in range(count)])[:count]
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (names or [str(number) for number in range(count)])[:count]
 
 
 def serve(threads: int, folder: str) -> None:
-    """Be a worker: run cells from stdin until it is closed.
+    """Run cells from stdin until it is closed: the main function of a worker.
 
     Args:
-        threads: that torch was set up with.
-        folder: of the tasks that workers share.
+        threads: the number of CPU threads that torch was set up with.
+        folder: the folder of the decoded tasks that workers share.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # What libraries print isn't a report.
+    os.dup2(2, 1)  # Output of libraries goes to stderr; stdout has messages only.
 
-    def tell(report: Report) -> None:
+    def tell(message: WorkerMessage) -> None:
         try:
-            out.write(json.dumps(report.to_json()) + "\n")
+            out.write(json.dumps(message.to_json()) + "\n")
             out.flush()
         except OSError:
-            return  # The parent is gone; its end of stdin says so too.
+            return  # The parent is gone, so stdin is closed too.
 
     signal.signal(signal.SIGTERM, _end)
     cells: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(cells,), daemon=True).start()
-    workshop = Workshop(Path(folder))
-    tell(Report(kind="ready", text=f"process {os.getpid()}"))
+    loader = CachedLoader(Path(folder))
+    tell(WorkerMessage(kind="ready", text=f"process {os.getpid()}"))
     while True:
-        tell(attempt(config_from(cells.get()), threads, workshop, tell))
+        tell(attempt(config_from(cells.get()), threads, loader, tell))
 
 
 def _receive(cells: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    """Put the cells from stdin into the queue; end this process by SIGTERM when stdin is closed."""
     for line in sys.stdin:
         cells.put(json.loads(line))
     os.kill(os.getpid(), signal.SIGTERM)

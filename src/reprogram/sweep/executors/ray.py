@@ -1,7 +1,7 @@
 """Workers as actors of a Ray cluster: `pip install 'reprogram[ray]'`.
 
-All nodes see the run folders, and the working folder, at the same place, and have `reprogram` installed. Driver and
-workers meet at a board, an actor too: workers say how it goes, and learn there that they shall stop.
+All nodes see the run folders and the working folder at the same paths, and have `reprogram` installed. Driver and
+workers communicate by a message board, an actor too: workers leave messages there and learn that they shall stop.
 """
 
 import contextlib
@@ -21,34 +21,38 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.runconfig import RunConfig
+from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
-from reprogram.sweep.worker import Report, attempt, config_from
-from reprogram.sweep.workshop import Workshop
+from reprogram.sweep.loader import CachedLoader
+from reprogram.sweep.worker import WorkerMessage, attempt, config_from
 
 POLL_S = 0.5
 CONNECT_S = 10.0
 GRACE_S = 15.0
-"""How long workers may take to save their cells."""
+"""Time that workers may take to save their cells."""
 
 
 def executor(*, address: str, threads: int) -> Executor:
-    """Connect to a cluster; without an address, to the one of `RAY_ADDRESS` or a new one on this machine.
+    """Connect to a cluster.
+
+    Args:
+        address: the cluster's address; empty for that of `RAY_ADDRESS`, or a new cluster on this machine.
+        threads: the number of CPU threads of each worker.
 
     Raises:
         ConfigError: Ray isn't installed, or no cluster answers.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is sent to anyone.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send usage statistics.
     try:
         import ray
     except ImportError:
         raise ConfigError("--executor ray needs the package ray; pip install 'reprogram[ray]'") from None
     address = address or os.environ.get("RAY_ADDRESS", "")
     _require_listener(address)
-    there = {"address": address} if address else {"include_dashboard": False}
+    options = {"address": address} if address else {"include_dashboard": False}
     with _own_handlers():
         try:
-            ray.init(**there, log_to_driver=False, logging_level="ERROR", namespace=secrets.token_hex(8))
+            ray.init(**options, log_to_driver=False, logging_level="ERROR", namespace=secrets.token_hex(8))
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"--address {address}: no Ray cluster to be reached there ({reason})") from None
@@ -56,7 +60,7 @@ def executor(*, address: str, threads: int) -> Executor:
 
 
 def _require_listener(address: str) -> None:
-    """Refuse an address where nobody listens; Ray itself would end the process."""
+    """Refuse an address where nothing listens; Ray itself would end the process."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not port.isdigit():
         return  # "auto" or "local".
@@ -70,7 +74,8 @@ class Cluster(Executor):
     """Actors of the cluster that this process is connected to.
 
     Args:
-        threads: of each, for which as many of Ray's CPUs are asked for; and a GPU, where the cluster has any.
+        threads: the number of CPU threads of each actor, which asks for as many of Ray's CPUs, and for a GPU where the
+            cluster has any.
     """
 
     def __init__(self, threads: int) -> None:
@@ -78,88 +83,98 @@ class Cluster(Executor):
 
         self.ray, self.threads = ray, threads
         self.quiet = contextlib.ExitStack()
-        self.quiet.enter_context(contextlib.redirect_stdout(sys.stderr))  # What Ray prints is no result.
+        self.quiet.enter_context(contextlib.redirect_stdout(sys.stderr))  # Ray's output is no result.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             node_id=ray.get_runtime_context().get_node_id(), soft=False
-        )  # The board must not be on a node that may be lost while this process goes on.
+        )  # The board must be on this process's node: any other node may be lost.
         self.board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         resources = ray.cluster_resources()
         self.gpus, self.cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
         self.actor_type = ray.remote(num_cpus=threads, num_gpus=min(self.gpus, 1))(Actor)
-        self.place = f"reprogram-sweep-{secrets.token_hex(8)}"
+        self.folder_name = f"reprogram-sweep-{secrets.token_hex(8)}"
         self.actors: list[Any] = []
-        self.awaited: dict[Any, int] = {}  # What is to come, and from whom.
-        self.reports: deque[tuple[int, Report]] = deque()
+        self.pending: dict[Any, int] = {}  # The worker of each call that hasn't returned.
+        self.messages: deque[tuple[int, WorkerMessage]] = deque()
 
-    def room(self) -> int:
-        """As many as there are GPUs; without any, as the cluster's CPUs allow."""
+    def capacity(self) -> int:
+        """The number of GPUs; without any, the number of the cluster's CPUs over the threads of each worker."""
         return self.gpus or max(self.cpus // self.threads, 1)
 
     def start(self) -> int:
-        """Ask for an actor; it's there as soon as the cluster has room."""
+        """Ask for an actor, which starts as soon as the cluster has room."""
         worker = len(self.actors)
-        self.actors.append(self.actor_type.remote(worker, self.threads, str(Path.cwd()), self.place, self.board))
-        self.awaited[self.actors[worker].ready.remote()] = worker
+        self.actors.append(self.actor_type.remote(worker, self.threads, str(Path.cwd()), self.folder_name, self.board))
+        self.pending[self.actors[worker].ready.remote()] = worker
         return worker
 
-    def give(self, worker: int, config: RunConfig) -> None:
+    def submit(self, worker: int, config: RunConfig) -> None:
         """Call the actor."""
-        self.awaited[self.actors[worker].run.remote(asdict(config))] = worker
+        self.pending[self.actors[worker].run.remote(asdict(config))] = worker
 
-    def report(self) -> tuple[int, Report]:
-        """Wait for a call's end; meanwhile read what is on the board."""
-        while not self.reports:
-            done, _ = self.ray.wait(list(self.awaited), timeout=POLL_S)
-            told: dict[int, dict[str, Any]] = {}
-            with contextlib.suppress(self.ray.exceptions.RayError):  # Progress only; the calls say what came of them.
-                told = self.ray.get(self.board.read.remote())
-            self.reports += [(worker, Report(**told[worker])) for worker in self.awaited.values() if worker in told]
+    def next_message(self) -> tuple[int, WorkerMessage]:
+        """Wait for the end of a call, or for a message on the board."""
+        while not self.messages:
+            done, _ = self.ray.wait(list(self.pending), timeout=POLL_S)
+            progress: dict[int, dict[str, Any]] = {}
+            with contextlib.suppress(self.ray.exceptions.RayError):  # Progress alone: calls return their own results.
+                progress = self.ray.get(self.board.read.remote())
+            running = [worker for worker in self.pending.values() if worker in progress]
+            self.messages += [(worker, WorkerMessage(**progress[worker])) for worker in running]
             for call in done:
-                worker = self.awaited.pop(call)
-                report = self._result(call)
-                if report.kind == "lost":
+                worker = self.pending.pop(call)
+                message = self._result(call)
+                if message.kind == "lost":
                     self.ray.kill(self.actors[worker])
-                self.reports.append((worker, report))
-        return self.reports.popleft()
+                self.messages.append((worker, message))
+        return self.messages.popleft()
 
     def close(self) -> None:
-        """Have all stop, and end them."""
+        """Have all actors save their cells and stop, and end them."""
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.board.stop.remote()
-            ends = [actor.close.remote() for actor in self.actors]  # Each after the call that goes on.
-            self.ray.wait(ends, num_returns=max(len(ends), 1), timeout=GRACE_S) if ends else None
+            calls = [actor.close.remote() for actor in self.actors]  # Each waits for the call that its actor runs.
+            self.ray.wait(calls, num_returns=max(len(calls), 1), timeout=GRACE_S) if calls else None
         for actor in self.actors:
             self.ray.kill(actor)
         self.ray.shutdown()
         self.quiet.close()
 
-    def _result(self, call: Any) -> Report:
+    def _result(self, call: Any) -> WorkerMessage:
+        """The message that a call returned; "lost" where the call failed."""
         try:
-            return Report(**self.ray.get(call))
+            return WorkerMessage(**self.ray.get(call))
         except self.ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines()
-            return Report(kind="lost", text="its worker is gone", details=lines[-1] if lines else "")
+            return WorkerMessage(kind="lost", text="its worker is gone", details=lines[-1] if lines else "")
 
 
 class Board:
-    """Where workers say how it goes, and are told to stop."""
+    """The message board: it holds each worker's newest message, and whether workers shall stop."""
 
     def __init__(self) -> None:
-        self.told: dict[int, dict[str, Any]] = {}
+        self.messages: dict[int, dict[str, Any]] = {}
         self.stopped = False
 
-    def tell(self, worker: int, report: dict[str, Any]) -> bool:
-        """Leave a report; whether to stop."""
-        self.told[worker] = report
+    def tell(self, worker: int, message: dict[str, Any]) -> bool:
+        """Leave a message.
+
+        Args:
+            worker: the worker's number.
+            message: the fields of a `WorkerMessage`.
+
+        Returns:
+            Whether the worker shall stop.
+        """
+        self.messages[worker] = message
         return self.stopped
 
     def read(self) -> dict[int, dict[str, Any]]:
-        """Take what was left since the last time, by worker."""
-        told, self.told = self.told, {}
-        return told
+        """Take the messages that were left since the last call, by worker."""
+        messages, self.messages = self.messages, {}
+        return messages
 
     def stop(self) -> None:
-        """Have every worker stop that asks from now on."""
+        """Have every worker stop that leaves a message from now on."""
         self.stopped = True
 
 
@@ -167,47 +182,55 @@ class Actor:
     """A worker.
 
     Args:
-        number: by which the driver knows it.
-        threads: of torch.
-        folder: to work in, the driver's.
-        place: name of the temporary folder of tasks that the workers of a node share.
-        board: the board.
+        number: the worker's number.
+        threads: the number of CPU threads of torch.
+        folder: the driver's working folder, which becomes the worker's.
+        folder_name: the name of the temporary folder of decoded tasks that the workers of a node share.
+        board: the message board.
     """
 
-    def __init__(self, number: int, threads: int, folder: str, place: str, board: Any) -> None:
-        from reprogram.cli.console import start_torch
+    def __init__(self, number: int, threads: int, folder: str, folder_name: str, board: Any) -> None:
+        from reprogram.utils.process import start_torch
 
         os.chdir(folder)
         start_torch(threads)
         self.number, self.threads, self.board = number, threads, board
-        self.tasks = Path(tempfile.gettempdir()) / place
-        self.workshop = Workshop(self.tasks)
+        self.tasks = Path(tempfile.gettempdir()) / folder_name
+        self.loader = CachedLoader(self.tasks)
 
     def ready(self) -> dict[str, Any]:
-        """Where it is."""
-        return Report(kind="ready", text=f"process {os.getpid()} on {platform.node()}").to_json()
+        """A message with the worker's process and machine."""
+        return WorkerMessage(kind="ready", text=f"process {os.getpid()} on {platform.node()}").to_json()
 
     def run(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Run a cell."""
+        """Run a cell.
+
+        Args:
+            values: the fields of its configuration.
+
+        Returns:
+            The fields of the last message about it.
+        """
         try:
-            return attempt(config_from(values), self.threads, self.workshop, self._tell).to_json()
+            return attempt(config_from(values), self.threads, self.loader, self._send).to_json()
         except (SystemExit, KeyboardInterrupt):
-            return Report(kind="lost", text="its worker was told to stop").to_json()
+            return WorkerMessage(kind="lost", text="its worker was told to stop").to_json()
 
     def close(self) -> None:
-        """Remove what this node's workers shared; one that still works has it open."""
+        """Remove the tasks that this node's workers share; a worker that still runs has them open."""
         shutil.rmtree(self.tasks, ignore_errors=True)
 
-    def _tell(self, report: Report) -> None:
+    def _send(self, message: WorkerMessage) -> None:
+        """Leave a message at the board; end by SIGTERM if the board says so."""
         import ray
 
-        if ray.get(self.board.tell.remote(self.number, report.to_json())):
-            signal.raise_signal(signal.SIGTERM)  # As if the system said so: the cell is saved.
+        if ray.get(self.board.tell.remote(self.number, message.to_json())):
+            signal.raise_signal(signal.SIGTERM)  # The handler saves the cell.
 
 
 @contextlib.contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM, which Ray replaces."""
+    """Keep this process's handler of SIGTERM, which Ray replaces."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

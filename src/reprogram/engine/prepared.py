@@ -1,0 +1,73 @@
+"""A host's module made ready to run: traced, fused, and with the executor that shares what a batch has in common."""
+
+from torch import Tensor, fx, nn
+
+from reprogram.engine.aliasing import has_one_input
+from reprogram.engine.executor import Executor
+from reprogram.engine.fuse import fuse
+from reprogram.engine.label_subset import keep_labels
+from reprogram.framed import Framed
+
+MAX_HEADS = 4
+"""Number of label selections for which a host without the other labels is kept."""
+
+
+class Prepared:
+    """A host's module made ready to run.
+
+    Attributes:
+        module: the traced and fused module, which computes the same as `net`; `net` itself where that isn't possible.
+        executor: the executor for `Framed` batches; None where `net` couldn't be traced.
+
+    Args:
+        net: a frozen module in evaluation mode; it isn't changed.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.module = fuse(net)
+        self.executor = _executor(self.module)
+        self._heads: dict[tuple[int, ...], tuple[nn.Module, Executor | None] | None] = {}
+
+    @property
+    def shares(self) -> bool:
+        """Whether the frame of a `Framed` batch is computed once; otherwise each image runs whole."""
+        return self.executor is not None
+
+    def __call__(self, images: Tensor | Framed) -> Tensor:
+        """Scores of normalised images, b × K; an executor computes the frame of a `Framed` batch once."""
+        return _run(self.module, self.executor, images)
+
+    def some(self, images: Tensor | Framed, labels: Tensor, num_labels: int) -> Tensor | None:
+        """Scores of some labels alone.
+
+        Args:
+            images: normalised images.
+            labels: m indices in [0, K).
+            num_labels: K, the number of the host's labels.
+
+        Returns:
+            b × m scores; None where all scores have to be computed.
+        """
+        key = tuple(labels.tolist())
+        if key not in self._heads:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.pop(next(iter(self._heads)))
+            module = keep_labels(self.module, labels, num_labels) if isinstance(self.module, fx.GraphModule) else None
+            self._heads[key] = (module, _executor(module)) if module is not None else None
+        head = self._heads[key]
+        return None if head is None else _run(*head, images)
+
+
+def _executor(module: nn.Module) -> Executor | None:
+    """The executor of a traced module with one input; None for any other module."""
+    return Executor(module) if isinstance(module, fx.GraphModule) and has_one_input(module) else None
+
+
+def _run(module: nn.Module, executor: Executor | None, images: Tensor | Framed) -> Tensor:
+    """The module's scores, by the executor where the batch is `Framed` and there is one."""
+    if isinstance(images, Framed):
+        if executor is not None:
+            return executor(images)
+        images = images.dense()  # In the memory layout that the module itself expects.
+    scores: Tensor = module(images)
+    return scores

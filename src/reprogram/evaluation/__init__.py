@@ -1,0 +1,1 @@
+"""Accuracy with its uncertainty, and the baselines that it is compared with."""

@@ -1,0 +1,62 @@
+"""The contract of a baseline: an accuracy that a result is compared with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from reprogram.hosts.base import Host
+from reprogram.model import Reprogrammed
+from reprogram.registry import Component
+from reprogram.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineInput:
+    """The run that a baseline belongs to.
+
+    Attributes:
+        model: the run's model, with the selected program.
+        task: the run's task; a baseline may train on its training images and is measured on its test split.
+        images_seen: training images that the program learned from, repeats counted.
+        seed: the run's seed.
+        augmentation: the spec of how the run's training images varied.
+        learn_on: does the same run on another host; returns the learned model, the training images seen and the
+            seconds of learning.
+    """
+
+    model: Reprogrammed
+    task: Task
+    images_seen: int = 0
+    seed: int = 0
+    augmentation: str = "none"
+    learn_on: Callable[[Host], tuple[Reprogrammed, int, float]] | None = None
+
+
+class Baseline(Component):
+    """An accuracy without the program. An author writes `measure`; the module's first line is its title in reports.
+
+    Attributes:
+        always: whether it is measured for every run, because it costs nothing.
+
+    Args:
+        config: the variant's `Config`.
+    """
+
+    always: ClassVar[bool] = False
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def measure(self, run: BaselineInput) -> dict[str, Any]:
+        """Measure the baseline on the test split.
+
+        Args:
+            run: the run whose accuracy is compared; its model, host and task aren't changed.
+
+        Returns:
+            The fields that `result.json` gets: `accuracy`, and `n` and `interval` where images were counted.
+
+        Raises:
+            ConfigError: the baseline can't be measured for this run.
+        """
+        raise NotImplementedError

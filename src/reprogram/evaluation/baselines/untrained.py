@@ -1,0 +1,28 @@
+"""The same program on the untrained host."""
+
+from typing import Any
+
+from reprogram.errors import ConfigError
+from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.metrics import score
+from reprogram.evaluation.predict import predict
+
+
+class Untrained(Baseline):
+    """The same run on the same architecture with random weights."""
+
+    def measure(self, run: BaselineInput) -> dict[str, Any]:
+        """Learn a program for the host's untrained twin; see `Baseline.measure`."""
+        host = run.model.host
+        if host.untrained is None or run.learn_on is None:
+            raise ConfigError(
+                f"host {host.info.id}: its architecture can't be built anew; leave the baseline 'untrained' out"
+            )
+        twin, images_seen, seconds = run.learn_on(host.untrained(run.seed))
+        test = score(predict(twin, run.task.test), run.task.test.labels)
+        return {
+            **test.to_json(),
+            "host": twin.host.info.id,
+            "images_seen": images_seen,
+            "seconds": round(seconds, 3),
+        }

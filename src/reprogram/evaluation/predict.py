@@ -1,0 +1,78 @@
+"""A model's scores of every image of a split, and its evaluation."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reprogram.evaluation.metrics import Evaluation, score
+from reprogram.tasks._split import Split
+from reprogram.tasks.base import Task
+
+
+def batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """A split's images in order, batch by batch.
+
+    Args:
+        split: the images.
+        batch_size: images of a batch; the last one may have fewer.
+        device: the device that each batch is moved to.
+
+    Yields:
+        b × c × h × w, uint8.
+    """
+    for start in range(0, len(split), batch_size):
+        yield split.images[start : start + batch_size].to(device)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module | Callable[[Tensor], Tensor],
+    split: Split,
+    *,
+    batch_size: int = 64,
+    stop: Callable[[], bool] = lambda: False,
+) -> Float[Tensor, "n k"]:
+    """Task scores of every image of a split, on the CPU.
+
+    Args:
+        model: turns b × c × h × w uint8 images into b × k scores.
+        split: the images.
+        batch_size: images of a call; scores don't depend on it.
+        stop: called before each batch; once it returns True, nothing more is computed.
+
+    Returns:
+        n × k scores (logits), n being the images that were computed; 0 × 0 where there are none.
+    """
+    device = _device_of(model)
+    scores = []
+    for images in batches(split, batch_size, device):
+        if stop():
+            break
+        scores.append(model(images).float().cpu())
+    return torch.cat(scores) if scores else torch.empty(0, 0)
+
+
+def _device_of(model: Any) -> torch.device:
+    """The device of a module's first tensor; the CPU for other callables."""
+    if isinstance(model, nn.Module):
+        for tensor in (*model.parameters(), *model.buffers()):
+            return tensor.device
+    return torch.device("cpu")
+
+
+def evaluate(model: nn.Module | Callable[[Tensor], Tensor], data: Split | Task, *, batch_size: int = 64) -> Evaluation:
+    """Evaluate a model on a split.
+
+    Args:
+        model: turns b × c × h × w uint8 images into b × k scores.
+        data: a split, or a task, whose test split is used.
+        batch_size: images of a call.
+
+    Raises:
+        DataError: a score isn't finite, or the labels aren't those of the model's task.
+    """
+    split = data.test if isinstance(data, Task) else data
+    return score(predict(model, split, batch_size=batch_size), split.labels)

@@ -1,0 +1,32 @@
+"""Build hosts, or find their sources, from specs."""
+
+from reprogram.hosts.base import Host, HostSource
+from reprogram.registry import configure
+
+
+def load_host(spec: str, *, download: bool = False) -> Host:
+    """Build a host from its spec, such as `efficientnet-lite0` or `timm:resnet50.a1_in1k`.
+
+    Args:
+        spec: the host's name and options.
+        download: whether weights that aren't here may be fetched.
+
+    Raises:
+        ConfigError: no such host.
+        HostUnavailableError: its weights aren't here.
+    """
+    return host_source(spec).build(download=download)
+
+
+def host_source(spec: str) -> HostSource:
+    """The source that a spec names, configured; no host is built yet.
+
+    Args:
+        spec: the host's name and options.
+
+    Raises:
+        ConfigError: no such host.
+    """
+    variant, config = configure("hosts", spec)
+    source: HostSource = variant(config)
+    return source

@@ -1,0 +1,160 @@
+"""Networks as hosts hold them: a frozen view, checked weights, and their output as scores."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError, HostUnavailableError
+
+Outputs = Literal["scores", "probabilities"]
+"""The kind of output that a classifier gives for an image."""
+
+
+class Call(nn.Module):
+    """A callable as a module.
+
+    Args:
+        function: b x C x H x W normalised pixels to b x K scores.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Call the function.
+
+        Args:
+            pixels: b x C x H x W, normalised.
+
+        Returns:
+            Whatever the function returns, b x K scores if it is a classifier.
+        """
+        return self.function(pixels)
+
+
+class LogProbabilities(nn.Module):
+    """A classifier's probabilities as scores: log p, where a p below `SMALLEST` counts as `SMALLEST`.
+
+    Args:
+        net: a classifier whose outputs are b x K probabilities.
+        name: the host's, for errors.
+    """
+
+    SMALLEST = 1e-12
+
+    def __init__(self, net: nn.Module, name: str) -> None:
+        super().__init__()
+        self.net = net
+        self.name = name
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The logarithms of the classifier's probabilities.
+
+        Args:
+            pixels: b x C x H x W, normalised.
+
+        Returns:
+            b x K scores.
+        """
+        # log max(p, SMALLEST), b x K
+        return scores_of(self.net(pixels), self.name).clamp_min(self.SMALLEST).log()
+
+
+def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
+    """Check a classifier's output against the kind of output that was stated for it.
+
+    Args:
+        scores: the output, b x K.
+        outputs: the stated kind.
+        name: the host's, for errors.
+
+    Raises:
+        ConfigError: probabilities are stated, but a row has a negative number or doesn't sum to 1.
+
+    Warns:
+        UserWarning: scores are stated, but the rows look like probabilities: losses would take a softmax of a softmax.
+    """
+    rows = scores.detach().double()
+    # p >= 0 and |sum of p - 1| < 0.001 in each row
+    probabilities = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
+    if outputs not in get_args(Outputs):
+        raise ConfigError(f"host {name}: outputs={outputs!r}; {' or '.join(map(repr, get_args(Outputs)))} is expected")
+    if outputs == "probabilities" and not probabilities:
+        raise ConfigError(
+            f"host {name}: a blank image's outputs aren't non-negative with sum 1; leave outputs='probabilities' out"
+        )
+    if outputs == "scores" and probabilities and rows.shape[1] > 1:
+        warnings.warn(
+            f"host {name}: its outputs are non-negative and sum to 1, like probabilities; say outputs='probabilities', "
+            "or gradients through a second softmax are weak",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def frozen_view(net: nn.Module) -> nn.Module:
+    """A copy of a module's structure over the same weights, frozen, in evaluation mode; the module isn't touched.
+
+    Args:
+        net: the module.
+
+    Returns:
+        The copy, which shares the parameters' memory and has buffers of its own.
+
+    Raises:
+        ConfigError: the module can't be copied.
+    """
+    if isinstance(net, Call):
+        return net
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
+    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
+    try:
+        view = copy.deepcopy(net, memo)
+    except Exception as error:
+        raise ConfigError(
+            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
+        ) from error
+    for parameter in view.parameters():
+        if parameter.requires_grad:  # TorchScript copies its own way.
+            parameter.detach_().requires_grad_(False)
+    return view.eval()
+
+
+def check_finite(net: nn.Module, name: str) -> None:
+    """Refuse weights that aren't finite everywhere.
+
+    Args:
+        net: the host's module.
+        name: the host's, for errors.
+
+    Raises:
+        HostUnavailableError: a parameter or buffer holds NaN or infinity.
+    """
+    for key, tensor in net.state_dict().items():
+        if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
+            raise HostUnavailableError(f"host {name}: weight {key!r} isn't finite everywhere; get the weights anew")
+
+
+def scores_of(output: Any, name: str) -> Tensor:
+    """The b x K scores in a network's output.
+
+    Args:
+        output: a tensor, or a dictionary or record with `logits`.
+        name: the host's, for errors.
+
+    Returns:
+        b x K.
+
+    Raises:
+        ConfigError: the output holds no tensor of two axes.
+    """
+    output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
+    return output

@@ -1,0 +1,104 @@
+"""Helpers for the tables of the report: groups of finished runs, and accuracies as text."""
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from reprogram.evaluation.metrics import wilson_interval
+from reprogram.paper.store import Row
+
+AT_CHANCE = " (at chance)"
+"""Marks an accuracy whose 95 % interval holds that of guessing, or of always answering the most frequent class."""
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The different values, in the order of their first appearance.
+
+    Args:
+        values: hashable values.
+    """
+    return list(dict.fromkeys(values))
+
+
+def by_host_and_task(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]]:
+    """Groups of finished runs, in the order of their first appearance.
+
+    Args:
+        rows: finished runs.
+
+    Yields:
+        Host, task, and the runs that have both.
+    """
+    for host, task in distinct((row.host, row.task) for row in rows):
+        yield host, task, [row for row in rows if (row.host, row.task) == (host, task)]
+
+
+def accuracy(correct: int, n: int, chance: float | None = None, seeds: int = 1) -> str:
+    """The text of an accuracy with its 95 % interval, and `AT_CHANCE` where it can't be told from guessing.
+
+    Args:
+        correct: the number of right answers, over all seeds.
+        n: the number of answers, over all seeds.
+        chance: the accuracy of guessing, in 0 to 1; None for no mark.
+        seeds: the number of seeds.
+    """
+    low, high = wilson_interval(correct, n)
+    return f"{correct / n:.4f} ({low:.4f}–{high:.4f}){_chance_mark(correct, n, chance, seeds)}"
+
+
+def _chance_mark(correct: int, n: int, chance: float | None, seeds: int = 1) -> str:
+    """`AT_CHANCE` where the interval of an accuracy holds `chance`, else nothing.
+
+    Seeds share their test images, so the interval is that of one seed: of `n / seeds` images.
+    """
+    low, high = wilson_interval(round(correct / seeds), round(n / seeds))
+    return AT_CHANCE if chance is not None and low <= chance <= high else ""
+
+
+def chance_of(rows: Sequence[Row]) -> float | None:
+    """The accuracy on the runs' task without looking: by chance, or by the most frequent class if that is more.
+
+    Args:
+        rows: finished runs.
+
+    Returns:
+        The accuracy in 0 to 1; None where the runs differ in it, or don't hold it.
+    """
+    measured = [(row.result["baselines"].get(name) for name in ("chance", "majority")) for row in rows]
+    accuracies = {max((one["accuracy"] for one in both if one), default=None) for both in measured}
+    return accuracies.pop() if len(accuracies) == 1 else None
+
+
+def pooled(rows: Sequence[Row]) -> str:
+    """The text of one cell of a table: the accuracy over all seeds, with its interval and the number of seeds.
+
+    Args:
+        rows: finished runs that differ in their seeds alone; a dash where there are none.
+    """
+    if not rows:
+        return "–"
+    correct, n = _counts([row.result["test"] for row in rows])
+    text = f"{accuracy(correct, n)}, n={n}"
+    if len(rows) > 1:
+        text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
+    return text + _chance_mark(correct, n, chance_of(rows), len(rows))
+
+
+def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """The number of right answers and of all answers, over several results with `accuracy` and `n`."""
+    return round(sum(m["accuracy"] * m["n"] for m in measured)), sum(m["n"] for m in measured)
+
+
+def baseline(rows: Sequence[Row], name: str) -> str:
+    """The text of a baseline's accuracy on the same runs, with its interval where something was learned.
+
+    Args:
+        rows: finished runs that differ in their seeds alone.
+        name: the baseline's key in `result.json`, such as `map_alone`; a dash where no run has it.
+    """
+    results = [row.result["baselines"][name] for row in rows if name in row.result["baselines"]]
+    if not results:
+        return "–"
+    if name != "majority" and all("n" in result for result in results):
+        return accuracy(*_counts(results), chance_of(rows), len(results))
+    return f"{statistics.mean(result['accuracy'] for result in results):.4f}"

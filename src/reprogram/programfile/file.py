@@ -1,0 +1,232 @@
+"""The program file, which is read as a file from a stranger.
+
+It is a `.safetensors` file with the tensors of program and label map alone and a JSON header in its metadata
+(docs/file-format.md). `reprogram.programfile.format` turns bytes into a checked header and tensors and back; this
+module opens files and builds components. Checks come in the order that refuses a bad file with little memory and time:
+the path, the header, the components that it names, their tensors' shapes, and only then the body.
+"""
+
+import io
+import json
+import os
+import stat
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from reprogram._version import __version__
+from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
+from reprogram.errors import HostMismatchError, ProgramFileError, ReprogramError
+from reprogram.hosts.base import Host
+from reprogram.programfile.format import FORMAT, MAX_FILE, VERSION, Head, Header, encode, read_body, read_head
+from reprogram.registry import build_config, find, is_listed
+from reprogram.utils.files import write_atomic
+
+FAMILIES = {"canvas": "canvases", "program": "programs", "label_map": "label-maps"}
+"""The family of each component in a header, by the header's key, which is the adapter's attribute too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramFile:
+    """A program file that was read and checked in full, without its host.
+
+    Attributes:
+        header: the parsed JSON header.
+        tensors: the tensors of program and label map, by name.
+        adapter: canvas, program and label map, built and loaded.
+        num_bytes: the file's size.
+    """
+
+    header: Header
+    tensors: dict[str, Tensor]
+    adapter: Adapter
+    num_bytes: int
+
+    def check_host(self, path: Path, host: Host, *, any_host: bool = False) -> None:
+        """Refuse a host that the program wasn't learned for.
+
+        Args:
+            path: the file's path, for the message.
+            host: the host that the program shall run on.
+            any_host: whether to accept other weights or preprocessing, with a warning; other shapes are refused.
+
+        Raises:
+            HostMismatchError: the host takes other images, has other classes, or has other weights.
+
+        Warns:
+            UserWarning: with `any_host`, the weights or the preprocessing differ.
+        """
+        record, info = self.header.host, host.info
+        shape = (record.channels, *record.size)
+        if (info.shape, info.num_classes) != (shape, record.num_classes):
+            raise HostMismatchError(
+                f"{path}: learned for a host of {'x'.join(map(str, shape))} pixels and {record.num_classes} classes, "
+                f"{info.id} has {'x'.join(map(str, info.shape))}, {info.num_classes}; give --host {record.id}"
+            )
+        if host.fingerprint != record.fingerprint:
+            message = f"{path}: learned for {record.id}, whose weights or preprocessing differ from those of {info.id}"
+            if not any_host:
+                raise HostMismatchError(f"{message}; give the right --host, or --any-host to go on all the same")
+            warnings.warn(f"{message}; results will differ", UserWarning, stacklevel=3)
+
+
+def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenance: Provenance) -> Path:
+    """Write a program file; the same arguments give the same bytes.
+
+    Args:
+        path: the file to write.
+        adapter: canvas, program and label map.
+        host: the host that the program was learned for; the file holds its record and fingerprint.
+        task: the record of the task that the program was learned for.
+        provenance: what the file says about its origin; an empty `created_by` is set to this version's name.
+
+    Returns:
+        The path.
+
+    Raises:
+        ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
+        DataError: the file can't be written.
+    """
+    if not provenance.created_by:
+        provenance.created_by = f"reprogram {__version__}"
+    tensors = {
+        name: value.float() if value.is_floating_point() else value for name, value in adapter.learned_state().items()
+    }
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ProgramFileError(f"{name} holds values that are not finite; the program can't be saved")
+    info = host.info
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "components": {
+            part: {"name": component.name(), "config": _plain(component.config)}
+            for part in FAMILIES
+            if (component := getattr(adapter, part))
+        },
+        "host": {
+            "id": info.id,
+            "fingerprint": host.fingerprint,
+            "channels": info.channels,
+            "size": list(info.size),
+            "num_classes": info.num_classes,
+        },
+        "task": _plain(task),
+        "created_by": provenance.created_by,
+        "metrics": provenance.metrics,
+    }
+    try:
+        raw = encode(header, tensors)
+        file = io.BytesIO(raw)
+        read_body(file, read_head(file))
+    except (ProgramFileError, ValueError, TypeError) as error:  # JSON has no NaN, and not every type.
+        raise ProgramFileError(f"{path}: can't be saved, the file would not be read: {error}") from None
+    return write_atomic(path, raw)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A dataclass as JSON values; a younger option is left out where it has its default."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    unwritten = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    return {key: value for key, value in plain.items() if key not in unwritten}
+
+
+def read(path: Path) -> ProgramFile:
+    """Read and check a program file, without its host.
+
+    Args:
+        path: the program file.
+
+    Raises:
+        ProgramFileError: the file is refused; says why.
+    """
+    try:
+        with _open(path) as file:
+            head = read_head(file)
+            adapter = _build(head.header)
+            _match(head, adapter, os.fstat(file.fileno()).st_size)
+            tensors = read_body(file, head)
+        adapter.load_learned_state(tensors)
+        adapter.label_map.validate()
+    except OSError as error:
+        raise ProgramFileError(f"{path}: can't be read ({error.strerror})") from None
+    except ProgramFileError as error:
+        raise ProgramFileError(f"{path}: {error}") from None
+    except ReprogramError as error:
+        raise ProgramFileError(f"{path}: refused: {error}") from None
+    return ProgramFile(
+        header=head.header, tensors=tensors, adapter=adapter, num_bytes=head.num_bytes + head.num_body_bytes
+    )
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open an ordinary file; refuse folders, links, pipes and devices."""
+    try:
+        kind = path.lstat().st_mode
+    except (OSError, ValueError):
+        raise ProgramFileError("no such file; give the path of a program file") from None
+    inside = path / "program.safetensors"
+    if stat.S_ISDIR(kind) and inside.is_file():
+        raise ProgramFileError(f"a folder; give the program file in it, {inside}")
+    if not stat.S_ISREG(kind):
+        raise ProgramFileError("not an ordinary file; give the program file itself")
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE:
+        return file
+    file.close()
+    raise ProgramFileError(f"{status.st_size} bytes; a program file is an ordinary file of at most {MAX_FILE}")
+
+
+def _build(header: Header) -> Adapter:
+    """Build the components that the header names: listed ones, with all of their options and no others."""
+    if sorted(header.components) != sorted(FAMILIES):
+        raise ProgramFileError(f"refused: its components are {sorted(header.components)}, not {sorted(FAMILIES)}")
+    variants = {}
+    for part, family in FAMILIES.items():
+        component = header.components[part]
+        if not is_listed(family, component.name):
+            raise ProgramFileError(
+                f"refused: no {part.replace('_', ' ')} named {component.name[:80]!r} is installed; "
+                "install its package, or get the file again"
+            )
+        variant = find(family, component.name)
+        is_later = {f.name: bool(f.metadata.get("later")) for f in fields(variant.Config)}
+        required = {name for name, later in is_later.items() if not later}
+        wrong = sorted((set(component.config) - set(is_later)) | (required - set(component.config)))
+        if wrong:
+            raise ProgramFileError(f"refused: {component.name}: option {wrong[0][:80]!r} is unknown or missing")
+        variants[family] = (variant, build_config(variant, component.config, strict=True))
+    return compose(
+        variants,
+        image_shape=header.task.shape,
+        host_shape=(header.host.channels, *header.host.size),
+        num_host_labels=header.host.num_classes,
+        num_task_labels=len(header.task.classes),
+    )
+
+
+def _match(head: Head, adapter: Adapter, num_bytes: int) -> None:
+    """Refuse a body, before it is read, whose tensors aren't exactly those of the components."""
+    expected = {f"program.{key}": value for key, value in adapter.program.state_dict().items()}
+    expected |= {f"label_map.{key}": value for key, value in adapter.label_map.state_dict().items()}
+    if sorted(expected) != sorted(head.slots):
+        names = [name[:80] for name in sorted(head.slots)[:4]]
+        raise ProgramFileError(f"refused: its tensors are {names}, expected {sorted(expected)}")
+    for name, value in expected.items():
+        slot = head.slots[name]
+        dtype = torch.float32 if value.is_floating_point() else value.dtype
+        if (slot.dtype, slot.shape) != (dtype, tuple(value.shape)):
+            raise ProgramFileError(
+                f"refused: tensor {name!r} is {slot.dtype} {list(slot.shape)}, expected {dtype} {list(value.shape)}"
+            )
+    if num_bytes != head.num_bytes + head.num_body_bytes:
+        raise ProgramFileError(
+            f"refused: {num_bytes} bytes where its header announces {head.num_bytes + head.num_body_bytes}; "
+            "get the file again from its source"
+        )

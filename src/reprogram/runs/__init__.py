@@ -1,0 +1,1 @@
+"""Runs: their configurations, folders and results, and the index of many."""

@@ -1,0 +1,191 @@
+"""The configuration of a run, as flags, as a TOML file and as an object."""
+
+import functools
+import json
+import tomllib
+from collections.abc import Mapping, Set
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from reprogram.errors import ConfigError
+from reprogram.registry import added_later, is_listed, names, stored_spelling
+from reprogram.runs import recipes
+from reprogram.training.options import FitOptions, current_names
+from reprogram.types import EngineName
+from reprogram.utils.messages import expected, nearest
+from reprogram.utils.text import slug
+
+MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
+SPECS = {
+    "host": "hosts",
+    "task": "tasks",
+    "canvas": "canvases",
+    "program": "programs",
+    "label_map": "label-maps",
+    "learner": "learners",
+    "augmentation": "augmentations",
+}
+"""The family of each option that is a spec, by the option's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(FitOptions):
+    """The configuration of a run.
+
+    Components are given as specs (see `reprogram.registry`); the defaults are those of the recipe `best`.
+
+    Attributes:
+        host: the frozen classifier, e.g. timm:resnet50.a1_in1k.
+        task: what the host shall do, e.g. mnist or folder:PATH.
+        canvas: where the task image goes.
+        program: what is learned, e.g. frame or "patch(height=64, width=64)".
+        label_map: from host labels to task labels.
+        warm_start: program file whose program the learning begins with, learned for another task or host; without one
+            it begins with the program's own start values.
+        shots: images a class to learn from, and as many to validate with, chosen by the seed; without it all.
+        baselines: what the accuracy is held against beside chance and majority, see reprogram list baselines; "none"
+            for no other.
+        data: folder of the task's files, for tasks that take one.
+        download: allow fetching weights and data.
+        skip_bad: go on without image files that can't be read; the result names them.
+        device: cpu, cuda, cuda:1, mps, or auto for the best there is.
+        engine: compute what the batch shares once ("shared"), or every image whole ("dense"); the numbers are the same.
+        out: the run folder; without it runs/TASK-HOST-PROGRAM-SEED.
+    """
+
+    host: str = "efficientnet-lite0"
+    task: str = "squares"
+    canvas: str = "scaled"
+    program: str = "frame"
+    label_map: str = "discriminant"
+    warm_start: str = added_later("", former="start")
+    shots: int | None = added_later(None)
+    baselines: tuple[str, ...] = ("map-alone", "linear-probe")
+    data: str = ""
+    download: bool = False
+    skip_bad: bool = False
+    device: str = "auto"
+    engine: EngineName = "shared"
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.baselines:
+            if not is_listed("baselines", name):
+                hint = "stands alone, or " if name == "none" else ""
+                raise ConfigError(f"baseline {name!r}: {hint}known are none, {', '.join(names('baselines'))}")
+        if self.shots is not None and self.shots < 1:
+            raise ConfigError(f"shots={self.shots}; at least 1 is expected")
+
+    @classmethod
+    def option_fields(cls) -> list[Field[Any]]:
+        """The options in the order in which people read them: first those of the run, then those of learning."""
+        learning = {f.name for f in fields(FitOptions)}
+        return sorted(fields(cls), key=lambda f: f.name in learning)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        if self.out:
+            return Path(self.out)
+        parts = (self.task, self.host, self.program, f"s{self.seed}")
+        return Path("runs") / "-".join(slug(part)[-40:] for part in parts)
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the result, by the names of version 0.1.
+
+        Folders, permissions, device, baselines and checkpoints don't. A younger option counts only where it isn't its
+        default, so that the identities of older runs stay as they are.
+        """
+        later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
+        return self.stored(skip={"out", "data", "download", "device", "baselines", "checkpoint_every", *later})
+
+    def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
+        """The options by the names and spellings of version 0.1, from which digests in folders' names are made.
+
+        Args:
+            skip: the options to leave out, by today's names.
+        """
+        values = {f.metadata.get("former", f.name): getattr(self, f.name) for f in fields(self) if f.name not in skip}
+        specs = {"learner": self.learner, "label_map": self.label_map}
+        return values | {option: stored_spelling(SPECS[option], spec) for option, spec in specs.items()}
+
+
+def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:
+    """The configuration that a file or flags describe.
+
+    Args:
+        values: the options' values, by name, with underscores. An option that isn't there has the value of the recipe
+            in `recipe`, or its default.
+        where: the source of the values, for the message.
+
+    Raises:
+        ConfigError: an option or recipe is unknown, or a value has the wrong type or range; names it.
+    """
+    from pydantic import ValidationError
+
+    values = current_names(RunConfig, values)
+    if (recipe := values.pop("recipe", None)) is not None:
+        values = {**current_names(RunConfig, recipes.read(str(recipe)).fit), **values}
+    known = [f.name for f in fields(RunConfig)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: no option {key!r}; {nearest(key, known)}")
+    baselines = values.get("baselines", RunConfig.baselines)
+    baselines = [baselines] if isinstance(baselines, str) else baselines
+    try:
+        config: RunConfig = _adapter().validate_python(
+            {**values, "baselines": () if baselines in (["none"], ("none",)) else baselines}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":  # Raised by RunConfig itself, with a full message.
+            raise ConfigError(str(first["ctx"]["error"])) from None
+        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}={expected(first)}") from None
+    return config
+
+
+@functools.cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunConfig)
+
+
+def to_toml(config: RunConfig) -> str:
+    """The text of a TOML file that `reprogram fit --config` takes.
+
+    Args:
+        config: the configuration; an option that is None is left out.
+    """
+    lines = [MARK, "[fit]"]
+    for option in config.option_fields():
+        key, value = option.name, getattr(config, option.name)
+        if value is not None:
+            text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+            lines.append(f"{key} = {text}")
+    return "\n".join(lines) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The options in a configuration file, by name, with underscores.
+
+    Args:
+        path: a TOML file with one table `[fit]`, or with the options alone; their names may have hyphens.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or holds other tables.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    values = table.get("fit", table)
+    if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
+        raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}")
+    return {key.replace("-", "_"): value for key, value in values.items()}

@@ -1,0 +1,121 @@
+"""The record of one run, read from its files, whether they are whole or damaged."""
+
+import contextlib
+import json
+import tomllib
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from reprogram.runs.folder import RunFolder
+from reprogram.runs.lock import owner
+
+MAX_BYTES = 2**24
+"""The most bytes that are read of a file."""
+
+TAIL_BYTES = 2**16
+"""The bytes at the end of a history in which its last row is looked for."""
+
+Record = dict[str, Any]
+"""What is known of one run, by the names that `describe` lists."""
+
+
+def describe(folder: RunFolder) -> Record:
+    """The record of a run; a field whose file is missing or damaged is None or empty.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        name, state (running, interrupted, finished or failed), began, ended, error, config, images_seen, seconds,
+        validation, test and baselines; docs/cli.md says more.
+    """
+    times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
+    config = _toml(folder.config).get("fit")
+    error = _text(times.get("error"))
+    if folder.result.exists():
+        state, error = ("finished", None) if result else ("failed", "result.json is damaged")
+    elif times.get("ended"):
+        state = "failed" if error else "interrupted"
+    else:
+        state = "running" if owner(folder.lock) else "interrupted"
+    baselines = result.get("baselines")
+    validation = result.get("validation", {"accuracy": last_row.get("validation_accuracy")})
+    return {
+        "name": folder.path.name,
+        "state": state,
+        "began": _text(times.get("began")),
+        "ended": _text(times.get("ended")),
+        "error": error,
+        "config": {key: _plain(value) for key, value in config.items()} if isinstance(config, dict) else {},
+        "images_seen": _number(result.get("images_seen", last_row.get("images"))),
+        "seconds": _number(result.get("seconds", last_row.get("seconds"))),
+        "validation": _accuracy(validation),
+        "test": _accuracy(result.get("test")),
+        "baselines": {str(k): _accuracy(v) for k, v in baselines.items()} if isinstance(baselines, dict) else {},
+    }
+
+
+def _accuracy(value: Any) -> Record | None:
+    """The fields accuracy, n and interval of a JSON value; None where it has no accuracy."""
+    if not isinstance(value, dict) or _number(value.get("accuracy")) is None:
+        return None
+    interval = value.get("interval")
+    is_pair = isinstance(interval, list) and len(interval) == 2 and None not in map(_number, interval)
+    return {"accuracy": value["accuracy"], "n": _number(value.get("n")), "interval": interval if is_pair else None}
+
+
+def _plain(value: Any) -> Any:
+    """A value of a TOML file as a JSON value: dates and tables become text."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str) or _number(value) is not None else str(value)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and abs(value) < float("inf") else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _json(path: Path) -> Record:
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(read_part(path, MAX_BYTES))
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def _toml(path: Path) -> Record:
+    with contextlib.suppress(ValueError, RecursionError):
+        return tomllib.loads(read_part(path, MAX_BYTES).decode())
+    return {}
+
+
+def _last_row(history: Path) -> Record:
+    """The last whole row of a history; empty where there is none."""
+    for line in reversed(read_part(history, TAIL_BYTES, tail=True).splitlines()):
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict):
+                return row
+    return {}
+
+
+def read_part(path: Path, limit: int, tail: bool = False) -> bytes:
+    """The first or last bytes of an ordinary file; none where there is no such file.
+
+    Args:
+        path: the file.
+        limit: the most bytes to read.
+        tail: whether to read the last bytes rather than the first.
+    """
+    with contextlib.suppress(OSError):
+        if S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                if tail:
+                    file.seek(max(0, path.stat().st_size - limit))
+                return file.read(limit)
+    return b""

@@ -1,0 +1,74 @@
+"""The result of a run, as `result.json` holds it."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from reprogram._version import __version__
+from reprogram.evaluation.metrics import Evaluation
+from reprogram.model import Reprogrammed
+from reprogram.registry import format_spec
+from reprogram.runs.config import RunConfig
+from reprogram.tasks.base import Task
+from reprogram.training.results import FitResult
+from reprogram.utils.environment import processor
+
+RESULT_SCHEMA = 1
+
+
+def _result(
+    config: RunConfig,
+    model: Reprogrammed,
+    task: Task,
+    fit_result: FitResult,
+    test: Evaluation,
+    baselines: dict[str, dict[str, Any]],
+    command: str | None,
+) -> dict[str, Any]:
+    """The fields of `result.json` but for `data`; docs/result-schema.md describes them."""
+    host = model.host
+    return {
+        "schema": RESULT_SCHEMA,
+        "host": host.info.id,
+        "host_fingerprint": host.fingerprint,
+        "task": task.name,
+        "task_fingerprint": task.fingerprint,
+        "splits": {name: len(getattr(task, name)) for name in ("train", "validation", "test")},
+        "canvas": format_spec(model.canvas),
+        "program": format_spec(model.program),
+        "label_map": format_spec(model.label_map),
+        "learner": config.learner,
+        "augmentation": config.augmentation,
+        "loss": config.loss,
+        "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
+        "seed": config.seed,
+        "command": command or shlex.join(["reprogram", *sys.argv[1:]]),
+        "validation": fit_result.validation.to_json(),
+        "test": test.to_json(),
+        "baselines": baselines,
+        "images_seen": fit_result.images_seen,
+        "seconds": round(fit_result.seconds, 3),
+        "selected_step": fit_result.best_step,
+        "host_calls": host.meter.calls,
+        "host_images": host.meter.images,
+        "engine": host.engine,
+        "device": str(host.mean.device),
+        "threads": _threads(),
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide a result, by name."""
+    packages = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
+    return {"reprogram": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

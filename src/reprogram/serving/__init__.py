@@ -1,0 +1,1 @@
+"""Answering for several programs at once."""

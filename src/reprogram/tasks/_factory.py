@@ -1,0 +1,48 @@
+"""Load tasks, or find their sources, from specs."""
+
+from reprogram.errors import ConfigError
+from reprogram.registry import configure
+from reprogram.tasks.base import Task, TaskSource
+
+
+def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bool = False) -> Task:
+    """Load a task from its spec, such as `mnist` or `folder:PATH`.
+
+    Args:
+        spec: the task's name and options.
+        data: the path of its files, for tasks that take such an option.
+        download: whether data may be fetched.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
+
+    Raises:
+        ConfigError: there is no such task.
+        DataError: the task's data aren't here, or are damaged.
+    """
+    return task_source(spec, data=data, skip_bad=skip_bad).load(download=download)
+
+
+def task_source(spec: str, *, data: str = "", skip_bad: bool = False) -> TaskSource:
+    """The source that a spec names, configured; nothing is loaded yet.
+
+    Args:
+        spec: the task's name and options.
+        data: the path of its files, for tasks that take such an option.
+        skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
+
+    Raises:
+        ConfigError: there is no such task, or it takes no such option.
+    """
+    from dataclasses import fields, replace
+
+    variant, config = configure("tasks", spec)
+    known = {f.name for f in fields(config)}
+    if data:
+        if "data" not in known:
+            raise ConfigError(f"task {variant.name()}: takes no data folder; leave --data out")
+        config = replace(config, data=data)
+    if skip_bad:
+        if "skip_bad" not in known:
+            raise ConfigError(f"task {variant.name()}: can't go on without files; leave --skip-bad out")
+        config = replace(config, skip_bad=True)
+    source: TaskSource = variant(config)
+    return source

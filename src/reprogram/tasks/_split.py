@@ -1,0 +1,107 @@
+"""Splits of images with their labels: how they are made, checked and divided."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reprogram.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        images: n × c × h × w, uint8.
+        labels: n, class indices, int64.
+    """
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", self.labels.to(torch.int64))
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def take(self, indices: Tensor) -> "Split":
+        """Some of the images with their labels.
+
+        Args:
+            indices: of the images, in the order of the result.
+        """
+        return Split(images=self.images[indices], labels=self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same images and labels on a device.
+
+        Args:
+            device: where they are copied to, if they aren't there.
+        """
+        return Split(images=self.images.to(device), labels=self.labels.to(device))
+
+
+def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
+    """Refuse labels that aren't class indices.
+
+    Args:
+        labels: n whole numbers.
+        num_classes: the number of classes.
+        where: the name of the data, for errors.
+
+    Raises:
+        DataError: a label is out of range; the message names the first such item and the number of the others.
+    """
+    wrong = torch.nonzero((labels < 0) | (labels >= num_classes)).flatten()
+    if len(wrong):
+        index = int(wrong[0])
+        raise DataError(
+            f"{where} item {index} has the label {int(labels[index])}, and {len(wrong) - 1} more are out of range; "
+            f"labels of {num_classes} classes are 0 to {num_classes - 1}"
+        )
+
+
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Divide a split in two, stratified by class.
+
+    Each class gives the fraction of its images, rounded, but at least one image if it has two or more.
+
+    Args:
+        split: the split to divide.
+        fraction: the part of each class that goes to the second split, in (0, 1).
+        seed: decides the choice.
+
+    Returns:
+        The remaining images and those split off, each in the order of `split`.
+    """
+    generator = np.random.default_rng(seed)
+    labels = split.labels.numpy()
+    mask = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        indices = np.flatnonzero(labels == label)
+        count = max(round(len(indices) * fraction), 1) if len(indices) > 1 else 0
+        mask[generator.permutation(indices)[:count]] = True
+    off = torch.from_numpy(mask)
+    return split.take(torch.nonzero(~off).flatten()), split.take(torch.nonzero(off).flatten())
+
+
+def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
+    """A split from NumPy arrays.
+
+    Args:
+        images: n × h × w or n × h × w × c, uint8.
+        labels: n whole numbers.
+    """
+    if images.ndim == 3:
+        images = images[..., None]
+    # n x h x w x c to n x c x h x w
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return Split(images=pixels, labels=torch.from_numpy(labels.astype(np.int64)))

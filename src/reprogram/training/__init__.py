@@ -1,0 +1,1 @@
+"""Learning a program: its options, the training loop, the state between two steps, and the result."""

@@ -1,0 +1,61 @@
+"""Checks against wrong numbers: the engine is compared with the host, and images without a finite loss are named."""
+
+import torch
+from torch import Tensor
+
+from reprogram.errors import DataError
+from reprogram.hosts import _parity
+from reprogram.model import Reprogrammed
+from reprogram.types import LossKind
+from reprogram.utils.distributed import ProcessGroup
+from reprogram.utils.seeding import seeded
+
+
+def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:
+    """Compare the engine's scores and gradients with those of the host's own module.
+
+    Args:
+        model: the model; without a host that runs shared, nothing is compared.
+        images: b × c × h × w task images; two are enough.
+        loss: the run's loss, which decides which host labels are compared.
+
+    Raises:
+        ExportParityError: scores or gradients differ by more than rounding.
+    """
+    if model.host.engine == "dense" or not model.host.prepared.shares:
+        return
+    some_labels = loss != "host" and not model.label_map.follows_steps
+    labels = model.label_map.reads() if some_labels else None
+    parameters = [p for p in model.program.parameters() if p.requires_grad]
+    with seeded(None, images.device):
+        with torch.no_grad():  # A canvas has no parameters.
+            canvases = model.canvas(images)
+        _parity.check(model.host, model.program(canvases), parameters, labels)
+
+
+def non_finite_samples(losses: Tensor, indices: Tensor, group: ProcessGroup) -> list[int]:
+    """The indices of the images whose own loss isn't finite, in all processes.
+
+    Args:
+        losses: the b losses of this process's images, in nats.
+        indices: b, the indices of these images in the training split.
+        group: the processes.
+
+    Raises:
+        ProcessLostError: another process is gone.
+    """
+    non_finite = indices[~torch.isfinite(losses)].tolist()
+    return [index for shard in group.all_gather_object(non_finite) for index in shard]
+
+
+def stopped(step: int, split: str, indices: list[int], why: str) -> DataError:
+    """The error that ends a run at a step because of some images.
+
+    Args:
+        step: the number of the step that failed.
+        split: the name of the split that the images belong to.
+        indices: the images' indices in the split; the message names the first four.
+        why: the rest of the message.
+    """
+    shown = f"{str(indices[:4])[:-1]}, ...]" if len(indices) > 4 else str(indices)
+    return DataError(f"step {step}, {split} images {shown}{why}", details=tuple(map(str, indices)))

@@ -1,0 +1,85 @@
+"""`reprogram.fit`: learn a model's program."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from reprogram.augmentations.base import Augmentation
+from reprogram.learners.base import Learner
+from reprogram.model import Reprogrammed
+from reprogram.registry import Component, configure, format_spec
+from reprogram.tasks.base import Task
+from reprogram.training.checkpoint import Interval
+from reprogram.training.options import FitOptions, check_fit, current_names, resume_key
+from reprogram.training.results import FitProgress, FitResult
+from reprogram.training.signals import held_signals
+from reprogram.training.state import TrainStateSaver
+from reprogram.training.trainer import Trainer
+from reprogram.utils.distributed import process_group
+from reprogram.utils.signature import takes_options
+
+T = TypeVar("T", bound=Component)
+
+
+@takes_options(FitOptions)
+def fit(
+    model: Reprogrammed,
+    task: Task,
+    options: FitOptions | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    on_progress: Callable[[FitProgress], None] | None = None,
+    **changes: Any,
+) -> FitResult:
+    """Learn a model's program; the test split isn't looked at.
+
+    Where torchrun started several processes, or `torch.distributed` is set up, these learn one program together: each
+    computes its shard of every batch.
+
+    Args:
+        model: the model; its program and its label map are learned in place, its host isn't touched.
+        task: the task; its train and validation splits are used.
+        options: how the program is learned; every field of `FitOptions` is a keyword too, and counts more.
+        checkpoint: a file that holds the run's state; where it is there, the run goes on from it. With it, SIGINT and
+            SIGTERM save the state before they end the run.
+        on_progress: called after every step, in the main process.
+        **changes: values for the fields of `FitOptions`, which are:
+        {options}
+
+    Returns:
+        The result; the model holds the selected program.
+
+    Raises:
+        ConfigError: the host gives less than the learner needs, model and task differ, or the checkpoint belongs to
+            another run.
+        BudgetError: the budget is missing, or isn't positive.
+        DataError: a loss or gradient isn't finite, which is found before it updates anything; the model then holds the
+            best program so far, the checkpoint the last good state. Or the checkpoint is damaged or can't be written.
+        ExportParityError: the engine's scores or gradients aren't those of the host's own module.
+        ProcessLostError: another process of the job is gone.
+    """
+    changes = current_names(FitOptions, changes)
+    components = {name: value for name, value in changes.items() if isinstance(value, Component)}
+    specs = {name: format_spec(value) for name, value in components.items()}
+    options = dataclasses.replace(options or FitOptions(), **{**changes, **specs})
+    learner = _build("learners", Learner, components.get("learner", options.learner))
+    augmentation = _build("augmentations", Augmentation, components.get("augmentation", options.augmentation))
+    options = dataclasses.replace(options, learner=format_spec(learner), augmentation=format_spec(augmentation))
+    check_fit(options, learner, model, task)
+    with held_signals(checkpoint is not None) as pending, process_group(model.canvas.frame.device) as group:
+        interval = Interval.parse(options.checkpoint_every)
+        saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)
+        trainer = Trainer(
+            model, task, options, learner, augmentation, saver=saver, group=group, on_progress=on_progress
+        )
+        return trainer.run(pending)
+
+
+def _build(family: str, base: type[T], component: Component | str) -> T:
+    """A component as it is, or the one that a spec stands for."""
+    if isinstance(component, str):
+        variant, config = configure(family, component)
+        component = cast(T, variant(config))
+    assert isinstance(component, base)
+    return component

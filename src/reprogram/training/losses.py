@@ -1,0 +1,68 @@
+"""The losses that learning minimises."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from reprogram.model import Reprogrammed
+from reprogram.types import LossKind
+
+SMOOTHING = 0.1
+"""The part of each label that the loss "smoothed" spreads evenly over all classes."""
+
+
+def losses_of(
+    model: Reprogrammed,
+    images: Tensor,
+    labels: Tensor,
+    kind: LossKind,
+    listen: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """The loss of each image, in nats.
+
+    Args:
+        model: the model that is learned.
+        images: b × c × h × w, uint8 or floating point in [0, 1].
+        labels: b class indices.
+        kind: "task" is the cross-entropy of the task scores: the softmax runs over the task's labels, so the other
+            host labels don't matter. "smoothed" is "task" with targets that give 0.9 to the right class and 0.1 / k to
+            each of the k. "host" is the paper's −log P(h_g(y) | X_adv): the softmax runs over all the host's labels,
+            so the host's own answer has to become "tench".
+        listen: called with the b × K host scores that the loss is computed from.
+
+    Returns:
+        b losses.
+
+    Reference: Elsayed, Goodfellow and Sohl-Dickstein, Adversarial Reprogramming of Neural Networks, 2019, equation 3.
+    """
+    host_labels = model.label_map.reads() if kind != "host" and listen is None else None
+    host_scores = model.host_scores(images, host_labels)
+    if listen is not None:
+        listen(host_scores.detach())
+    task_scores: Tensor = model.label_map(host_scores)
+    if kind != "host":
+        # -log softmax(task scores)[y], the targets smoothed: b
+        smoothing = SMOOTHING if kind == "smoothed" else 0.0
+        return F.cross_entropy(task_scores, labels, reduction="none", label_smoothing=smoothing)
+    # log sum_j exp(host score j) - task score y: b
+    return host_scores.logsumexp(dim=1) - task_scores.gather(1, labels[:, None])[:, 0]
+
+
+def loss_of(
+    model: Reprogrammed,
+    images: Tensor,
+    labels: Tensor,
+    kind: LossKind,
+    listen: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """The mean of `losses_of`, a scalar, in nats.
+
+    Args:
+        model: the model that is learned.
+        images: b × c × h × w, uint8 or floating point in [0, 1].
+        labels: b class indices.
+        kind: which loss; see `losses_of`.
+        listen: called with the b × K host scores that the loss is computed from.
+    """
+    return losses_of(model, images, labels, kind, listen).mean()

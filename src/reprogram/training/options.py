@@ -1,0 +1,219 @@
+"""The options of learning, and its budget. This module doesn't import torch: a configuration is read before that."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from reprogram.errors import BudgetError, ConfigError
+from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
+from reprogram.training.checkpoint import Interval
+from reprogram.types import RANK, LossKind
+
+if TYPE_CHECKING:
+    from reprogram.learners.base import Learner
+    from reprogram.model import Reprogrammed
+    from reprogram.tasks.base import Task
+
+EPOCHS = 5.0
+"""The budget where none is given, in passes over the training images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The limits of a run; the first that is reached ends it.
+
+    A run with limits of epochs or images alone depends on its seed alone. One with a limit of seconds depends on the
+    machine's speed too.
+
+    Attributes:
+        epochs: passes over the training images, whole or fractional; None for no limit.
+        images: training images seen, repeats counted, rounded to whole batches; None for no limit.
+        seconds: seconds of learning, validation included; None for no limit.
+    """
+
+    epochs: float | None = None
+    images: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "images", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise BudgetError(f"{name}={value}; a positive number is expected")
+        if self.epochs is None and self.images is None and self.seconds is None:
+            raise BudgetError("no budget; give epochs, images or seconds")
+
+    def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
+        """The number of steps that epochs and images allow; None where only the time is limited.
+
+        Args:
+            batch_size: images of a step.
+            steps_per_epoch: steps of a pass over the training images.
+
+        Raises:
+            BudgetError: the limit is less than half a step.
+        """
+        limits = []
+        if self.epochs is not None:
+            limits.append(round(self.epochs * steps_per_epoch))
+        if self.images is not None:
+            limits.append(round(self.images / batch_size))
+        if 0 in limits:
+            budget = f"epochs={self.epochs}" if self.images is None else f"images={self.images}"
+            raise BudgetError(f"{budget} is less than half a step; give more")
+        return min(limits, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How a program is learned.
+
+    Each field is a keyword of `reprogram.fit`, a flag of `reprogram fit` and a key of a configuration's table `[fit]`;
+    signature, flags, checks and help are made from this class.
+
+    Attributes:
+        learner: what improves the program, e.g. "adam(learning_rate=0.1)".
+        augmentation: how training images vary each time they are seen, e.g. "shift(pixels=2)".
+        loss: the cross-entropy of the task scores ("task"), the same with softened labels ("smoothed"), or the
+            paper's (equation 3), whose softmax runs over all the host's labels ("host").
+        epochs: budget in passes over the training images; 5 where no budget is given.
+        images: budget in training images seen.
+        seconds: budget in seconds of learning.
+        batch_size: images a step, of all processes together.
+        num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
+            any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
+            and as many as there are processes; on a GPU as many as there are processes.
+        validations: how often the validation split is looked at; the best program of these is kept.
+        seed: of start values, of the order of the images, and of torch's random numbers while the run goes on.
+        checkpoint_every: how often the state is saved beside the validations: steps such as 100, or seconds such as
+            30s. The result doesn't depend on it.
+    """
+
+    learner: str = "adam"
+    augmentation: str = added_later("none")
+    loss: LossKind = "task"
+    epochs: float | None = None
+    images: int | None = None
+    seconds: float | None = None
+    batch_size: int = 16
+    num_microbatches: int | None = renamed("parts", None)
+    validations: int = 10
+    seed: int = 0
+    checkpoint_every: str = "30s"
+
+    def __post_init__(self) -> None:
+        self.budget  # noqa: B018 - making it checks the limits
+        Interval.parse(self.checkpoint_every)
+        if self.loss not in get_args(LossKind):
+            raise ConfigError(f"no loss {self.loss!r}; known: {', '.join(get_args(LossKind))}")
+        if self.batch_size < 1 or self.validations < 1:
+            raise ConfigError("batch_size and validations are at least 1")
+        if self.num_microbatches is not None and not 1 <= self.num_microbatches <= self.batch_size:
+            raise ConfigError(
+                f"num_microbatches={self.num_microbatches}; 1 to {self.batch_size} are expected, the images of a batch"
+            )
+        if not 0 <= self.seed < MAX_SEED:
+            raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
+
+    @property
+    def budget(self) -> Budget:
+        """The limits of epochs, images and seconds as one value."""
+        unlimited = self.epochs is None and self.images is None and self.seconds is None
+        return Budget(epochs=EPOCHS if unlimited else self.epochs, images=self.images, seconds=self.seconds)
+
+
+def current_names(options: type[FitOptions], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of options by today's names: older files and scripts may use former ones.
+
+    Args:
+        options: the dataclass whose fields are the options.
+        values: a value for each option that is given, by its name of today or a former one.
+
+    Raises:
+        ConfigError: an option is given twice, by both of its names.
+    """
+    renamed_values: dict[str, Any] = {}
+    for name, value in values.items():
+        today = current_name(options, name)
+        if today in renamed_values:
+            raise ConfigError(f"{today} is given twice, also by its former name; leave one of them out")
+        renamed_values[today] = value
+    return renamed_values
+
+
+def current_name(options: type[FitOptions], name: str) -> str:
+    """Today's name of an option that may be called by its former name; any other name is returned as it is.
+
+    Args:
+        options: the dataclass whose fields are the options.
+        name: the name that a file or a script uses.
+    """
+    former = {f.metadata["former"]: f.name for f in dataclasses.fields(options) if "former" in f.metadata}
+    return former.get(name, name)
+
+
+def check_fit(options: FitOptions, learner: "Learner", model: "Reprogrammed", task: "Task") -> None:
+    """Refuse a model, a task and options that don't fit each other.
+
+    Args:
+        options: the run's options.
+        learner: the learner that was built from the options, or given.
+        model: the model to be learned.
+        task: the task to learn from.
+
+    Raises:
+        ConfigError: the model was built for another task, the host gives less than the learner needs, the loss has no
+            lower bound with this label map, or nothing can be learned.
+    """
+    if model.task.classes != task.class_names or model.task.shape != task.image_shape:
+        raise ConfigError(
+            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
+            "build it for this task"
+        )
+    access = model.host.info.access
+    if RANK.index(access) < RANK.index(learner.access):
+        raise ConfigError(
+            f"learner {learner.name()} needs {learner.access} access, host {model.host.info.id} gives "
+            f"{access} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
+            "differentiable"
+        )
+    if options.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
+        raise ConfigError(
+            f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
+            "grow for ever; use the loss 'task', or a label map such as 'first'"
+        )
+    if not model.learned_parameters():
+        raise ConfigError("neither program nor label map has anything to learn")
+
+
+def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
+    """Everything that decides a run's result, by the names that a message uses.
+
+    A checkpoint is resumed by a run with an equal key. The names and spellings are those of version 0.1, so that its
+    checkpoints can be resumed.
+
+    Args:
+        model: the model, as it was built.
+        options: the run's options; learner and augmentation are specs.
+
+    Returns:
+        JSON values, by name.
+    """
+    augmentation = {} if options.augmentation == "none" else {"augmentation": options.augmentation}
+    return {
+        "host": model.host.fingerprint,
+        "task": model.task.fingerprint,
+        "canvas": format_spec(model.canvas),
+        "program": format_spec(model.program),
+        "label map": format_spec(model.label_map),
+        "learner": stored_spelling("learners", options.learner),
+        "loss": options.loss,
+        "seed": options.seed,
+        "batch size": options.batch_size,
+        "epochs": options.budget.epochs,
+        "images": options.budget.images,
+        "seconds": options.budget.seconds,
+        "validations": options.validations,
+        **augmentation,
+    }

@@ -1,0 +1,168 @@
+"""The state of a run between two steps, everything that decides the next one, and its checkpoint."""
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reprogram.errors import ConfigError
+from reprogram.evaluation.metrics import Evaluation
+from reprogram.learners.base import Learner
+from reprogram.model import Reprogrammed
+from reprogram.training.checkpoint import Checkpoint, Interval
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Everything that decides the next step, but for the tensors.
+
+    Attributes:
+        step: steps done.
+        images: training images seen, repeats counted.
+        seconds: seconds of learning, validation included.
+        train_seconds: seconds of the steps alone.
+        validations: validations that were due by the time of the last one.
+        validated_step: the step of the last validation; -1 before the first.
+        best_correct: validation images that the best program classifies rightly.
+        best_loss: the best program's validation loss, in nats.
+        best_step: the step of the best program.
+        loss_sum: the sum of the training losses since the last validation, in nats.
+        loss_count: the number of these losses.
+        history: a row for each validation.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    validations: int = 0
+    validated_step: int = -1
+    best_correct: int = -1
+    best_loss: float = float("inf")
+    best_step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def add_row(self, result: Evaluation) -> None:
+        """Add a validation to the history, and begin the next mean of the training loss.
+
+        Args:
+            result: the evaluation on the validation split at this step.
+        """
+        self.history.append(
+            {
+                "step": self.step,
+                "images": self.images,
+                "seconds": round(self.seconds, 3),
+                "loss": self.loss_sum / max(self.loss_count, 1),
+                "validation_accuracy": result.accuracy,
+                "validation_loss": result.loss,
+            }
+        )
+        self.loss_sum, self.loss_count = 0.0, 0
+
+
+class TrainStateSaver:
+    """Keeps a run's state in its checkpoint.
+
+    Args:
+        model: the model that is learned.
+        learner: the learner that improves it.
+        resume_key: what the run's result depends on, by the names that a message uses.
+        path: the checkpoint's file; None saves nothing.
+        interval: how often the state is saved.
+    """
+
+    def __init__(
+        self,
+        model: Reprogrammed,
+        learner: Learner,
+        resume_key: dict[str, Any],
+        path: str | Path | None,
+        interval: Interval,
+    ) -> None:
+        self.model, self.learner, self.resume_key, self.interval = model, learner, resume_key, interval
+        self.checkpoint = Checkpoint(Path(path)) if path is not None else None
+        self.saved_step, self.saved = 0, time.monotonic()
+
+    def is_time(self, step: int) -> bool:
+        """Whether the interval has passed since the last save.
+
+        Args:
+            step: the number of steps done.
+        """
+        return self.interval.is_over(step - self.saved_step, time.monotonic() - self.saved)
+
+    def save(self, state: TrainState, best: dict[str, Tensor]) -> None:
+        """Write everything that decides the next step.
+
+        Args:
+            state: all but the tensors.
+            best: the learned state of the best program, by name.
+
+        Raises:
+            DataError: the checkpoint can't be written; the former one is unchanged.
+        """
+        if self.checkpoint is None:
+            return
+        tensors = {f"now/{k}": v for k, v in self.model.learned_state().items()}
+        tensors |= {f"best/{k}": v for k, v in best.items()}
+        tensors |= {f"learner/{k}": v for k, v in self.learner.state_dict().items()}
+        if self.model.label_map.statistics is not None:
+            tensors["heard/said"] = self.model.label_map.statistics
+        tensors["random/cpu"] = torch.get_rng_state()
+        if self.model.canvas.frame.is_cuda:
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self.model.canvas.frame.device)
+        meter = dataclasses.asdict(self.model.host.meter)
+        record = {"state": dataclasses.asdict(state), "meter": meter, "made_from": self.resume_key}
+        self.checkpoint.save(tensors, record)
+        self.saved_step, self.saved = state.step, time.monotonic()
+
+    def load(self) -> tuple[TrainState, dict[str, Tensor], dict[str, dict[str, Tensor]]] | None:
+        """Read the checkpoint; the host's meter goes on from the saved counts.
+
+        Returns:
+            All but the tensors, the learned state of the best program, and the groups of tensors that `restore` takes;
+            None where nothing was saved.
+
+        Raises:
+            ConfigError: the checkpoint belongs to another run.
+            DataError: the checkpoint is damaged.
+        """
+        checkpoint = self.checkpoint.load() if self.checkpoint is not None else None
+        if checkpoint is None or self.checkpoint is None:
+            return None
+        tensors, record = checkpoint
+        for name in {**self.resume_key, **record["made_from"]}:
+            if record["made_from"].get(name) != self.resume_key.get(name):
+                raise ConfigError(
+                    f"{self.checkpoint.path}: is of a run with another {name}; give the same to go on, or start "
+                    "elsewhere"
+                )
+        groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "learner": {}, "heard": {}, "random": {}}
+        for key, value in tensors.items():
+            group, _, name = key.partition("/")
+            groups[group][name] = value
+        meter = self.model.host.meter
+        meter.calls, meter.images = meter.calls + record["meter"]["calls"], meter.images + record["meter"]["images"]
+        state = TrainState(**record["state"])
+        self.saved_step = state.step
+        return state, groups.pop("best"), groups
+
+    def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:
+        """Bring model, learner and torch's random numbers to the saved state.
+
+        Args:
+            groups: tensors by name in each of the groups that `load` returned: now, learner, heard and random.
+        """
+        self.model.load_learned_state(groups["now"])
+        self.learner.load_state_dict(groups["learner"])
+        self.model.label_map.statistics = groups["heard"].get("said")
+        torch.set_rng_state(groups["random"]["cpu"])
+        if "cuda" in groups["random"] and self.model.canvas.frame.is_cuda:
+            torch.cuda.set_rng_state(groups["random"]["cuda"], self.model.canvas.frame.device)

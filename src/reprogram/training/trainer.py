@@ -1,0 +1,299 @@
+"""The one training loop: its order is deterministic, the validation split selects, and it can be resumed."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reprogram.augmentations.base import Augmentation
+from reprogram.errors import DataError, ProcessLostError
+from reprogram.evaluation.metrics import Evaluation, score
+from reprogram.evaluation.predict import predict
+from reprogram.labelmaps._calibration import calibration_images, collect_statistics
+from reprogram.learners.base import Learner, Progress
+from reprogram.model import Reprogrammed
+from reprogram.tasks._split import Split
+from reprogram.tasks.base import Task
+from reprogram.training.checkpoint import LONG_S
+from reprogram.training.diagnosis import check_engine, non_finite_samples, stopped
+from reprogram.training.losses import loss_of, losses_of
+from reprogram.training.microbatch import mean_loss, usual_number
+from reprogram.training.options import FitOptions
+from reprogram.training.results import FitProgress, FitResult
+from reprogram.training.state import TrainState, TrainStateSaver
+from reprogram.utils.distributed import ProcessGroup
+from reprogram.utils.seeding import epoch_order, seeded
+
+
+class Trainer:
+    """One run of `fit`: steps until the budget is spent or a signal comes.
+
+    Args:
+        model: the model; its program and its label map are learned in place.
+        task: the task; its train and validation splits are used.
+        options: the run's options.
+        learner: improves the program.
+        augmentation: varies the training images.
+        saver: saves and loads the run's state.
+        group: the processes that learn together.
+        on_progress: called after every step, in the main process.
+    """
+
+    def __init__(
+        self,
+        model: Reprogrammed,
+        task: Task,
+        options: FitOptions,
+        learner: Learner,
+        augmentation: Augmentation,
+        *,
+        saver: TrainStateSaver,
+        group: ProcessGroup,
+        on_progress: Callable[[FitProgress], None] | None = None,
+    ) -> None:
+        self.model, self.options, self.learner, self.augmentation = model, options, learner, augmentation
+        self.saver, self.group, self.on_progress = saver, group, on_progress
+        device = model.canvas.frame.device
+        self.train, self.validation_split = task.train.to(device), task.validation.to(device)
+        model.label_map.different_images = len(self.train)
+        self.batch_size = min(options.batch_size, len(self.train))
+        self.num_microbatches = options.num_microbatches or usual_number(self.batch_size, group.size, device)
+        self.steps_per_epoch = -(-len(self.train) // self.batch_size)
+        self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch)
+        self.state = TrainState()
+        self.best: dict[str, Tensor] = {}
+        self.validation: Evaluation | None = None
+        self.order: tuple[int, Tensor, Tensor] = (-1, torch.empty(0), torch.empty(0))
+        self.signal = 0
+
+    def run(self, pending: list[int]) -> FitResult:
+        """Learn until the budget is spent or a signal is pending.
+
+        Args:
+            pending: the signals that arrived so far, as `held_signals` yields them.
+
+        Returns:
+            The result; the model holds the selected program.
+
+        Raises:
+            KeyboardInterrupt: SIGINT arrived; the state is saved.
+            SystemExit: SIGTERM arrived; the state is saved.
+            DataError: a loss or gradient isn't finite, or the state can't be written.
+            ProcessLostError: another process is gone; the state is saved.
+        """
+        with seeded(self.options.seed, self.train.images.device):
+            self.learner.start(self.model.learned_parameters())
+            self._restore()
+            try:
+                if self.state.step == 0:
+                    check_engine(self.model, self.train.images[:2], self.options.loss)
+                    self._fit_map(pending)
+                self._loop(pending)
+            except ProcessLostError:
+                self._save()  # The failed step changed nothing.
+                raise
+            if self.signal:
+                self._save()
+        if self.signal:
+            raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(128 + self.signal)
+        self.model.load_learned_state(self.best)
+        return self._result()
+
+    def _loop(self, pending: list[int]) -> None:
+        state = self.state
+        self._between_steps(pending)
+        while self._fraction() < 1 and not self.signal:
+            start = time.monotonic()
+            self._step()
+            step_seconds = time.monotonic() - start
+            state.train_seconds += step_seconds
+            state.seconds += step_seconds
+            self._between_steps(pending, step_seconds)
+            self._notify()
+            self._sync_signals(pending)
+
+    def _result(self) -> FitResult:
+        state = self.state
+        return FitResult(
+            images_seen=state.images,
+            seconds=state.seconds,
+            validation=Evaluation(n=len(self.validation_split), correct=state.best_correct, loss=state.best_loss),
+            best_step=state.best_step,
+            history=state.history,
+        )
+
+    def _fit_map(self, pending: list[int]) -> None:
+        """Fit the label map to the host's scores before the first step, where it has a refit schedule."""
+        label_map, start = self.model.label_map, time.monotonic()
+        if label_map.refit_schedule == "never":
+            return
+        images = calibration_images(self.train, self.options.seed, label_map.fit_images)
+        label_map.statistics = label_map.empty_statistics()
+        collect_statistics(label_map, self.model.host_scores, images, group=self.group, stop=lambda: bool(pending))
+        self._sync_signals(pending)
+        if self.signal:
+            return
+        label_map.fit_from_statistics()
+        self.state.seconds += time.monotonic() - start
+
+    def _between_steps(self, pending: list[int], step_seconds: float = 0.0) -> None:
+        """Look for signals, then validate and save where that is due."""
+        self._sync_signals(pending)
+        if self.signal:
+            return
+        if self._validation_due():
+            self._save()  # A validation may take long, and a signal ends it without a result.
+            self._validate(pending)
+            if not self.signal:
+                self._save()
+        elif step_seconds > LONG_S or self.saver.is_time(self.state.step):
+            self._save()
+
+    def _sync_signals(self, pending: list[int]) -> None:
+        """Agree with all processes on signals and time, because these decide what comes next."""
+        if self.group.size == 1:
+            self.signal = pending[0] if pending else 0
+            return
+        flags = [float(number in pending) for number in (signal.SIGINT, signal.SIGTERM)]
+        seconds = self.state.seconds if self.group.is_main else 0.0
+        # Sums over processes: how many got SIGINT, how many SIGTERM, and the main process's seconds.
+        interrupts, terminations, self.state.seconds = self.group.all_reduce(
+            torch.tensor([*flags, seconds], dtype=torch.float64)
+        ).tolist()
+        self.signal = signal.SIGINT if interrupts else signal.SIGTERM if terminations else 0
+
+    def _step(self) -> None:
+        state, label_map = self.state, self.model.label_map
+        epoch, position = divmod(state.step, self.steps_per_epoch)
+        if position == 0 and label_map.refit_schedule == "epochs":
+            label_map.fit_from_statistics()
+        if self.order[0] != epoch:
+            order = epoch_order(len(self.train), self.options.seed, epoch)
+            chance = self.augmentation.draw(len(self.train), self.options.seed, epoch)
+            self.order = (epoch, order.to(self.train.labels.device), chance.to(self.train.labels.device))
+        indices = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        objective, host_scores = self._objective(indices)
+        try:
+            loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
+        except DataError as error:
+            raise self._diverged(error, indices) from error
+        if host_scores is not None:
+            label_map.on_step(self.group.all_reduce(host_scores), self.train.labels[indices])
+        state.step += 1
+        state.images += len(indices)
+        state.loss_sum += loss
+        state.loss_count += 1
+
+    def _batch(self, indices: Tensor) -> Split:
+        """Some training images, varied as this epoch sees them."""
+        return self.augmentation.batch(self.train, indices, self.order[2])
+
+    def _objective(self, indices: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
+        """A function that gives the mean loss of some images, and the b × K host scores that its first call fills."""
+        label_map, num_calls = self.model.label_map, 0
+        parameters = self.model.learned_parameters()
+        shape, dtype = (len(indices), label_map.num_host_labels), parameters[0].dtype
+        host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
+
+        def microbatch_loss(rows: slice) -> Tensor:
+            def keep(scores: Tensor) -> None:
+                assert host_scores is not None
+                host_scores[rows] = scores.cpu()
+
+            batch = self._batch(indices[rows])
+            listen = keep if host_scores is not None and num_calls == 1 else None  # A learner may call it repeatedly.
+            return loss_of(self.model, batch.images, batch.labels, self.options.loss, listen)
+
+        def objective() -> Tensor:
+            nonlocal num_calls
+            num_calls += 1
+            return mean_loss(microbatch_loss, len(indices), self.num_microbatches, parameters, self.group)
+
+        return objective, host_scores
+
+    def _diverged(self, error: DataError, indices: Tensor) -> DataError:
+        """The error of a step that isn't finite; the last good state is saved, the model gets the best program."""
+        self._save()
+        shard = self.group.shard(indices)
+        batch, losses = self._batch(shard), shard.float()
+        if len(shard):
+            with torch.no_grad():
+                losses = losses_of(self.model, batch.images, batch.labels, self.options.loss)
+        samples = non_finite_samples(losses, shard, self.group)
+        why = "" if samples else ", none of which alone has such a loss"
+        self._load_best()
+        return stopped(self.state.step, "training", samples or indices.tolist(), f"{why}: {error}")
+
+    def _load_best(self) -> None:
+        if self.best:
+            self.model.load_learned_state(self.best)
+
+    def _fraction(self) -> float:
+        """The part of the budget that is spent; more than 1 where a step went beyond it."""
+        budget = self.options.budget
+        by_time = self.state.seconds / budget.seconds if budget.seconds is not None else 0.0
+        return max(by_time, self.state.step / self.last_step if self.last_step is not None else 0.0)
+
+    def _validation_due(self) -> bool:
+        fraction = self._fraction()
+        if fraction >= 1:
+            return self.state.validated_step != self.state.step
+        return int(fraction * self.options.validations) > self.state.validations
+
+    def _validate(self, pending: list[int]) -> None:
+        state, start = self.state, time.monotonic()
+        scores, learned_state = self._validation_scores(pending)
+        if self.signal:
+            return
+        try:
+            result = self.validation = score(scores, self.validation_split.labels.cpu())
+        except DataError as error:
+            samples = torch.nonzero(~torch.isfinite(scores).all(dim=1))[:, 0].tolist()
+            self._load_best()
+            raise stopped(state.step, "validation", samples, f": {error}") from error
+        state.seconds += time.monotonic() - start
+        state.validations = int(self._fraction() * self.options.validations)
+        state.validated_step = state.step
+        if (result.correct, -result.loss) > (state.best_correct, -state.best_loss):
+            state.best_correct, state.best_loss, state.best_step = result.correct, result.loss, state.step
+            self.best = learned_state
+        state.add_row(result)
+
+    def _validation_scores(self, pending: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The n × k task scores of the validation split, in all processes, and the learned state that gives them."""
+        split = self.validation_split
+        shard = split.take(self.group.shard(torch.arange(len(split), device=split.labels.device)))
+        with self.learner.eval_weights():
+            scores = predict(self.model, shard, stop=lambda: bool(pending))
+            learned_state = self.model.learned_state()
+        self._sync_signals(pending)
+        return (scores if self.signal else self.group.all_gather(scores, len(split))), learned_state
+
+    def _notify(self) -> None:
+        if self.on_progress is None or not self.group.is_main:
+            return
+        state = self.state
+        self.on_progress(
+            FitProgress(
+                fraction=min(self._fraction(), 1.0),
+                images=state.images,
+                seconds=state.seconds,
+                loss=state.loss_sum / state.loss_count if state.loss_count else state.history[-1]["loss"],
+                validation=self.validation,
+                images_per_s=state.images / max(state.train_seconds, 1e-9),
+                history=state.history,
+            )
+        )
+
+    def _save(self) -> None:
+        if self.group.is_main:
+            self.saver.save(self.state, self.best)
+
+    def _restore(self) -> None:
+        saved = self.group.on_main(self.saver.load)
+        if saved is not None:
+            self.state.__dict__.update(saved[0].__dict__)
+            self.best = saved[1]
+            self.saver.restore(saved[2])

@@ -1,0 +1,208 @@
+"""Ordinary image files as arrays, by one documented policy, and back.
+
+Policy, in this order (docs/data.md has the table): the first frame of an animation; EXIF rotation is applied;
+16-bit grey is scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become
+RGB as Pillow does it; grey stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded; decoding
+takes at most 12 bytes of memory a pixel.
+"""
+
+import io
+import math
+import os
+import stat
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from torch import Tensor
+
+from reprogram.errors import DataError
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 512 * 2**20
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+_LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
+"""Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def read(path: str | Path) -> Image.Image:
+    """Decode an image file to 8-bit grey ("L") or RGB, by the policy above.
+
+    Args:
+        path: the image file.
+
+    Raises:
+        DataError: the file is missing, no image, damaged or too large.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise DataError(f"{path}: not an ordinary file; give an image file")
+        if status.st_size > MAX_BYTES:
+            raise DataError(f"{path}: {status.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
+            with Image.open(file, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
+                    )
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return to_8bit(image)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise DataError(f"{path}: no such file; give the path of an image") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: too many pixels; at most {MAX_PIXELS:,} are read, make it smaller") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image that can be read; convert it to PNG") from None
+    except PermissionError:
+        raise DataError(f"{path}: may not be read; change its permissions") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+        raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+
+
+def to_8bit(image: Image.Image) -> Image.Image:
+    """An image of any mode as 8-bit grey ("L") or RGB, by the policy above.
+
+    Args:
+        image: the decoded image.
+
+    Raises:
+        ValueError: the image's values have no fixed range.
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values need more than 16 bits")
+        # 255 / 65535 = 1 / 257: (v + 128) // 257 is the nearest level, and there is never a tie.
+        levels = values.astype(np.uint32)
+        levels += 128
+        levels //= 257
+        return Image.fromarray(levels.astype(np.uint8))
+    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if transparent:
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        opaque = Image.new("RGB", rgba.size, "white")
+        opaque.paste(rgba, mask=rgba)
+        return opaque.convert("L") if image.mode in ("1", "L", "LA", "La") else opaque
+    if image.mode == "F":
+        raise ValueError("its pixels are floating point, which has no fixed range")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def to_tensor(image: Image.Image, channels: int) -> Tensor:
+    """An image as a tensor.
+
+    Args:
+        image: the image; 8-bit grey or RGB.
+        channels: 3, where grey is repeated; or 1, where colour becomes grey by ITU-R BT.601.
+
+    Returns:
+        channels × h × w, uint8.
+
+    Raises:
+        DataError: another number of channels.
+    """
+    if channels not in (1, 3):
+        raise DataError(f"the task's images have {channels} channels; image files are read with 1 or 3")
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1).contiguous()
+
+
+def fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Resize an image to cover a rectangle (bilinear, antialiased), and cut it to its centre.
+
+    Args:
+        image: the image; one of the right size is returned as it is.
+        height: of the rectangle, in pixels.
+        width: of the rectangle, in pixels.
+    """
+    if image.size == (width, height):
+        return image
+    return ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
+
+
+def photograph(
+    path: str | Path, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3
+) -> Tensor:
+    """A photograph as a host expects it: the shorter side is resized to size / crop, then the centre is cut out.
+
+    Args:
+        path: the image file.
+        size: H and W of the host's input, in pixels.
+        crop: the part of the resized shorter side that the host sees, above 0 and at most 1.
+        interpolation: a key of `RESAMPLING`; any other stands for "bicubic".
+        channels: 1 or 3.
+
+    Returns:
+        1 × channels × H × W pixels in [0, 1].
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    image = read(path).convert("L" if channels == 1 else "RGB")
+    height, width = size
+    side = math.floor(max(height, width) / crop)
+    shorter = min(image.size)
+    resized = image.resize(
+        (math.floor(image.width * side / shorter), math.floor(image.height * side / shorter)),
+        RESAMPLING.get(interpolation, Image.Resampling.BICUBIC),
+    )
+    left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
+    return to_tensor(resized.crop((left, top, left + width, top + height)), channels)[None].float() / 255
+
+
+def to_png(pixels: Tensor) -> bytes:
+    """An image as the bytes of a PNG file.
+
+    Args:
+        pixels: c × h × w in [0, 1], clipped where they aren't; c = 3 is colour, of any other c the first is grey.
+    """
+    array = (pixels.detach().cpu().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(array if array.shape[2] == 3 else array[..., 0])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files below a folder, sorted.
+
+    Args:
+        folder: it is searched with its subfolders, but for hidden ones and links to folders.
+
+    Returns:
+        The paths of the files whose endings are in `SUFFIXES`; hidden files are left out.
+
+    Raises:
+        DataError: a folder can't be listed.
+    """
+    paths, folders = [], [str(folder)]
+    try:
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                        paths.append(entry.path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
+    return sorted(map(Path, paths))

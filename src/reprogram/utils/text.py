@@ -1,0 +1,46 @@
+"""Text from strangers: class names, paths, headers."""
+
+import re
+from typing import Any
+
+MAX_CLASS_NAME = 256
+"""The most characters of a class name."""
+
+
+def printable(text: object) -> str:
+    """Text without control characters: a name that a stranger chose can't steer a terminal or break a page.
+
+    Args:
+        text: any text, or an object whose `str` is taken.
+
+    Returns:
+        The text with U+FFFD for each unprintable character.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def slug(text: str) -> str:
+    """Text as part of the name of a file or a folder.
+
+    Args:
+        text: any text.
+
+    Returns:
+        Its letters, digits and dots, with one _ for whatever is between them; "x" where nothing is left.
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.") or "x"
+
+
+def printable_all(value: Any) -> Any:
+    """A JSON value in which every text is `printable`.
+
+    Args:
+        value: the value: text, number, list, dictionary and so on.
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_all(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_all(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,69 @@
+"""Baselines against the host itself, scikit-learn and arithmetic."""
+
+import numpy as np
+import pytest
+import torch
+
+import reprogram
+from helpers import narrow_vgg, random_task, tiny_model
+from reprogram.evaluation.baselines.chance import chance
+from reprogram.evaluation.baselines.direct_training import DIRECT_IMAGES, direct_training
+from reprogram.evaluation.baselines.linear_probe import linear_probe
+from reprogram.evaluation.baselines.majority import majority
+from reprogram.evaluation.baselines.map_alone import label_map_alone
+
+
+def test_chance_and_majority():
+    task = random_task(num_classes=4)
+    labels = torch.tensor([0] * 5 + [2] * 20 + [3] * 15)
+    object.__setattr__(task, "train", reprogram.Split(images=task.train.images, labels=labels))
+    assert chance(task) == {"accuracy": 0.25}
+    found = majority(task)
+    assert found["class"] == "class 2"
+    assert found["accuracy"] == np.mean(task.test.labels.numpy() == 2)
+    assert found["n"] == len(task.test) and len(found["interval"]) == 2
+
+
+def test_label_map_alone_is_the_host_on_the_bare_canvas():
+    task = random_task(separable=False)
+    model = tiny_model(task)
+    model.program.weight.data.fill_(5.0)
+    with torch.no_grad():
+        scores = model.host(model.canvas(task.test.images))[:, :4]
+    accuracy = float((scores.argmax(1) == task.test.labels).float().mean())
+    assert label_map_alone(model, task)["accuracy"] == pytest.approx(accuracy)
+
+
+def test_linear_probe_learns_a_separable_task_and_names_its_features():
+    task = random_task(n=(80, 12, 40))
+    result = linear_probe(tiny_model(task).host, task)
+    assert result["accuracy"] > 0.7 and result["n"] == 40
+    assert result["train_images"] == 80 and "head" in result["features"]
+    callable_host = reprogram.Host.wrap(lambda x: x.mean((2, 3)), size=16)
+    assert linear_probe(callable_host, task)["features"] == "scores"
+
+
+@pytest.mark.parametrize(
+    "model,last", [("resnet18", "fc"), ("squeezenet1_0", "classifier.1"), ("vgg11_bn", "classifier.6")]
+)
+def test_features_are_what_the_untouched_last_layer_reads(model, last):
+    spec = f"torchvision:{model}(pretrained=False, size=64)"
+    host = reprogram.Host.wrap(narrow_vgg(), size=64) if model == "vgg11_bn" else reprogram.load_host(spec)
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    read = []
+    layer = host.net.get_submodule(last)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    with torch.no_grad():
+        host.net((pixels - host.mean) / host.std)
+        hook.remove()
+        found, where = host.features(pixels)
+    expected = read[0].mean((2, 3)) if read[0].ndim == 4 else read[0]
+    assert len(read) == 1 and where == f"input of {last}"
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_direct_training_learns_a_separable_task_and_counts_its_images():
+    task = random_task(n=(80, 12, 40))
+    result = direct_training(task, 160)
+    assert result["accuracy"] > 0.7 and result["n"] == 40 and result["images_seen"] == DIRECT_IMAGES
+    assert direct_training(task, 160) == result

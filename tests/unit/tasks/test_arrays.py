@@ -1,0 +1,84 @@
+"""Tasks of NPZ files: CIFAR-10 and arrays of one's own."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import reprogram
+
+SPLITS = ("train", "validation", "test")
+
+
+def test_cifar10_reads_the_lossless_sample(shared):
+    path = shared / "data" / "cifar10_lossless_train4000_test1000.npz"
+    task = reprogram.load_task("cifar10", data=str(path))
+    assert [len(getattr(task, name)) for name in SPLITS] == pytest.approx([3600, 400, 1000], abs=5)
+    with np.load(path) as stored:
+        np.testing.assert_array_equal(task.test.images.numpy(), stored["x_test"].transpose(0, 3, 1, 2))
+        np.testing.assert_array_equal(task.test.labels.numpy(), stored["y_test"])
+    assert task.test.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+    assert task.class_names[3] == "cat" and task.class_names[8] == "ship"
+
+
+def npz(path, **change):
+    rng = np.random.default_rng(0)
+    content = {
+        "x_train": rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8),
+        "y_train": np.arange(40) % 10,
+        "x_test": rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8),
+        "y_test": (np.arange(20) % 10).reshape(-1, 1),
+    } | change
+    np.savez(path, **{k: v for k, v in content.items() if v is not None})
+    return path
+
+
+NPZ = {
+    "missing array": {"y_test": None},
+    "floats": {"x_train": np.zeros((40, 32, 32, 3))},
+    "grey": {"x_train": np.zeros((40, 32, 32), dtype=np.uint8)},
+    "other count": {"y_train": np.arange(39) % 10},
+    "label out of range": {"y_train": np.arange(40) % 11},
+    "negative label": {"y_train": np.arange(40) % 10 - 1},
+    "empty": {"x_test": np.zeros((0, 32, 32, 3), dtype=np.uint8), "y_test": np.zeros(0, dtype=int)},
+    "other size": {"x_test": np.zeros((20, 30, 32, 3), dtype=np.uint8)},
+    "pickled": {"y_train": np.array([{"a": 1}] * 40, dtype=object)},
+    "one class": {"y_train": np.zeros(40, dtype=int)},
+}
+
+
+@pytest.mark.parametrize("name", NPZ)
+def test_bad_npz_files_are_refused(tmp_path, name, one_line):
+    assert len(reprogram.load_task("cifar10", data=str(npz(tmp_path / "good.npz"))).test) == 20
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task("cifar10", data=str(npz(tmp_path / "bad.npz", **NPZ[name])))
+    one_line(error)
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04", b"hello", None])
+def test_files_that_are_no_npz_are_refused(tmp_path, raw, one_line):
+    path = tmp_path / "x.npz"
+    if raw is not None:
+        path.write_bytes(raw)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task("cifar10", data=str(path))
+    one_line(error, str(path))
+    gc.collect()  # A file left open would be reported here.
+
+
+def test_arrays_are_a_task_of_the_files_name(tmp_path):
+    path = npz(tmp_path / "letters.npz", y_train=np.arange(40) % 4, y_test=np.arange(20) % 4)
+    task = reprogram.load_task(f"arrays:{path}")
+    assert (task.name, task.class_names) == ("arrays:letters", ("0", "1", "2", "3"))
+    with np.load(path) as stored:
+        np.testing.assert_array_equal(task.test.images.numpy(), stored["x_test"].transpose(0, 3, 1, 2))
+    assert sorted([*task.train.labels.tolist(), *task.validation.labels.tolist()]) == sorted(
+        (np.arange(40) % 4).tolist()
+    )
+
+
+@pytest.mark.parametrize("change", [{"y_train": np.arange(40) * 10**6}, {"y_train": np.arange(40) - 1}, NPZ["empty"]])
+def test_arrays_that_are_no_task_are_refused(tmp_path, change, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task(f"arrays:{npz(tmp_path / 'x.npz', **change)}")
+    one_line(error)

@@ -1,0 +1,109 @@
+"""Losses and penalties against NumPy, and what the paper's loss teaches."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp, softmax
+from torch import nn
+
+import reprogram
+from helpers import random_task, tiny_model
+from reprogram.learners.adam import Adam
+from reprogram.learners.base import Progress
+from reprogram.training.losses import loss_of, losses_of
+
+
+@pytest.mark.parametrize("spec", ["first", "random(seed=3)", "many-to-one(labels_per_class=3)"])
+def test_losses_are_those_of_the_paper_and_of_the_task(spec):
+    """-log P over all host labels (equation 3), or over the task's scores; NumPy in float64."""
+    task = random_task(separable=False)
+    model = tiny_model(task, label_map=spec).double()
+    images, labels = task.train.images[:10], task.train.labels[:10]
+    with torch.no_grad():
+        host = model.host(model.program(model.canvas(images))).numpy()
+        losses = {kind: float(loss_of(model, images, labels, kind)) for kind in ("task", "host")}
+    groups = np.array(model.label_map.assignment())
+    task_scores = logsumexp(host[:, groups], axis=2) - np.log(groups.shape[1])
+    rows = np.arange(10), labels.numpy()
+    assert losses["task"] == pytest.approx(-np.log(softmax(task_scores, axis=1)[rows]).mean(), rel=1e-9)
+    if groups.shape[1] == 1:
+        assert losses["host"] == pytest.approx(
+            -np.log(softmax(host, axis=1)[rows[0], groups[labels, 0]]).mean(), rel=1e-9
+        )
+    assert losses["host"] > losses["task"]
+
+
+def test_smoothed_labels_are_numpys():
+    task, model = random_task(), tiny_model()
+    images, labels = task.train.images, task.train.labels
+    with torch.no_grad():
+        scores = model(images).numpy().astype(np.float64)
+        found = losses_of(model, images, labels, "smoothed").numpy()
+    logarithms = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    softened = 0.9 * np.eye(4)[labels.numpy()] + 0.1 / 4
+    np.testing.assert_allclose(found, -(softened * logarithms).sum(axis=1), rtol=1e-5)
+
+
+def test_penalty_is_lambda_times_the_sum_of_squares():
+    """Against finite differences of loss + penalty in float64, through the whole model; reported without it."""
+    task = random_task()
+    model = tiny_model(task).double()
+    images, labels = task.train.images[:8], task.train.labels[:8]
+    weight = model.program.weight
+
+    def loss():
+        return nn.functional.cross_entropy(model(images), labels)
+
+    captured = []
+
+    class Catch(Adam):
+        def update(self, gradients, rate):
+            captured.extend(gradients)
+
+    built = Catch(Adam.Config(penalty=0.05))
+    built.start([weight])
+    before = float(loss().detach())
+    assert built.step(loss, Progress(fraction=0, epoch=0)) == pytest.approx(before, rel=1e-12)
+    for index in (0, 5, 300, 700):
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight.view(-1)[index] += sign * 1e-5
+                values.append(float(loss() + 0.05 * weight.square().sum()))
+                weight.view(-1)[index] -= sign * 1e-5
+        assert (values[0] - values[1]) / 2e-5 == pytest.approx(float(captured[0].view(-1)[index]), rel=1e-5, abs=1e-9)
+
+
+def test_penalty_shrinks_the_program():
+    norms = []
+    for penalty in (0.0, 0.1):
+        model, task = tiny_model(), random_task()
+        reprogram.fit(model, task, learner=f"adam(penalty={penalty})", epochs=4, batch_size=8, validations=1)
+        norms.append(float(model.program.weight.detach().norm()))
+    assert norms[1] < 0.8 * norms[0]
+
+
+def test_the_papers_loss_teaches_the_host_to_say_it():
+    """With the loss over all host labels the mapped labels' probability rises, not only their share."""
+    task, model = random_task(), tiny_model(std=(0.05,) * 3, mean=(0.5,) * 3)
+
+    def mass():
+        with torch.no_grad():
+            return float(model.host_scores(task.train.images).softmax(1)[:, :4].sum(1).mean())
+
+    before = mass()
+    reprogram.fit(model, task, loss="host", epochs=6, batch_size=8, validations=1)
+    assert mass() > before + 0.01
+
+
+def test_a_linear_host_can_not_be_reprogrammed():
+    """A program shifts every sample's scores alike (paper, section 3.1): score differences between images stay."""
+    task = random_task(separable=False)
+    model = reprogram.Reprogrammed.build("linear:16", task)
+    scores = []
+    for value in (0.0, 1.5):
+        model.program.weight.data.fill_(value)
+        with torch.no_grad():
+            scores.append(model(task.test.images))
+    torch.testing.assert_close(scores[0] - scores[0][:1], scores[1] - scores[1][:1], rtol=0, atol=1e-5)
+    assert (scores[0] - scores[1]).abs().max() > 0.01
