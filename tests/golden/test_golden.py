@@ -13,10 +13,10 @@ HERE = Path(__file__).parent
 
 PUBLIC = [
     "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Evaluation", "ExportParityError", "FitOptions",
-    "FitProgress", "FitResult", "Framed", "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap",
-    "Learner", "ProcessLostError", "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "SharedHost",
-    "Split", "Task", "TaskSource", "WriteError", "__version__", "evaluate", "fit", "load", "load_host", "load_task",
-    "wilson_interval",
+    "FitProgress", "FitResult", "Framed", "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource",
+    "HostUnavailableError", "LabelMap", "Learner", "ProcessLostError", "Program", "ProgramFileError", "ReprogramError",
+    "Reprogrammed", "SharedHost", "Split", "Task", "TaskSource", "WriteError", "__version__", "evaluate", "fit",
+    "load", "load_host", "load_task", "wilson_interval",
 ]  # fmt: skip
 
 
