@@ -23,8 +23,9 @@ def test_stored_cases_follow_the_schema() -> None:
 
 
 def test_every_stored_case_is_in_the_suite(page: str) -> None:
-    import benchmarks  # It makes the suite importable.
     import suite
+
+    import benchmarks  # It makes the suite importable.
 
     assert benchmarks.RESULTS == suite.RESULTS
     assert {path.stem for path in RESULTS} <= set(suite.cases())

@@ -21,6 +21,8 @@ from reprogram.registry import Component, format_spec
 from reprogram.types import Access, EngineName
 from reprogram.utils.tensor_cache import ModuleVersion, TensorCache
 
+__all__ = ["Host", "HostInfo", "HostSource", "Meter"]
+
 PREPARING = threading.RLock()
 """Tracing changes `nn.Module` for the whole process: one host at a time."""
 

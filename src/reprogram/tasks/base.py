@@ -12,8 +12,10 @@ import torch
 from reprogram.errors import DataError
 from reprogram.registry import Component
 from reprogram.tasks._datasets import read_dataset
-from reprogram.tasks._split import SPLITS, Split, check_labels, split_off
+from reprogram.tasks._split import SPLITS, Split, check_labels, from_arrays, split_off
 from reprogram.utils.text import MAX_CLASS_NAME
+
+__all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "read_dataset", "split_off"]
 
 
 @dataclass(frozen=True, kw_only=True)
