@@ -17,7 +17,7 @@ install_import_hook(
 )
 
 RESIDENT = Path("/proc/self/statm")
-ROOM = 300 * 2**20
+ROOM = 200 * 2**20
 """How many bytes of memory this process may grow by until what tests left behind is looked for."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -42,10 +42,10 @@ def pytest_runtest_logfinish():
     """Keep a process below 2 GB: large hosts of earlier tests don't pile up."""
     if resident() > pytest_runtest_logfinish.limit:
         give_back()
-        pytest_runtest_logfinish.limit = max(resident(), 700 * 2**20) + ROOM
+        pytest_runtest_logfinish.limit = max(resident(), 600 * 2**20) + ROOM
 
 
-pytest_runtest_logfinish.limit = 1000 * 2**20
+pytest_runtest_logfinish.limit = 800 * 2**20
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -199,7 +199,10 @@ def find(family: str, name: str) -> type[Any]:
                 f"entry point {name!r} of {_package(family)} must bear its module's name, {loaded.name()!r}"
             )
         return loaded
-    module = importlib.import_module(f"{_package(family)}.{name.replace('-', '_')}")
+    try:
+        module = importlib.import_module(f"{_package(family)}.{name.replace('-', '_')}")
+    except ImportError as error:
+        raise ConfigError(f"{name}: its file can't be imported ({error}); install what it needs") from error
     types = classes_in(module, base)
     if len(types) != 1:
         raise ConfigError(f"{module.__file__} must hold exactly one subclass of {base.__name__}, it holds {len(types)}")

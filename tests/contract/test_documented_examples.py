@@ -1,5 +1,6 @@
 """Each example of docs/writing-a-variant.md is a file that drops in: listed, and its command works."""
 
+import json
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import reprogram
@@ -19,8 +21,10 @@ COMMAND = re.compile(r"^    (reprogram .*)$", re.M)
 
 SCRIPT = """
 import shlex, sys
+import matplotlib.figure
 import reprogram
 from reprogram.cli import main
+matplotlib.figure.Figure.savefig = lambda self, file, **_: file.write(b"<svg></svg>")  # Drawing takes longest.
 assert reprogram.__file__.startswith(sys.argv[1]), reprogram.__file__
 for number, command in enumerate(sys.argv[2:]):
     words = shlex.split(command)[1:]
@@ -51,3 +55,8 @@ def test_every_example_drops_in_and_its_command_works(tmp_path):
         timeout=280,
     )
     assert done.returncode == 0, f"{done.stdout[-500:]}\n{done.stderr[-2000:]}\n{shlex.join(commands)}"
+    schema = json.loads((copy / "runs" / "result.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("runs/*/result.json")]
+    assert len(results) == len(commands) and any("nearest_mean" in result["baselines"] for result in results)
+    assert [error.message for result in results for error in validator.iter_errors(result)] == []

@@ -22,8 +22,8 @@ class HostInfo:
         num_classes: K.
         size: height and width of its input, in pixels.
         channels: C, the number of channels of its input.
-        mean: subtracted from [0, 1] pixels, one value a channel.
-        std: divides the difference, one value a channel.
+        mean: subtracted from [0, 1] pixels, one value per channel.
+        std: divides the difference, one value per channel.
         interpolation: how photographs are resized for it.
         crop: the part of a photograph's shorter side that its central crop keeps.
         class_names: its K labels, or None where they have no names.

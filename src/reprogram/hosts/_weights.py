@@ -59,7 +59,7 @@ def load_weights(
         where: the file and the architecture that it should fit, for errors.
 
     Returns:
-        Mean and standard deviation, one value a channel, of a normalisation that the file holds and the network
+        Mean and standard deviation, one value per channel, of a normalisation that the file holds and the network
         doesn't; None where there is no such normalisation.
 
     Raises:
@@ -98,7 +98,7 @@ def _prefix(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:
 def _values(
     state: dict[str, Tensor], keys: list[str], names: tuple[str, ...], channels: int
 ) -> dict[str, tuple[float, ...]]:
-    """The entries whose names end with one of `names` and that hold one number a channel."""
+    """The entries whose names end with one of `names` and that hold one number per channel."""
     return {
         key: tuple(state[key].double().flatten().tolist())
         for key in keys

@@ -79,14 +79,14 @@ class Host(nn.Module):
 
         Args:
             classifier: b × C × H × W normalised pixels to b × K scores.
-            size: of its input in pixels, one number or height and width.
-            channels: of its input.
-            mean: of the normalisation, a channel; none by default: the classifier sees [0, 1] pixels.
-            std: of the normalisation, a channel.
-            class_names: its K labels.
-            name: what reports call it.
-            access: what it gives away; by default what one call with a blank image shows.
-            licence: of its weights.
+            size: height and width of the classifier's input in pixels, or one number for both.
+            channels: C, the number of channels of its input.
+            mean: C numbers that are subtracted from [0, 1] pixels; without them the classifier sees [0, 1] pixels.
+            std: C numbers that divide the difference.
+            class_names: the names of its K labels.
+            name: the host's name in reports.
+            access: what the classifier gives away; by default what one call with a blank image shows.
+            licence: the licence of its weights.
             outputs: "probabilities" of a classifier that ends with a softmax: the host's scores are their logarithm,
                 with probabilities below 1e-12 taken as 1e-12.
 
@@ -204,7 +204,7 @@ class Host(nn.Module):
         mean, std = self.mean.to(dtype), self.std.to(dtype)
 
         def normalised(part: Tensor) -> Tensor:
-            return (part.to(dtype) - mean) / std  # A channel.
+            return (part.to(dtype) - mean) / std  # b x C x h x w, per channel
 
         if not isinstance(pixels, Framed):
             return normalised(pixels)

@@ -37,8 +37,8 @@ class Checkpoint(HostSource):
             size: input height and width in pixels; 0 takes the architecture's own.
             num_classes: 0 takes the architecture's own.
             in_chans: input channels; 0 takes the architecture's own. Only timm's architectures take others than 3.
-            mean: of the normalisation, one value a channel; empty takes the architecture's own.
-            std: of the normalisation, one value a channel; empty takes the architecture's own.
+            mean: of the normalisation, one value per channel; empty takes the architecture's own.
+            std: of the normalisation, one value per channel; empty takes the architecture's own.
             interpolation: for photographs; empty takes the architecture's own.
             crop: the central part of a photograph's shorter side; 0 takes the architecture's own.
             licence: of the weights.

@@ -21,8 +21,8 @@ MAX_LABELS = 8_192
 """The most host labels that are used: the second moments of so many scores take half a gigabyte."""
 
 PAUSE = 16
-"""The map is refitted when at most a sixteenth of the images that count is new, but not before p / 32 new images: a fit
-costs as much as updating the statistics with a few times as many."""
+"""The map is refitted each time that a sixteenth of the images that count is new, and that is p / 32 images at least: a
+fit costs as much as updating the statistics with a few times as many."""
 
 MAX_LOG_TEMPERATURE = 20.0
 

@@ -13,7 +13,7 @@ from reprogram.programs.base import Program, check_init, require_frame
 class LowRank(Program):
     """P = tanh((U V) ⊙ M): as `frame`, but the W of each channel has rank r.
 
-    U is H × r and V is r × W: (H + W) · r numbers a channel in place of H · W. The idea is that of low-rank adapters
+    U is H × r and V is r × W: (H + W) · r numbers per channel in place of H · W. The idea is that of low-rank adapters
     (Hu et al., 2021), on pixels.
     """
 

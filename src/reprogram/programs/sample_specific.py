@@ -57,7 +57,7 @@ class SampleSpecific(DenseProgram):
 
 
 def _mask_net(channels: int) -> nn.Sequential:
-    """The layers of f, which give one value a channel and patch: b × C × ⌈h / 8⌉ × ⌈w / 8⌉."""
+    """The layers of f, which give one value per channel and patch: b × C × ⌈h / 8⌉ × ⌈w / 8⌉."""
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise((channels, *CHANNELS))):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(1, outputs), nn.ReLU()]

@@ -72,9 +72,10 @@ class RunConfig(FitOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in self.baselines:
+            if name == "none":
+                raise ConfigError("baseline 'none' stands alone; leave it out, or the others")
             if not is_listed("baselines", name):
-                hint = "stands alone, or " if name == "none" else ""
-                raise ConfigError(f"baseline {name!r}: {hint}known are none, {', '.join(names('baselines'))}")
+                raise ConfigError(f"no baseline {name!r}; {nearest(name, names('baselines'))}")
         if self.shots is not None and self.shots < 1:
             raise ConfigError(f"shots={self.shots}; at least 1 is expected")
 
@@ -131,7 +132,8 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
     known = [f.name for f in fields(RunConfig)]
     for key in values:
         if key not in known:
-            raise ConfigError(f"{where}: no option {key!r}; {nearest(key, known)}")
+            former = [str(f.metadata["former"]) for f in fields(RunConfig) if "former" in f.metadata]
+            raise ConfigError(f"{where}: no option {key!r}; {nearest(key, [*known, *former])}")
     baselines = values.get("baselines", RunConfig.baselines)
     baselines = [baselines] if isinstance(baselines, str) else baselines
     try:

@@ -24,7 +24,7 @@ from reprogram.report.examples import answers
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import recorded
-from reprogram.runs.result import _result
+from reprogram.runs.result import build_result
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Checkpoint
@@ -162,7 +162,7 @@ def _measure(
     baselines = _baselines(config, model, task, fit_result.images_seen, say)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder.program)
-    result = _result(config, model, task, fit_result, test, baselines, command) | {"data": data_check.to_json()}
+    result = build_result(config, model, task, fit_result, test, baselines, command) | {"data": data_check.to_json()}
     examples = {
         **answers(model, task, test_scores),
         "history": fit_result.history,

@@ -19,7 +19,7 @@ from reprogram.utils.environment import processor
 RESULT_SCHEMA = 1
 
 
-def _result(
+def build_result(
     config: RunConfig,
     model: Reprogrammed,
     task: Task,
@@ -28,7 +28,17 @@ def _result(
     baselines: dict[str, dict[str, Any]],
     command: str | None,
 ) -> dict[str, Any]:
-    """The fields of `result.json` but for `data`; docs/result-schema.md describes them."""
+    """The fields of `result.json` but for `data`; docs/result-schema.md describes them.
+
+    Args:
+        config: the run's configuration.
+        model: the model with the selected program.
+        task: the run's task.
+        fit_result: the result of learning.
+        test: the accuracy on the test split.
+        baselines: what the accuracy is held against, by name with underscores.
+        command: the command that made the result; None for this process's own.
+    """
     host = model.host
     return {
         "schema": RESULT_SCHEMA,

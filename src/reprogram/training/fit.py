@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from reprogram.augmentations.base import Augmentation
+from reprogram.errors import ConfigError
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Interval
-from reprogram.training.options import FitOptions, check_fit, current_names, resume_key
+from reprogram.training.options import FitOptions, check_fit, resume_key, with_changes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals
 from reprogram.training.state import TrainStateSaver
@@ -59,10 +60,9 @@ def fit(
         ExportParityError: the engine's scores or gradients aren't those of the host's own module.
         ProcessLostError: another process of the job is gone.
     """
-    changes = current_names(FitOptions, changes)
     components = {name: value for name, value in changes.items() if isinstance(value, Component)}
     specs = {name: format_spec(value) for name, value in components.items()}
-    options = dataclasses.replace(options or FitOptions(), **{**changes, **specs})
+    options = with_changes(options or FitOptions(), {**changes, **specs})
     learner = _build("learners", Learner, components.get("learner", options.learner))
     augmentation = _build("augmentations", Augmentation, components.get("augmentation", options.augmentation))
     options = dataclasses.replace(options, learner=format_spec(learner), augmentation=format_spec(augmentation))
@@ -81,5 +81,6 @@ def _build(family: str, base: type[T], component: Component | str) -> T:
     if isinstance(component, str):
         variant, config = configure(family, component)
         component = cast(T, variant(config))
-    assert isinstance(component, base)
+    if not isinstance(component, base):
+        raise ConfigError(f"{component.name()!r} is no {base.__name__}; give one, or its spec")
     return component

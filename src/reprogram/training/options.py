@@ -9,6 +9,8 @@ from reprogram.errors import BudgetError, ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
 from reprogram.training.checkpoint import Interval
 from reprogram.types import RANK, LossKind
+from reprogram.utils.messages import nearest
+from reprogram.utils.validation import validate
 
 if TYPE_CHECKING:
     from reprogram.learners.base import Learner
@@ -142,6 +144,29 @@ def current_names(options: type[FitOptions], values: Mapping[str, Any]) -> dict[
     return renamed_values
 
 
+def with_changes(options: FitOptions, changes: Mapping[str, Any]) -> FitOptions:
+    """The options with some changed, all of them checked: `fit` is called by scripts, whose values may be anything.
+
+    Args:
+        options: that hold where nothing is changed.
+        changes: a value for each option that is changed, by its name of today or a former one.
+
+    Raises:
+        ConfigError: an option is unknown or given twice, or a value has the wrong type or range; names it.
+        BudgetError: a budget isn't positive.
+    """
+    if not isinstance(options, FitOptions):
+        raise ConfigError(f"options={str(options)[:60]!r}; FitOptions are expected, or options by their names")
+    values = {f.name: getattr(options, f.name) for f in dataclasses.fields(FitOptions)}
+    for name, value in current_names(FitOptions, changes).items():
+        if name not in values:
+            raise ConfigError(f"fit: no option {name!r}; {nearest(name, list(values))}")
+        values[name] = value.item() if hasattr(value, "item") else value  # A number of NumPy or PyTorch.
+    values["checkpoint_every"] = str(values["checkpoint_every"])  # Steps may be given as a number.
+    checked: FitOptions = validate(FitOptions, values, component="fit")
+    return checked
+
+
 def current_name(options: type[FitOptions], name: str) -> str:
     """Today's name of an option that may be called by its former name; any other name is returned as it is.
 
@@ -188,7 +213,7 @@ def check_fit(options: FitOptions, learner: "Learner", model: "Reprogrammed", ta
 
 
 def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
-    """Everything that decides a run's result, by the names that a message uses.
+    """Everything that decides a run's result but for its last bits, by the names that a message uses.
 
     A checkpoint is resumed by a run with an equal key. The names and spellings are those of version 0.1, so that its
     checkpoints can be resumed.

@@ -13,8 +13,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def takes_options(options: type[Any]) -> Callable[[Function], Function]:
     """Give a function with `**changes` the signature and the documentation of a dataclass's fields.
 
-    A line `{options}` in the function's docstring is replaced by a line for each field. A keyword that is no field is
-    a `TypeError`, as Python itself raises it.
+    A line `{options}` in the function's docstring is replaced by a line for each field. The function itself
+    refuses a keyword that is no field.
 
     Args:
         options: a dataclass whose docstring has a section `Attributes`.

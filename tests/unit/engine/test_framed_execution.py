@@ -11,14 +11,14 @@ from helpers_engine import largest_error, random_framed
 from reprogram import Box, Framed, Host, Reprogrammed, load_host
 
 HOSTS = [
-    "timm:resnet18?pretrained=0&size=97",
+    "timm:resnet18?pretrained=0&size=73",
     "timm:resnetv2_50x1_bit?pretrained=0&size=65",
-    "timm:tf_efficientnet_lite0?pretrained=0&size=97",
+    "timm:tf_efficientnet_lite0?pretrained=0&size=73",
     "timm:tf_efficientnet_b0?pretrained=0&size=64",
     "timm:convnext_atto?pretrained=0&size=64",
     "timm:test_vit?pretrained=0",
-    "torchvision:mobilenet_v2?pretrained=0&size=97",
-    "torchvision:squeezenet1_1?pretrained=0&size=97",
+    "torchvision:mobilenet_v2?pretrained=0&size=73",
+    "torchvision:squeezenet1_1?pretrained=0&size=73",
     "torchvision:densenet121?pretrained=0&size=65",
     "torchvision:shufflenet_v2_x0_5?pretrained=0&size=65",
     "torchvision:googlenet?pretrained=0&size=97&num_classes=10",
