@@ -79,6 +79,9 @@ def shorten(net: nn.Module) -> None:
         del net.features[12:18]
     elif type(net).__name__ == "InceptionResnetV2":
         net.repeat, net.repeat_1, net.repeat_2 = net.repeat[:2], net.repeat_1[:2], net.repeat_2[:2]
+    elif type(net).__name__ == "ResNetV2":
+        for stage, kept in zip(net.stages, (2, 2, 2, 1), strict=True):
+            del stage.blocks[kept:]
 
 
 def with_statistics(spec: str) -> Host:
