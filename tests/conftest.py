@@ -48,6 +48,13 @@ def pytest_runtest_logfinish():
 pytest_runtest_logfinish.limit = 800 * 2**20
 
 
+@pytest.fixture
+def freed_memory():
+    """A test with a large host begins without what those before it left behind."""
+    if resident() > 600 * 2**20:
+        give_back()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def usual_malloc():
     """Verbs have glibc keep all memory, for one run; a process of thousands of tests would grow to many gigabytes."""
