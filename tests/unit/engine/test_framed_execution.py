@@ -76,7 +76,7 @@ def boxes(size: int) -> list[Box]:
 def shorten(net: nn.Module) -> None:
     """Leave out equal blocks in a row, which take a gigabyte of memory."""
     if type(net).__name__ == "InceptionV4":
-        del net.features[12:18]
+        del net.features[20:], net.features[12:18], net.features[7:10]
     elif type(net).__name__ == "InceptionResnetV2":
         net.repeat, net.repeat_1, net.repeat_2 = net.repeat[:2], net.repeat_1[:2], net.repeat_2[:2]
     elif type(net).__name__ == "ResNetV2":
