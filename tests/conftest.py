@@ -51,7 +51,7 @@ pytest_runtest_logfinish.limit = 800 * 2**20
 @pytest.fixture
 def freed_memory():
     """A test with a large host begins without what those before it left behind."""
-    if resident() > 600 * 2**20:
+    if resident() > 800 * 2**20:
         give_back()
 
 
