@@ -24,6 +24,7 @@ HOSTS = (
 )
 KERNELS = (
     "mkldnn::_convolution_pointwise",
+    "mkldnn::_linear_pointwise",
     "aten::mkldnn_convolution",
     "aten::mkldnn_convolution_backward",
     "aten::convolution_backward",

@@ -8,8 +8,11 @@ Access = Literal["gradient", "scores", "top-k", "label"]
 EngineName = Literal["shared", "dense"]
 """How a host runs `Framed` batches: what the batch shares is computed once, or every image is computed whole."""
 
-LossKind = Literal["task", "smoothed", "host"]
-"""What learning minimises; `reprogram.training.losses` says what each is."""
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
+"""The type that a host computes in; "auto" is what the device multiplies fastest, bfloat16 or float32."""
+
+LossKind = Literal["auto", "task", "smoothed", "host"]
+"""What learning minimises; `reprogram.training.losses` says what each is, and which one "auto" stands for."""
 
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 """The kinds of access, the least first."""

@@ -1,5 +1,7 @@
 """ReLU, ReLU6 and Hardtanh: which operations they are, and cheaper forms of them that keep nothing but their output."""
 
+import functools
+import math
 import mmap
 import operator
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from reprogram.engine.precision import HALF, is_half
+
 RELU_FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 SUM_FUNCTIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -16,6 +20,9 @@ LARGE_BYTES = 4 * 2**20
 """Size from which a clipped output is kept for the backward pass as a mask.
 
 That takes a quarter of the memory, but more passes over it."""
+
+LARGE_HALF_BYTES = 8 * 2**20
+"""The same in half precision, where a mask takes half of the memory, and the passes are a larger part of the step."""
 
 APART_BYTES = 2**18
 """Size from which a mask is allocated outside the heap."""
@@ -44,7 +51,12 @@ class Bounds:
     @property
     def clip(self) -> bool:
         """Whether the interval clips anything at all."""
-        return self != Bounds()
+        return self.low > -math.inf or self.high < math.inf
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Both ends; nothing where the interval clips nothing."""
+        return (self.low, self.high) if self.clip else ()
 
     def apply_(self, values: Tensor) -> Tensor:
         """Clip values in place.
@@ -57,25 +69,28 @@ class Bounds:
         """
         return values.clamp_(self.low, self.high) if self.clip else values
 
-    def kept(self, output: Tensor, *, large_bytes: int = LARGE_BYTES) -> Tensor | None:
+    def kept(self, output: Tensor, *, large_bytes: int | None = None) -> Tensor | None:
         """The tensor that the backward pass needs: the clipped output itself, or its mask.
 
         Args:
             output: the clipped values.
-            large_bytes: size from which the mask is kept instead of the output.
+            large_bytes: size from which the mask is kept instead of the output; by default `LARGE_BYTES`, in half
+                precision `LARGE_HALF_BYTES`.
 
         Returns:
             The output, or a uint8 mask of its shape: 1 where a value wasn't clipped. None where nothing is clipped.
         """
         if not self.clip:
             return None
+        if large_bytes is None:
+            large_bytes = LARGE_HALF_BYTES if is_half(output) else LARGE_BYTES
         if output.nbytes < large_bytes:
             return output
         mask = _empty_mask(output)
         if self == RELU:
             mask.view(torch.bool).copy_(output)
             return mask
-        images = max(1, CHUNK_BYTES // max(1, output[:1].nbytes))
+        images = max(1, CHUNK_BYTES // max(1, output[:1].nbytes)) if output.device.type == "cpu" else len(output)
         for chunk, target in zip(torch.split(output, images), torch.split(mask.view(torch.bool), images), strict=True):
             if self.low < 0 < self.high:  # A zero passed too, and y itself can't say so.
                 target.copy_(((chunk <= self.low) | (chunk >= self.high)).logical_not_())
@@ -97,6 +112,8 @@ class Bounds:
         """
         if kept is None:
             return gradient
+        if gradient.ndim == 4 and gradient.stride(1) != 1 and kept.is_contiguous(memory_format=LAST):
+            gradient = gradient.contiguous(memory_format=LAST)  # Two layouts in one operation take ten times as long.
         if kept.dtype == torch.uint8:
             # mask · gradient; PyTorch's product of the two would first convert the bytes in memory of their own.
             return torch.empty_like(kept, dtype=gradient.dtype).copy_(kept).mul_(gradient)
@@ -106,16 +123,26 @@ class Bounds:
             else torch.empty_like(kept, dtype=gradient.dtype)
         )
         # gradient where low < y < high, else 0
-        torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, self.low, self.high, grad_input=result)
+        torch.ops.aten.hardtanh_backward.grad_input(gradient, kept, *self._reached(kept.dtype), grad_input=result)
         return result
 
     def _through(self, gradient: Tensor, output: Tensor) -> Tensor:
         """The gradient where the output lies strictly between the bounds, else 0."""
-        result: Tensor = torch.ops.aten.hardtanh_backward(gradient, output, self.low, self.high)
+        result: Tensor = torch.ops.aten.hardtanh_backward(gradient, output, *self._reached(output.dtype))
         return result
+
+    def _reached(self, dtype: torch.dtype) -> tuple[float, float]:
+        """Both ends as values of a type reach them: in half precision a value that was clipped to 0.7 is 0.699."""
+        return (_rounded(self.low, dtype), _rounded(self.high, dtype)) if dtype in HALF else (self.low, self.high)
 
 
 RELU = Bounds(low=0.0)
+
+
+@functools.cache
+def _rounded(number: float, dtype: torch.dtype) -> float:
+    """The nearest number of a type."""
+    return torch.tensor(number, dtype=dtype).item()
 
 
 def _empty_mask(like: Tensor) -> Tensor:
@@ -214,8 +241,9 @@ class _ClippedSum(torch.autograd.Function):
             ctx.mark_dirty(a)
         ctx.bounds = bounds
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            # The backward pass never overwrites the gradient, so that a ReLU's mask costs next to nothing.
-            ctx.save_for_backward(bounds.kept(total, large_bytes=0 if bounds == RELU else LARGE_BYTES))
+            # The backward pass never overwrites the gradient, so that a ReLU's mask costs next to nothing in float32.
+            always = bounds == RELU and not is_half(total)
+            ctx.save_for_backward(bounds.kept(total, large_bytes=0 if always else None))
         return total
 
     @staticmethod

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution
 from reprogram.engine.frame_cache import cached, is_caching
-from reprogram.engine.framed_ops import covers, crop, dense, gather, paste, scatter_add
+from reprogram.engine.framed_ops import covers, crop, dense, gather, paste, scatter_add, zeros
+from reprogram.engine.precision import batch_sum
 from reprogram.engine.receptive_field import ReceptiveField, SlidingAxis, receptive_field
 from reprogram.framed import Box, Framed
 
@@ -109,7 +110,7 @@ class _SlideConvolution(torch.autograd.Function):
         grad_frame = grad_window = None
         if ctx.needs_input_grad[0]:
             if grad_out_frame is None:
-                grad_frame = _zeros(frame_shape, grad_out_window)
+                grad_frame = None if grad_out_window is None else zeros(frame_shape, grad_out_window)
             else:
                 # The frame's own convolution: 1 × o × H2 × W2 to 1 × c × H × W
                 grad_unclipped = layer.before_clipping(grad_out_frame, kept_frame)
@@ -120,7 +121,7 @@ class _SlideConvolution(torch.autograd.Function):
             grad_out_window = layer.before_clipping(grad_out_window, kept_window)
             if not ctx.needs_input_grad[1]:
                 # The operation is linear: the gradient of the sum over the batch is one image's work.
-                grad_out_window = grad_out_window.sum(0, keepdim=True)
+                grad_out_window = batch_sum(grad_out_window)
             # b × o × h2 × w2 to b × c × the region
             shape = (len(grad_out_window), frame_shape[1], region.height, region.width)
             grad_region = layer.input_gradient(grad_out_window, shape, (0, 0))
@@ -129,10 +130,3 @@ class _SlideConvolution(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 grad_window = gather(grad_region, window_shape, box, region)
         return grad_frame, grad_window, None, None, None, None
-
-
-def _zeros(shape: torch.Size, like: Tensor | None) -> Tensor | None:
-    """Zeros in channels-last memory with the type and device of another tensor; None if that is None."""
-    if like is None:
-        return None
-    return torch.zeros(tuple(shape), dtype=like.dtype, device=like.device).contiguous(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from reprogram.engine import onednn
 from reprogram.engine.convolution import Convolution
+from reprogram.engine.precision import is_half
 
 
 class EngineLinear(nn.Module):
@@ -35,7 +36,7 @@ class EngineLinear(nn.Module):
         Returns:
             y, … × o.
         """
-        if not onednn.runs(input):
+        if not onednn.runs(input) and not (is_half(input) and input.device.type == "cpu"):
             return F.linear(input, self.weight, self.bias)
         channels = input.shape[-1]
         # n rows of c numbers as one image of 1 × n pixels: 1 × c × 1 × n

@@ -1,7 +1,7 @@
-"""oneDNN's convolution with two options that PyTorch hides: clipping in the same pass, and filters packed beforehand.
+"""oneDNN's convolution and product with two options that PyTorch hides: clipping in the same pass, packed filters.
 
 oneDNN uses the processor's whole vector width, also where the BLAS of PyTorch's matrix products doesn't: on AMD's
-processors MKL computes with half of it.
+processors MKL computes with half of it. It multiplies bfloat16 in tiles where the processor has them.
 """
 
 from collections.abc import Sequence
@@ -10,23 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reprogram.engine.precision import fast_dtypes
+
 Pair = tuple[int, int]
 
 _CORRELATE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 _LAYOUT = getattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md", None)
 _PACK = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
+_PRODUCT = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_PACK_ROWS = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
 
 
 def runs(images: Tensor) -> bool:
-    """Whether oneDNN can convolve this input: float32 on a processor that it knows.
+    """Whether oneDNN can convolve this input fast: in float32, or in a type that the processor multiplies in tiles.
 
     Args:
         images: b × c × h × w, or any other shape.
     """
     return (
         _CORRELATE is not None
-        and images.dtype == torch.float32
         and images.device.type == "cpu"
+        and (images.dtype == torch.float32 or images.dtype in fast_dtypes(images.device))
         and bool(torch.backends.mkldnn.enabled)
         and images.numel() > 0
     )
@@ -59,10 +63,53 @@ def correlate(
         b × o × h2 × w2.
     """
     assert _CORRELATE is not None
-    clipping = "none" if not limits else "relu" if tuple(limits) == (0.0, float("inf")) else "hardtanh"
-    scalars = list(limits) if clipping == "hardtanh" else []
-    output: Tensor = _CORRELATE(images, weight, bias, padding, stride, dilation, groups, clipping, scalars, "")
+    output: Tensor = _CORRELATE(images, weight, bias, padding, stride, dilation, groups, *_clipping(limits))
     return output
+
+
+def multiplies() -> bool:
+    """Whether this version of PyTorch has `multiply`."""
+    return _PRODUCT is not None
+
+
+def multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None, limits: Sequence[float] = ()) -> Tensor:
+    """Multiply rows by filters, outside of autograd.
+
+    Args:
+        rows: n × c.
+        weight: o × c, plain or packed by `pack_rows`.
+        bias: o values, or None.
+        limits: lowest and highest value of the output; empty where it isn't clipped.
+
+    Returns:
+        n × o.
+    """
+    assert _PRODUCT is not None
+    output: Tensor = _PRODUCT(rows, weight, bias, *_clipping(limits))
+    return output
+
+
+def pack_rows(weight: Tensor) -> Tensor:
+    """Filters of `multiply` packed in the layout that oneDNN reads for 16 rows and more.
+
+    Args:
+        weight: o × c.
+
+    Returns:
+        A packed copy; the weight itself where PyTorch can't pack it.
+    """
+    if _PACK_ROWS is None:
+        return weight
+    with torch.inference_mode(False), torch.no_grad():
+        packed: Tensor = _PACK_ROWS(weight)
+    return packed
+
+
+def _clipping(limits: Sequence[float]) -> tuple[str, list[float], str]:
+    """The name of a clip in oneDNN, its numbers, and the algorithm, of which a clip has none."""
+    if not limits:
+        return "none", [], ""
+    return ("relu", [], "") if tuple(limits) == (0.0, float("inf")) else ("hardtanh", list(limits), "")
 
 
 class Filters:

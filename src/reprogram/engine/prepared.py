@@ -1,10 +1,12 @@
 """A host's module made ready to run: traced, fused, and with the executor that shares what a batch has in common."""
 
+import torch
 from torch import Tensor, fx, nn
 
 from reprogram.engine.aliasing import has_one_input
 from reprogram.engine.executor import Executor
 from reprogram.engine.fuse import fuse
+from reprogram.engine.half import converted
 from reprogram.engine.label_subset import keep_labels
 from reprogram.framed import Framed
 
@@ -21,12 +23,16 @@ class Prepared:
 
     Args:
         net: a frozen module in evaluation mode; it isn't changed.
+        dtype: the type to compute in; None for that of the module's weights.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, dtype: torch.dtype | None = None) -> None:
         self.module = fuse(net)
+        if dtype is not None:
+            self.module = converted(self.module, dtype)
         self.executor = _executor(self.module)
         self._heads: dict[tuple[int, ...], tuple[nn.Module, Executor | None] | None] = {}
+        self._read: tuple[Tensor, int, tuple[int, ...]] | None = None
 
     @property
     def shares(self) -> bool:
@@ -48,7 +54,7 @@ class Prepared:
         Returns:
             b × m scores; None where all scores have to be computed.
         """
-        key = tuple(labels.tolist())
+        key = self._numbers(labels)
         if key not in self._heads:
             if len(self._heads) >= MAX_HEADS:
                 self._heads.pop(next(iter(self._heads)))
@@ -56,6 +62,18 @@ class Prepared:
             self._heads[key] = (module, _executor(module)) if module is not None else None
         head = self._heads[key]
         return None if head is None else _run(*head, images)
+
+    def _numbers(self, labels: Tensor) -> tuple[int, ...]:
+        """The labels as numbers; those on a GPU are read once, since reading waits for all of its work."""
+        if labels.device.type == "cpu" or labels.is_inference():
+            return tuple(labels.tolist())
+        if self._read is not None:
+            last, version, key = self._read  # While it is held, no other tensor gets its memory.
+            if last.data_ptr() == labels.data_ptr() and last.shape == labels.shape and version == labels._version:
+                return key
+        key = tuple(labels.tolist())
+        self._read = labels, labels._version, key
+        return key
 
 
 def _executor(module: nn.Module) -> Executor | None:

@@ -1,6 +1,7 @@
 """Networks as hosts hold them: a frozen view, checked weights, and their output as scores."""
 
 import copy
+import hashlib
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.hosts._info import HostInfo
 
 Outputs = Literal["scores", "probabilities"]
 """The kind of output that a classifier gives for an image."""
@@ -62,7 +64,10 @@ class LogProbabilities(nn.Module):
             b x K scores.
         """
         # log max(p, SMALLEST), b x K
-        return scores_of(self.net(pixels), self.name).clamp_min(self.SMALLEST).log()
+        probabilities = scores_of(self.net(pixels), self.name)
+        if probabilities.dtype in (torch.float16, torch.bfloat16):
+            probabilities = probabilities.float()  # float16 has no number as small.
+        return probabilities.clamp_min(self.SMALLEST).log()
 
 
 def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
@@ -158,3 +163,22 @@ def scores_of(output: Any, name: str) -> Tensor:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
     return output
+
+
+def fingerprint(net: nn.Module, info: HostInfo) -> str:
+    """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see.
+
+    Args:
+        net: the host's module.
+        info: the host's record.
+    """
+    digest = hashlib.sha256(repr((info.shape, info.mean, info.std, info.num_classes)).encode())
+    state = net.state_dict()
+    if not state:
+        return f"unverified:{info.id}:{digest.hexdigest()[:16]}"
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor  # model.double() is the same host.
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()

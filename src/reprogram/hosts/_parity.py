@@ -20,6 +20,12 @@ MAX_SCORE_ERROR, MAX_GRADIENT_ERROR = 1e-3, 0.1
 correct engines differ by up to 3e-5, gradients by up to 5e-2: where a ReLU's input lies near zero, or two inputs of max
 pooling are near to each other, rounding decides which way the gradient goes."""
 
+MAX_HALF_SCORE_ERROR = {torch.bfloat16: 0.05, torch.float16: 0.01}
+"""The largest relative errors of scores in half precision, beside the module's own in float32."""
+
+HALF_MARGIN = 3.0
+"""The engine's error in half precision may be this many times that of the module itself in half precision."""
+
 MARGIN = 10.0
 """The engine's error may be this many times the error between runs of the module itself."""
 
@@ -101,13 +107,34 @@ def check(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tens
     """
     before = replace(host.meter)
     try:
-        for trial in range(TRIALS):
-            parity, limits = _compare(host, _jittered(framed, SEED + trial), parameters, labels)
-            if parity.scores <= limits.scores and parity.gradient <= limits.gradient:
-                return
+        with host.in_precision("float32"):
+            _check_own(host, framed, parameters, labels)
+            reference = _dense(host, framed).detach()
+        if host.dtype in MAX_HALF_SCORE_ERROR:
+            _check_half(host, framed, reference)
     finally:
         host.meter.calls, host.meter.images = before.calls, before.images
+
+
+def _check_own(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> None:
+    """Check the engine in the type of the host's weights."""
+    for trial in range(TRIALS):
+        parity, limits = _compare(host, _jittered(framed, SEED + trial), parameters, labels)
+        if parity.scores <= limits.scores and parity.gradient <= limits.gradient:
+            return
     raise ExportParityError(complaint(host, parity))
+
+
+def _check_half(host: Host, framed: Framed, reference: Tensor) -> None:
+    """Check the engine's scores in half precision. Rounding turns gradients far more than scores; they aren't held."""
+    with torch.no_grad():
+        error = _relative(host(framed).detach(), reference)
+        if error <= MAX_HALF_SCORE_ERROR[host.dtype]:
+            return
+        net = copy.deepcopy(host.net).to(host.dtype)
+        own = scores_of(net(host._normalised(framed.dense())), host.info.id)
+        if error > HALF_MARGIN * _relative(own, reference):
+            raise ExportParityError(complaint(host, Parity(error, 0.0)))
 
 
 def complaint(host: Host, found: Parity) -> str:

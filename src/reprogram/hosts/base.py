@@ -1,9 +1,8 @@
 """The contract of a host: a frozen classifier that turns [0, 1] pixels into scores and counts every call."""
 
+import contextlib
 import dataclasses
-import hashlib
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,17 +13,15 @@ from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
 from reprogram.hosts._features import last_layer_input
-from reprogram.hosts._frozen import LogProbabilities, Outputs, check_finite, frozen_view, scores_of
+from reprogram.hosts._frozen import LogProbabilities, Outputs, check_finite, fingerprint, frozen_view, scores_of
 from reprogram.hosts._info import HostInfo, Meter
+from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
 from reprogram.hosts._wrap import module_of, probe
 from reprogram.registry import Component, format_spec
-from reprogram.types import Access, EngineName
-from reprogram.utils.tensor_cache import ModuleVersion, TensorCache
+from reprogram.types import Access, EngineName, Precision
+from reprogram.utils.tensor_cache import TensorCache
 
 __all__ = ["Host", "HostInfo", "HostSource", "Meter"]
-
-PREPARING = threading.RLock()
-"""Tracing changes `nn.Module` for the whole process: one host at a time."""
 
 
 class Host(nn.Module):
@@ -42,6 +39,8 @@ class Host(nn.Module):
     Attributes:
         engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"
             every image whole; the scores are the same up to rounding.
+        precision: the type that the host computes in. Pixels, scores and the gradient of the pixels are of its
+            weights' own type; "float32" computes in that type, whichever it is.
     """
 
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Host] | None" = None) -> None:
@@ -51,12 +50,13 @@ class Host(nn.Module):
         self.meter = Meter()
         self.untrained = untrained
         self.engine: EngineName = "shared"
+        self.precision: Precision = "float32"
         self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared: list[tuple[ModuleVersion, Prepared]] = []
-        self._frame = TensorCache()
+        self._prepared = PreparedModules()
+        self._frames: dict[torch.dtype, TensorCache] = {}
         check_finite(self.net, info.id)
         self.train(False)
 
@@ -126,19 +126,7 @@ class Host(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see."""
-        digest = hashlib.sha256(repr((self.info.shape, self.info.mean, self.info.std, self.info.num_classes)).encode())
-        state = self.net.state_dict()
-        if not state:
-            return f"unverified:{self.info.id}:{digest.hexdigest()[:16]}"
-        for name in sorted(state):
-            tensor = state[name].detach().cpu().contiguous()
-            tensor = tensor.float() if tensor.is_floating_point() else tensor  # model.double() is the same host.
-            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-        return digest.hexdigest()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": []}  # A copy prepares its own module.
+        return fingerprint(self.net, self.info)
 
     def train(self, mode: bool = True) -> "Host":
         """Stay in evaluation mode: a host is frozen.
@@ -167,9 +155,11 @@ class Host(nn.Module):
         if isinstance(pixels, Framed) and self.engine == "dense":
             pixels = pixels.dense()
         images = self._normalised(pixels)
+        own, _ = self._dtype_and_device()
         if labels is not None and len(labels) < self.info.num_classes:
             columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
             if columns is not None:
+                columns = out_of_host(columns, own)
                 unread = columns.new_full((len(pixels), self.info.num_classes), float("nan"))
                 return unread.index_copy(1, labels, columns)
         scores = scores_of(self.prepared(images), self.info.id)
@@ -178,7 +168,7 @@ class Host(nn.Module):
                 f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
                 f"expected {len(pixels)} x {self.info.num_classes}"
             )
-        return scores
+        return out_of_host(scores, own)
 
     def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
         """The input of the host's last layer: the features that a linear probe reads.
@@ -190,7 +180,8 @@ class Host(nn.Module):
             b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
         """
         images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
-        return last_layer_input(self.net, self.prepared.module, images, self.info)
+        features, where = last_layer_input(self.net, self.prepared.module, images, self.info)
+        return features.to(self.mean.dtype), where
 
     def _normalised(self, pixels: Any) -> Any:
         """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
@@ -200,33 +191,46 @@ class Host(nn.Module):
             raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
         self.meter.calls += 1
         self.meter.images += len(pixels)
-        dtype, _ = self._dtype_and_device()
-        mean, std = self.mean.to(dtype), self.std.to(dtype)
+        own, _ = self._dtype_and_device()
+        mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
 
         def normalised(part: Tensor) -> Tensor:
-            return (part.to(dtype) - mean) / std  # b x C x h x w, per channel
+            return into_host((part.to(own) - mean) / std, dtype)  # b x C x h x w, per channel
 
         if not isinstance(pixels, Framed):
             return normalised(pixels)
         if torch.is_grad_enabled():
             frame = normalised(pixels.frame)
         else:
-            frame = self._frame.get(lambda: normalised(whole), whole, mean, std)
+            frame = self._frames.setdefault(dtype, TensorCache()).get(lambda: normalised(whole), whole, mean, std)
         return Framed(frame=frame, window=normalised(pixels.window), box=pixels.box)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type that the host computes in; a `ConfigError` where it has no weights to convert to half precision."""
+        return compute_dtype(self.net, self.precision, *self._dtype_and_device(), self.info.id)
+
+    @property
     def prepared(self) -> Prepared:
-        """The module that runs: equal to `net` and faster, prepared anew when weights change."""
-        with PREPARING, torch.inference_mode(False):
-            if not self._prepared or not self._prepared[0][0].fits(self.net):
-                self._prepared[:] = [(ModuleVersion(self.net), Prepared(self.net))]
-            return self._prepared[0][1]
+        """The module that runs: equal to `net` up to the precision's rounding, and faster."""
+        return self._prepared.get(self.net, self.dtype, self._dtype_and_device()[0])
+
+    @contextlib.contextmanager
+    def in_precision(self, precision: Precision) -> Iterator[None]:
+        """Compute in another precision within this context.
+
+        Args:
+            precision: see `precision`.
+        """
+        before, self.precision = self.precision, precision
+        try:
+            yield
+        finally:
+            self.precision = before
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
-        for parameter in self.net.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype, parameter.device
-        return self.mean.dtype, self.mean.device
+        weight = next((p for p in self.net.parameters() if p.is_floating_point()), self.mean)
+        return weight.dtype, weight.device
 
 
 class HostSource(Component):

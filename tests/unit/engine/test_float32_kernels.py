@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram import Host
-from reprogram.engine import convolution, onednn
+from reprogram.engine import correlation, onednn
 from reprogram.engine.activations import Bounds
 from reprogram.engine.convolution import Convolution
 from reprogram.engine.linear import EngineLinear
@@ -41,7 +41,7 @@ CASES = [
 def test_a_convolution_and_the_gradient_of_its_input(case: tuple, size: tuple[int, int]) -> None:
     kernel, stride, padding, dilation, groups = case
     images, weight, bias = normal(3, 32, *size), normal(64, 32 // groups, *kernel, seed=1), normal(64, seed=2)
-    assert (images[:, 0].numel() <= convolution.PACKED_UP_TO) == (size == (6, 9))
+    assert (images[:, 0].numel() <= correlation.PACKED_UP_TO) == (size == (6, 9))
     layer = Convolution(
         weight.float(),
         bias.float(),
@@ -69,7 +69,7 @@ def test_a_convolution_and_the_gradient_of_its_input(case: tuple, size: tuple[in
 def test_pixels_times_filters_by_either_library(
     limit: float, stride: int, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convolution, "SMALL_PRODUCT", limit)
+    monkeypatch.setattr(correlation, "SMALL_PRODUCT", limit)
     images, weight = normal(2, 8, 9, 7).requires_grad_(), normal(5, 8, 1, 1, seed=1)
     shift = normal(5, seed=2) if bias else None
     layer = Convolution(
