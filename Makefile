@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test combinations lint attacks chaos chaos-sweep lock audit docs results bench clean
+.PHONY: demo test gpu combinations lint attacks chaos chaos-sweep lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -17,8 +17,13 @@ unexport PYTHONDONTWRITEBYTECODE
 # Many at a time; then those that nothing may run beside, because they measure.
 WORKERS ?= auto
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not alone" --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -m "not alone and not gpu" --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 	$(BIN)/python -m pytest -m alone
+
+# What only a GPU can show: tests, then learning steps beside the peers'; without a GPU it says so.
+gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 # Every program with every label map on every canvas; make test does with every pair of two families.
 combinations: $(READY)

@@ -1,9 +1,11 @@
 """What is compared: one learning step, or one answer, of each way to run the same reprogrammed host.
 
 peers       the step of every published implementation: the whole canvas of each image, float32, NCHW, `F.pad` + program
+autocast    the same under PyTorch's automatic mixed precision, in bfloat16
 unfrozen    the same with the host left unfrozen, as two of them ship it: gradients of all weights, never used
 folded      ours with `engine="dense"`: BatchNorm folded, channels last, every image whole
 engine      ours as it comes
+half        ours in the precision "auto"; on a GPU in bfloat16
 
 Where the task image covers the whole canvas no frame is left: then all of them learn an image over the whole canvas.
 """
@@ -14,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprogram import ConfigError, HostInfo, Reprogrammed, Split, Task, load_host
+from reprogram import ConfigError, Host, HostInfo, Reprogrammed, Split, Task, load_host
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
-from reprogram.training.losses import loss_of
+from reprogram.training.cuda_graph import GraphedLoss
 
-NAMES = ("peers", "unfrozen", "folded", "engine")
+NAMES = ("peers", "autocast", "unfrozen", "folded", "engine", "half")
 LEARNING_RATE = 0.01
 
 
@@ -79,7 +81,9 @@ def examine(host: str, window: int) -> HostInfo:
     return info
 
 
-def build(name: str, *, host: str, window: int, batch: int, num_classes: int, train: bool) -> Callable[[], object]:
+def build(
+    name: str, *, host: str, window: int, batch: int, num_classes: int, train: bool, device: str = "cpu"
+) -> Callable[[], object]:
     """One arm, ready to be called.
 
     Args:
@@ -89,31 +93,49 @@ def build(name: str, *, host: str, window: int, batch: int, num_classes: int, tr
         batch: images a step.
         num_classes: of the task, at most the host's.
         train: a learning step; otherwise the answer of a fixed program.
+        device: what it computes on; on a GPU our steps are replayed from a CUDA graph, as `fit` does, and an arm ends
+            when the GPU has finished.
     """
-    loaded = load_host(host)
+    arm = _arm(name, load_host(host).to(device), window, batch, num_classes, train)
+    return _synchronized(arm) if torch.device(device).type == "cuda" else arm
+
+
+def _synchronized(arm: Callable[[], object]) -> Callable[[], object]:
+    def call() -> None:
+        arm()
+        torch.cuda.synchronize()
+
+    return call
+
+
+def _arm(name: str, loaded: Host, window: int, batch: int, num_classes: int, train: bool) -> Callable[[], object]:
+    device = loaded.mean.device
     info = loaded.info
     task = random_task(window, info.channels, num_classes, batch)
-    images, labels = task.train.images[:batch], task.train.labels[:batch]
-    if name in ("peers", "unfrozen"):
-        model = Peer(loaded.net.eval(), info.size, window, loaded.mean, loaded.std, num_classes)
+    images, labels = task.train.images[:batch].to(device), task.train.labels[:batch].to(device)
+    if name in ("peers", "autocast", "unfrozen"):
+        model = Peer(loaded.net.eval(), info.size, window, loaded.mean, loaded.std, num_classes).to(device)
         if name == "unfrozen":
             for parameter in model.net.parameters():
                 parameter.requires_grad_(parameter.is_floating_point())
         floats = images.float() / 255
-        return _peer_step(model, floats, labels) if train else _answer(model, floats)
-    loaded.engine = "shared" if name == "engine" else "dense"
+        mixed = name == "autocast"
+        return _peer_step(model, floats, labels, mixed=mixed) if train else _answer(model, floats, mixed=mixed)
+    loaded.engine = "dense" if name == "folded" else "shared"
+    loaded.precision = "auto" if name == "half" else "float32"
     program = "full" if info.size == (window, window) else "frame"
     ours = Reprogrammed.build(loaded, task, program=program)
     return _our_step(ours, images, labels) if train else _answer(ours, images)
 
 
-def _peer_step(model: Peer, images: Tensor, labels: Tensor) -> Callable[[], object]:
+def _peer_step(model: Peer, images: Tensor, labels: Tensor, *, mixed: bool) -> Callable[[], object]:
     adam = torch.optim.Adam([model.program], lr=LEARNING_RATE)
 
     def step() -> float:
         adam.zero_grad()
         model.net.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=mixed):
+            loss = F.cross_entropy(model(images), labels)
         loss.backward()
         adam.step()
         return float(loss.detach())
@@ -125,13 +147,16 @@ def _our_step(model: Reprogrammed, images: Tensor, labels: Tensor) -> Callable[[
     learner = Adam(Adam.Config(learning_rate=LEARNING_RATE))
     learner.start(model.learned_parameters())
     progress = Progress(fraction=0.0, epoch=0)
-    return lambda: learner.step(lambda: loss_of(model, images, labels, "task"), progress)
+    loss = GraphedLoss(model, "task")
+    value = loss.replayed if images.is_cuda else loss
+    return lambda: learner.step(lambda: value(images, labels), progress)
 
 
-def _answer(model: nn.Module, images: Tensor) -> Callable[[], object]:
+def _answer(model: nn.Module, images: Tensor, *, mixed: bool = False) -> Callable[[], object]:
     @torch.no_grad()
     def answer() -> Tensor:
-        scores: Tensor = model(images)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=mixed):
+            scores: Tensor = model(images)
         return scores
 
     return answer

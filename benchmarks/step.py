@@ -27,6 +27,7 @@ from reprogram.utils.process import start_torch
 ROOT = Path(__file__).parents[1]
 SCHEMA = 1
 ARMS = "peers,unfrozen,folded,engine"
+ALL_ARMS = "peers,autocast,unfrozen,folded,engine,half"
 ROUNDS = 5
 EXIT_USAGE = 2
 
@@ -65,8 +66,8 @@ def duration(text: str) -> float:
     return value
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line."""
+def parser() -> Parser:
+    """The command line's options."""
     parser = Parser(prog="step.py", description="Time one learning step, or one answer, of each arm.")
     parser.add_argument("--host", default="efficientnet-lite0", help="any host spec")
     parser.add_argument("--window", type=whole_number(1), default=28, help="side of the task image, pixels")
@@ -75,19 +76,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=whole_number(1), default=1)
     parser.add_argument("--seconds", type=duration, default=30.0, help="of measuring")
     parser.add_argument("--rounds", type=whole_number(1), default=ROUNDS, help="at the least")
-    parser.add_argument("--arms", default=ARMS, help=f"which of {ARMS}")
+    parser.add_argument("--arms", default=ARMS, help=f"which of {ALL_ARMS}")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--inference", action="store_true", help="answers of a fixed program instead of learning steps")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    options = parser().parse_args(argv)
     try:
         with _stdout_to_stderr():
             result = case(options)
     except ReprogramError as error:
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"step.py: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except BrokenProcessPool:
-        print(f"{parser.prog}: the system ended a process that measured memory; try --no-memory", file=sys.stderr)
+        print("step.py: the system ended a process that measured memory; try --no-memory", file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps(result))
@@ -121,6 +128,7 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
     from arms import build, examine
     from measure import interleaved
 
+    device_name(options.device)
     info = examine(options.host, options.window)
     classes = min(options.classes, info.num_classes)
     build_options = {
@@ -129,9 +137,10 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
         "batch": options.batch,
         "num_classes": classes,
         "train": not options.inference,
+        "device": options.device,
     }
     memory = {}
-    if not options.no_memory:
+    if not options.no_memory and options.device == "cpu":
         memory = {name: _in_a_process(name, options.threads, build_options) for name in names}
     measured = interleaved(
         {name: build(name, **build_options) for name in names}, seconds=options.seconds, least=options.rounds
@@ -150,12 +159,14 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
         "batch": options.batch,
         "classes": classes,
         "threads": options.threads,
+        "device": device_name(options.device),
         "mode": "inference" if options.inference else "train",
         "seed": 0,
         "arms": measured,
         "ratio_engine_over_dense": _ratio(median, "peers"),
         "ratio_engine_over_unfrozen": _ratio(median, "unfrozen"),
         "ratio_engine_over_folded": _ratio(median, "folded"),
+        "ratio_half_over_dense": _ratio(median, "peers", "half"),
         **_circumstances(),
     }
 
@@ -163,16 +174,27 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
 def _arm_names(options: argparse.Namespace) -> list[str]:
     """The chosen arms; of answers without `unfrozen`, which without a gradient is the peers' arm."""
     names = list(dict.fromkeys(options.arms.split(",")))
-    if unknown := [name for name in names if name not in ARMS.split(",")]:
-        raise ConfigError(f"--arms: {unknown[0]!r} isn't one of {ARMS}")
+    if unknown := [name for name in names if name not in ALL_ARMS.split(",")]:
+        raise ConfigError(f"--arms: {unknown[0]!r} isn't one of {ALL_ARMS}")
     chosen = [name for name in names if not (options.inference and name == "unfrozen")]
     if not chosen:
         raise ConfigError("--arms unfrozen: answers need no gradient, so --inference has no such arm")
     return chosen
 
 
-def _ratio(median: dict[str, float], slower: str) -> float | None:
-    return median[slower] / median["engine"] if {slower, "engine"} <= set(median) else None
+def _ratio(median: dict[str, float], slower: str, faster: str = "engine") -> float | None:
+    return median[slower] / median[faster] if {slower, faster} <= set(median) else None
+
+
+def device_name(device: str) -> str:
+    """The device's own name, such as that of the GPU."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return device
+    if not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}: there is no GPU here")
+    return f"{device} ({torch.cuda.get_device_name()})"
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:
@@ -183,6 +205,8 @@ def _arguments(options: argparse.Namespace) -> list[str]:
         found += ["--rounds", options.rounds]
     if options.arms != ARMS:
         found += ["--arms", options.arms]
+    if options.device != "cpu":
+        found += ["--device", options.device]
     found += ["--inference"] * options.inference + ["--no-memory"] * options.no_memory
     return [str(value) for value in [*found, "--json"]]
 

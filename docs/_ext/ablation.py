@@ -7,7 +7,7 @@ import kept
 
 SHOWN = ("label_map", "program", "learner", "augmentation", "batch_size", "loss")
 SHOWN_WINDOWS = ("task", "canvas", "program")
-HEAD = ("test accuracy", "seeds", "n each", "seconds")
+HEAD = ("test accuracy", "worth", "seeds", "n each", "seconds")
 
 
 def table(runs: list[kept.Run], shown: tuple[str, ...] = SHOWN) -> str:
@@ -25,7 +25,9 @@ def table(runs: list[kept.Run], shown: tuple[str, ...] = SHOWN) -> str:
             low, high = results[0]["test"]["interval"]
             text = f"**{mean:.3f}** (95 % interval {low:.3f} to {high:.3f})"
         seconds = statistics.median(result["seconds"] for result in results)
-        rows.append((mean, [*map(str, varied), text, len(results), results[0]["test"]["n"], f"{seconds:.0f}"]))
+        worths = [kept.worth(result) for result in results]
+        worth = worths[0] if len(set(worths)) == 1 else "; ".join(worths)
+        rows.append((mean, [*map(str, varied), text, worth, len(results), results[0]["test"]["n"], f"{seconds:.0f}"]))
     head = [*(name.replace("_", " ") for name in shown), *HEAD]
     return kept.table(head, [row for _, row in sorted(rows, key=lambda row: -row[0])])
 
@@ -38,7 +40,8 @@ def page() -> str:
         "",
         "Each row of a table is the same task and budget with other parts, one thread. The files are in",
         "`results/ablation/`, with grid and commands. The machine did other work too, so seconds are only a hint, and",
-        f"so is a row with one seed. {kept.circumstances([result for _, result in runs])}.",
+        "so is a row with one seed. *Worth* is the accuracy minus that of the label map alone, a dash where that",
+        f"wasn't measured. {kept.circumstances([result for _, result in runs])}.",
         "",
     ]
     alike = [tuple(config[part] for part in ("task", "host", "canvas", "images")) for config, _ in runs]

@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import results_index  # noqa: E402
 from suite import GROWTH, INFERENCE, RESULTS, TRAINING, Case  # noqa: E402  It isn't part of a package.
 
+import gpu  # noqa: E402
+
 Found = list[tuple[Case, dict[str, Any]]]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -143,6 +145,35 @@ def circumstances(results: list[dict[str, Any]]) -> str:
     return "\n".join(f"- {count} cases: {text}" for text, count in counts.items()) or NONE
 
 
+def gpu_table(folder: Path = gpu.RESULTS) -> str:
+    """One row a case on a GPU: images a second of each arm, and how many times faster than the peers' step ours are."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found.sort(key=lambda result: (gpu.HOSTS.index(result["host"]), result["batch"]))
+    if not found:
+        return NONE
+    arms = gpu.ARMS.split(",")
+    head = ["host", "batch", *(f"{arm}, images/s" for arm in arms), "engine over peers", "half over peers"]
+    head += ["half over autocast", "command"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for result in found:
+        speeds = {arm: result["arms"][arm]["images_per_s"] for arm in arms}
+        cells = [f"`{short(result['host'])}`", result["batch"], *(f"{speed:,.0f}" for speed in speeds.values())]
+        cells += [ratio(result["ratio_engine_over_dense"]), ratio(result["ratio_half_over_dense"])]
+        cells += [ratio(speeds["half"] / speeds["autocast"]), f"`{result['command']}`"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, "", *gpu_circumstances(found)])
+
+
+def gpu_circumstances(found: list[dict[str, Any]]) -> list[str]:
+    """The GPUs and versions, each with its number of cases."""
+    counts: dict[str, int] = {}
+    for result in found:
+        versions = result["versions"]
+        text = f"{result['device']}, torch {versions['torch']}, torchvision {versions['torchvision']}"
+        counts[text] = counts.get(text, 0) + 1
+    return [f"{count} of {len(gpu.HOSTS) * len(gpu.BATCHES)} cases: {text}." for text, count in counts.items()]
+
+
 def figure(name: str, alt: str, there: bool) -> str:
     """The figure's block; nothing while nothing is drawn."""
     return f"```{{image}} _static/{name}\n:alt: {alt}\n:width: 100%\n```" if there else NONE
@@ -166,6 +197,7 @@ def blocks(folder: Path = RESULTS) -> dict[str, str]:
         ),
         "growth": growth_tables(rows),
         "circumstances": circumstances(list(everything.values())),
+        "gpu": gpu_table(),
     }
 
 

@@ -8,7 +8,8 @@ import kept
 from reprogram.runs import recipes
 from reprogram.runs.config import from_values
 
-HEAD = ["recipe", "canvas", "program", "label map", "batch", "steps", "test accuracy", "95 % interval", "seconds"]
+HEAD = ["recipe", "canvas", "program", "label map", "batch", "steps", "test accuracy", "95 % interval", "worth"]
+HEAD += ["seconds"]
 
 
 def page() -> str:
@@ -21,7 +22,9 @@ def page() -> str:
         "Every recipe on the same host, task and number of images, one seed, one thread. The published ones were made",
         "for hundreds of epochs on a GPU: with such budgets, batches of 128 and 256 images leave them few steps,",
         "and that is most of the difference. Their seconds are those of our engine, validation and other work of the",
-        "machine included: a hint. {doc}`recipes` says where each comes from and what differs from it here.",
+        "machine included: a hint. {doc}`recipes` says where each comes from and what differs from it here. *Worth* is",
+        "the accuracy minus that of the label map alone, a dash where that wasn't measured. In `best` the map does",
+        "most of the work: it reads all of the host's scores.",
         "",
         "    reprogram sweep results/recipes/grid.toml --out runs/recipes --workers 1 --threads 1",
         "    python docs/_ext/kept.py recipes runs/recipes",
@@ -55,5 +58,6 @@ def row(config: dict[str, Any], result: dict[str, Any]) -> list[str]:
         str(result["images_seen"] // config["batch_size"]),
         f"**{result['test']['accuracy']:.3f}**",
         f"{low:.3f} to {high:.3f}",
+        kept.worth(result),
         f"{result['seconds']:.0f}",
     ]

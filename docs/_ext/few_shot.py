@@ -10,6 +10,7 @@ HEAD = [
     "`best`",
     "`best`, shifted",
     "`best` without a program",
+    "worth of the program",
     "linear probe",
     "trained from scratch",
     "from scratch, shifted",
@@ -34,7 +35,8 @@ def page() -> str:
         "draws other images, and validates with as many. The linear probe reads the host's last layer, on the task",
         "image enlarged to the whole input; the network trained from scratch is a small conv net that sees more",
         f"images ({scratch:,}, repeated). {{doc}}`../evidence` describes both.",
-        "*Shifted*: each time an image is seen it moves by up to two pixels (`--augmentation shift`).",
+        "*Worth*: the accuracy of `best` minus that of its label map alone, on the same images. *Shifted*: each time",
+        "an image is seen it moves by up to two pixels (`--augmentation shift`).",
         "",
         "    reprogram sweep results/few-shot/grid.toml --out runs/few-shot --workers 1 --threads 1",
         "    python docs/_ext/kept.py few-shot runs/few-shot",
@@ -57,6 +59,7 @@ def row(shots: int, runs: list[kept.Run]) -> list[str]:
     return [
         str(shots),
         *(spread([result["test"] for result in groups[name]]) for name in ("none", "shift", "alone")),
+        worth(learned),
         *(
             spread([result["baselines"].get(name) for result in learned])
             for name in ("linear_probe", "direct_training")
@@ -65,6 +68,13 @@ def row(shots: int, runs: list[kept.Run]) -> list[str]:
         str(len(learned)),
         f"{learned[0]['test']['n']:,}" if learned else "–",
     ]
+
+
+def worth(learned: list[dict[str, Any]]) -> str:
+    """Mean and range among seeds of the accuracy minus that of the label map alone."""
+    alone = [(result["test"], result["baselines"].get("map_alone")) for result in learned]
+    gains = [test["accuracy"] - one["accuracy"] for test, one in alone if one]
+    return f"{statistics.mean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})" if gains else "–"
 
 
 def spread(measured: list[Any]) -> str:

@@ -42,6 +42,22 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
+def worth(result: dict[str, Any]) -> str:
+    """What the program is worth: accuracy minus the label map alone's; older results have no interval for it."""
+    found = result.get("program_worth")
+    if found is not None:
+        low, high = found["interval"]
+        return f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    alone = result["baselines"].get("map_alone")
+    return "–" if alone is None else f"{result['test']['accuracy'] - alone['accuracy']:+.3f}"
+
+
+def top_label(result: dict[str, Any]) -> str:
+    """The accuracy by the host's top label alone, where the label map can be read from it; older results lack it."""
+    found = result.get("host_shows", {}).get("top_label")
+    return "–" if found is None else f"{found['accuracy']:.3f}"
+
+
 def circumstances(results: list[dict[str, Any]]) -> str:
     """On what they were run."""
     seen = sorted(

@@ -3,9 +3,12 @@
 from html import escape
 from pathlib import Path
 
+import kept
+
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.paper.page import circumstances, in_order, markdown
 from reprogram.paper.store import ResultStore
+from reprogram.paper.tables import WORTH
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +37,8 @@ def page(name: str) -> str:
         f"# {title}",
         "",
         f"{introduction} Made from the files in `results/{name}/`; `reprogram paper report --out results/{name}` makes "
-        "the same as one HTML file. An accuracy whose 95 % interval holds what guessing gives is marked *at chance*.",
+        f"the same as one HTML file. An accuracy whose 95 % interval holds what guessing gives is marked *at chance*. "
+        f"{WORTH}",
     ]
     results = {}
     for each in in_order(names()):
@@ -50,10 +54,10 @@ def page(name: str) -> str:
     table = [
         [run, f"{r['images_seen']:,}", f"{r['selected_step']:,}"]
         + [f"{r[split]['accuracy']:.4f}" for split in ("validation", "test")]
-        + [f"{r['test']['n']:,}"]
+        + [kept.worth(r), f"{r['test']['n']:,}"]
         for run, r in sorted(results.items())
     ]
-    head = ["run", "images seen", "step chosen", "validation", "test", "n"]
+    head = ["run", "images seen", "step chosen", "validation", "test", "worth", "n"]
     lines += ["", "## The runs", "", markdown(Table(head=head, rows=table, caption="One line a run, by its folder."))]
     lines += ["", "## Circumstances", "", *(f"- {line}" for line in circumstances(results))]
     return "\n".join(lines) + "\n"

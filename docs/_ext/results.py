@@ -4,9 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import kept
+
 ROOT = Path(__file__).parents[2]
 START, END = "<!-- results: written by make results -->", "<!-- end of results -->"
-HEAD = ("task", "host", "test accuracy", "n", "95 % interval", "seed", "chance", "label map alone", "linear probe")
+HEAD = (
+    "task",
+    "host",
+    "test accuracy",
+    "by the top label alone",
+    "label map alone",
+    "worth of the program",
+    "all scores, no program",
+    "n",
+    "95 % interval",
+    "seed",
+    "chance",
+)
 
 
 def load(folder: Path = ROOT / "results") -> list[dict[str, Any]]:
@@ -20,13 +34,16 @@ def table(results: list[dict[str, Any]]) -> str:
     for result in results:
         test, baselines = result["test"], result["baselines"]
         low, high = test["interval"]
-        cells = [result["task"], result["host"], f"**{test['accuracy']:.3f}**", test["n"], f"{low:.3f} to {high:.3f}"]
-        cells += [result["seed"], f"{baselines['chance']['accuracy']:.3f}"]
-        cells += [
-            f"{baselines[name]['accuracy']:.3f}" if name in baselines else "–" for name in ("map_alone", "linear_probe")
-        ]
+        alone, scores = (baselines.get(name) for name in ("map_alone", "all_scores"))
+        cells = [result["task"], result["host"], f"**{test['accuracy']:.3f}**", kept.top_label(result)]
+        cells += [_share(alone), kept.worth(result), _share(scores), test["n"], f"{low:.3f} to {high:.3f}"]
+        cells += [result["seed"], _share(baselines["chance"])]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def _share(measured: dict[str, Any] | None) -> str:
+    return "–" if measured is None else f"{measured['accuracy']:.3f}"
 
 
 def provenance(results: list[dict[str, Any]]) -> str:
@@ -47,7 +64,11 @@ def page() -> str:
     results = load()
     intro = (
         "Each row is a file in `results/`, in the schema of {doc}`../result-schema`, and this page is made from them. "
-        "`results/README.md` says what its folders hold; each has an `index.csv` with a line for every stored run."
+        "`results/README.md` says what its folders hold; each has an `index.csv` with a line for every stored run. "
+        "*By the top label alone*: what the host names first, and nothing else of its answer, is read. *Worth*: the "
+        "accuracy minus that of the label map alone on the same test images, with Tango's 95 % interval. *All scores, "
+        "no program*: a discriminant of all the host's scores. {doc}`../evidence` describes them; a dash means that "
+        "the result is older, or that it wasn't measured."
     )
     return f"# Results\n\n{intro}\n\n{table(results)}\n\n{provenance(results)}\n"
 

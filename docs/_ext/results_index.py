@@ -20,7 +20,8 @@ LEAD = ("experiment", "of", "task", "mode", "host", "label map", "canvas", "prog
 OPTIONS = ("experiments", "state", "recipe", "shots", "augmentation", "learner", "loss", "batch size")
 """Columns that come next if they vary; the other options follow by name."""
 MEASURED = ("accuracy", "interval low", "interval high", "n", "seed", "images", "seconds")
-BASELINES = ("label map alone", "linear probe", "direct training", "untrained", "chance", "majority")
+BASELINES = ("label map alone", "worth", "worth low", "worth high", "top label", "outside", "all scores")
+BASELINES += ("linear probe", "direct training", "untrained", "chance", "majority")
 """What was measured, in this order; what only some kinds of file have follows."""
 
 

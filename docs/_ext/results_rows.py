@@ -86,10 +86,24 @@ def _run(data: dict[str, Any], config: dict[str, Any], recipe: str, name: str) -
         "images": str(data["images_seen"]),
         "seconds": f"{data['seconds']:.0f}",
         "label map alone": baselines.pop("map_alone", ""),
+        **_worth(data),
         **{key.replace("_", " "): value for key, value in baselines.items()},
     }
     options = {part: data[part] for part in PARTS if part in data} | config
     return Row({**_options(data, options), "recipe": recipe}, measured, name)
+
+
+def _worth(data: dict[str, Any]) -> dict[str, str]:
+    """What the program is worth, and the accuracy by the host's top label alone; older results hold no interval."""
+    cells, alone = {}, data["baselines"].get("map_alone")
+    if "program_worth" in data:
+        low, high = data["program_worth"]["interval"]
+        values = {"worth": data["program_worth"]["difference"], "worth low": low, "worth high": high}
+        cells = {name: _share(value) for name, value in values.items()}
+    elif alone:
+        cells = {"worth": _share(data["test"]["accuracy"] - alone["accuracy"])}
+    top = data.get("host_shows", {}).get("top_label")
+    return cells if top is None else {**cells, "top label": _share(top["accuracy"]), "outside": str(top["outside"])}
 
 
 def _timed(data: dict[str, Any], config: dict[str, Any], name: str) -> Row:
@@ -115,7 +129,9 @@ def _benchmark(data: dict[str, Any], name: str) -> Row:
     options |= {"canvas pixels": " x ".join(map(str, data["canvas"])), "processor": data["machine"]["processor"]}
     ratios = {other: data[f"ratio_engine_over_{key}"] for key, other in _OTHERS.items()}
     measured = {f"times faster than {other}": f"{ratio:.2f}" if ratio else "" for other, ratio in ratios.items()}
-    for arm in ("peers", "unfrozen", "folded", "engine"):
+    if (half := data.get("ratio_half_over_dense")) is not None:
+        measured["half times faster than peers"] = f"{half:.2f}"
+    for arm in ("peers", "autocast", "unfrozen", "folded", "engine", "half"):
         one = data["arms"].get(arm, {})
         memory = one.get("peak_memory_bytes")
         measured[f"{arm} ms"] = f"{1000 * one['median_s']:.1f}" if one else ""

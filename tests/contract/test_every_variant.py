@@ -133,8 +133,8 @@ def learned(model, squares, rate):
     reading = fit_without_program(model.label_map, model.host_scores, squares.train)  # As it is at the first step.
     with torch.no_grad():
         before = reprogram.evaluate(lambda images: reading(model.host_scores(images)), squares.train).loss
-    learner = f"adam(learning_rate={rate})"
-    fitted = reprogram.fit(model, squares, epochs=3, batch_size=16, validations=1, learner=learner)
+    options = {"learner": f"adam(learning_rate={rate})", "loss": "task"}  # The loss that is looked at below.
+    fitted = reprogram.fit(model, squares, epochs=3, batch_size=16, validations=1, **options)
     assert fitted.images_seen == 480
     assert any(not torch.equal(value, start[key]) for key, value in model.learned_state().items())
     if model.label_map.refit_schedule == "epochs":  # The program's start values, read by the last map.

@@ -77,6 +77,7 @@ def test_fit_writes_the_run_folder(run):
         "config.toml",
         "examples.json",
         "history.jsonl",
+        "predictions.csv",
         "program.safetensors",
         "report.html",
         "result.json",
@@ -148,6 +149,23 @@ def test_names_of_strangers_can_not_script_the_report(run, tmp_path):
     (folder / "config.toml").write_text(f"# {evil}\n")
     assert cli("report", folder)[0] == 0
     assert "<script" not in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"baselines": {}},
+        {"program_worth": {"n": 3}},
+        {"program_worth": 3},
+        {"host_shows": []},
+        {"host_shows": {"needed": "x"}},
+    ],
+)
+def test_report_of_a_damaged_result_is_refused(run, tmp_path, change):
+    shutil.copy(run[0] / "examples.json", tmp_path)
+    result = json.loads((run[0] / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**result, **change}))
+    refused(3, "report", tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["empty folder", "bad json", "empty result", "list"])
@@ -283,7 +301,7 @@ def test_an_unwritable_run_folder_is_refused(tmp_path):
 def test_another_config_on_an_interrupted_run_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("reprogram.runs.execute.predict", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("reprogram.runs.execute.read_answers", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli(*QUICK, "--out", folder)[0] == 130
     assert (folder / "checkpoint.safetensors").exists()
     for flags, field in (
@@ -307,6 +325,7 @@ def test_evaluate_agrees_with_the_run(run, program):
     assert json.loads(out)["accuracy"] == run[1]["validation"]["accuracy"]
     code, out, err = cli("evaluate", program, "--task", TASK)
     assert code == 0 and f"{run[1]['test']['accuracy']:.4f}" in out and "n=60" in out
+    assert result["host_shows"] == run[1]["host_shows"] and "by the host's top label alone" in out
 
 
 def test_evaluate_on_other_images_says_so_and_on_another_task_refuses(program):
@@ -320,15 +339,9 @@ def test_inspect_tells_the_truth_without_the_host(run, program):
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found["bytes"] == program.stat().st_size
-    assert found["tensors"] == {
-        "label_map.bias": [10],
-        "label_map.log_temperature": [1],
-        "label_map.matrix": [10, 16],
-        "label_map.mean": [16],
-        "program.weight": [1, 3, 48, 48],
-    }
-    strongest = abs(safetensors.numpy.load_file(program)["label_map.matrix"]).argmax(axis=1)
-    assert [row[0] for row in found["assignment"]] == strongest.tolist()
+    assert found["tensors"] == {"label_map.groups": [10, 1], "program.weight": [1, 3, 48, 48]}
+    assert found["assignment"] == safetensors.numpy.load_file(program)["label_map.groups"].tolist()
+    assert found["assignment"] == [[label] for label in range(10)]  # The first ten, whatever they mean.
     assert found["host"]["fingerprint"] == run[1]["host_fingerprint"]
     assert found["metrics"]["test_accuracy"] == run[1]["test"]["accuracy"]
     code, out, err = cli("inspect", program)

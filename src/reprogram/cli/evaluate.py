@@ -1,10 +1,11 @@
 """`reprogram evaluate`: measure a program on a task."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
+from reprogram.types import Precision
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -25,6 +26,7 @@ def evaluate_command(
     download: bool = False,
     skip_bad: bool = False,
     engine: Literal["shared", "dense"] = "shared",
+    precision: Precision = "float32",
     common: Common | None = None,
 ) -> int:
     """Measure a program's accuracy on a task.
@@ -39,40 +41,47 @@ def evaluate_command(
         download: allow fetching weights and data.
         skip_bad: go on without image files that can't be read; they are counted.
         engine: compute what the batch shares once, or every image whole.
+        precision: the type that the host computes in; auto is bfloat16 where the device multiplies it in hardware.
         common: options of every verb.
     """
     common = common or Common()
     start_torch(common.threads)
     from reprogram.cli.predict import open_program
     from reprogram.evaluation.datacheck import check
-    from reprogram.evaluation.predict import evaluate
+    from reprogram.evaluation.metrics import score
+    from reprogram.evaluation.reading import host_shows, read_answers
     from reprogram.tasks._factory import load_task
 
     display = Display(common.quiet)
     model = open_program(program_file, host, download, any_host, common.device, display)
-    model.host.engine = engine
+    model.host.engine, model.host.precision = engine, precision
     loaded = load_task(task, data=data, download=download, skip_bad=skip_bad)
     checked = check(loaded)
     for line in checked.warnings():
         display.say(f"warning: {line}")
     _require_same_task(program_file, model, loaded, display)
-    result = evaluate(model, getattr(loaded, split))
+    labels = getattr(loaded, split).labels
+    answers = read_answers(model, getattr(loaded, split))
+    result, shows = score(answers.scores, labels), host_shows(model.label_map, answers, labels)
+    chance = 1 / loaded.num_classes
     if common.json:
-        emit(
-            {
-                "program": str(program_file),
-                "host": model.host.info.id,
-                "task": loaded.name,
-                "split": split,
-                **result.to_json(),
-                "chance": 1 / loaded.num_classes,
-                "confusion": [list(row) for row in result.confusion],
-                "data": checked.to_json(),
-            }
-        )
+        names = {"program": str(program_file), "host": model.host.info.id, "task": loaded.name, "split": split}
+        measured = {**result.to_json(), "chance": chance, "confusion": [list(row) for row in result.confusion]}
+        emit({**names, **measured, "host_shows": shows, "data": checked.to_json()})
     else:
-        print(printable(f"{loaded.name} {split} accuracy {result}, chance {1 / loaded.num_classes:.4f}"))
+        print(printable(f"{loaded.name} {split} accuracy {result}, chance {chance:.4f}"))
+        print(_what_is_read(shows))
     return 0
+
+
+def _what_is_read(shows: dict[str, Any]) -> str:
+    """A line on what of the host's answers has to be read."""
+    from reprogram.report.page import needed
+
+    top = shows.get("top_label")
+    if top is None:
+        return f"the host has to show {needed(shows)}"
+    return f"by the host's top label alone {top['accuracy']:.4f}, outside the map: {top['outside']}"
 
 
 def _require_same_task(path: Path, model: "Reprogrammed", task: "Task", display: Display) -> None:

@@ -31,7 +31,7 @@ def fit_command(
 
     Args:
         flags: the options of a run.
-        recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: best).
+        recipe: what all that isn't given here is like, e.g. paper-2018; see reprogram list recipes (default: none).
         resume: an interrupted run's folder: go on with it, as it is configured.
         config: TOML file with a table [fit] of these options.
         common: options of every verb.
@@ -88,10 +88,14 @@ def resolve(flags: dict[str, Any], config: Path | None) -> Any:
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
-    from reprogram.runs.config import from_values, read_toml
+    from reprogram.runs.config import DEFAULTS_0_1, as_written, from_values, read_toml
 
     values = read_toml(config) if config is not None else {}
-    return from_values({**values, **flags}, str(config))
+    values = {**values, **flags} if "recipe" in flags else {**as_written(values), **flags}
+    resolved = from_values(values, str(config))
+    if "recipe" not in values and RunFolder(resolved.folder).is_of_version_0_1:
+        return from_values({**DEFAULTS_0_1, **values}, str(config))  # So that the command of then goes on.
+    return resolved
 
 
 def show(result: dict[str, Any], folder: Path) -> None:
@@ -101,16 +105,37 @@ def show(result: dict[str, Any], folder: Path) -> None:
         result: the content of `result.json`.
         folder: the run folder.
     """
-    from reprogram.report.page import baseline_title
-
-    rows = [("test accuracy", result["test"])]
-    rows += [(baseline_title(name), value) for name, value in result["baselines"].items()]
+    rows = _rows(result)
     print(printable(f"{result['task']} on {result['host']}, seed {result['seed']}"))
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        interval = value.get("interval")
-        detail = f"  (n={value['n']}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
-        print(f"  {name.ljust(width)}  {value['accuracy']:.4f}{detail}")
-    print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s")
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, detail in rows:
+        print(f"  {name.ljust(width)}  {value}{detail}".rstrip())
+    worth = result.get("program_worth")
+    if worth is not None and worth["interval"][0] <= 0 <= worth["interval"][1]:
+        print("  The interval of the program's worth holds 0: the label map alone may do as well.")
+    print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s, loss {result['loss']}")
     print(f"  program  {folder / 'program.safetensors'}")
     print(f"  report   {folder / 'report.html'}")
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What was measured: its name, its value and its details; the program first."""
+    from reprogram.report.page import baseline_title, needed
+
+    def accuracy(name: str, value: dict[str, Any], more: str = "") -> tuple[str, str, str]:
+        interval = value.get("interval")
+        detail = f"  (n={value['n']}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f}{more})" if interval else ""
+        return name, f" {value['accuracy']:.4f}", detail
+
+    rows = [accuracy("test accuracy", result["test"])]
+    shows, worth = result.get("host_shows", {}), result.get("program_worth")
+    if "top_label" in shows:
+        outside = shows["top_label"]["outside"]
+        rows += [accuracy("by the host's top label alone", shows["top_label"], f"; outside the map: {outside}")]
+    elif shows:
+        rows += [("what the host must show", f" {needed(shows)}", "")]
+    if worth is not None:
+        low, high = worth["interval"]
+        detail = f"  (n={worth['n']}, 95 % interval {low:+.4f} to {high:+.4f})"
+        rows += [("what the program is worth", f"{worth['difference']:+.4f}", detail)]
+    return rows + [accuracy(baseline_title(name), value) for name, value in result["baselines"].items()]

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.errors import ConfigError
 from reprogram.runs.folder import require_writable
+from reprogram.types import Precision
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -33,6 +34,7 @@ def paper_command(
     photo: str = "",
     photographs: Path | None = None,
     download: bool = False,
+    precision: Precision | None = None,
     plan: bool = False,
     out: Path = Path("runs/paper"),
     executor: str = "local",
@@ -55,6 +57,7 @@ def paper_command(
         photo: photograph to hide in (default: a flower that scikit-learn carries).
         photographs: folder of photographs that the confidence is compared with.
         download: allow fetching weights and data.
+        precision: the type that hosts compute in while programs are learned (default: the preset's).
         plan: only show which runs it takes.
         out: folder of all runs, facts and the report.
         executor: what runs them: local worker processes, or ray.
@@ -65,7 +68,7 @@ def paper_command(
     common = common or Common()
     if experiment in ("list", "report"):
         return _list(common.json) if experiment == "list" else _report(out)
-    fixed = {"download": download, "baselines": tuple(baselines or ()), "device": common.device}
+    fixed = {"download": download, "baselines": tuple(baselines or ()), "device": common.device, "precision": precision}
     choices = _choices(
         preset,
         hosts=hosts or (),

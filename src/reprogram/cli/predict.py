@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import DataError
+from reprogram.types import Precision
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -26,6 +27,7 @@ def predict_command(
     any_host: bool = False,
     download: bool = False,
     engine: Literal["shared", "dense"] = "shared",
+    precision: Precision = "float32",
     common: Common | None = None,
 ) -> int:
     """Say what each image is, by the task's labels, and what the host itself sees in it.
@@ -39,6 +41,7 @@ def predict_command(
         any_host: go on, with a warning, on another host than the program was learned for.
         download: allow fetching weights.
         engine: compute what the images share once, or every image whole.
+        precision: the type that the host computes in; auto is bfloat16 where the device multiplies it in hardware.
         common: options of every verb.
     """
     common = common or Common()
@@ -47,7 +50,7 @@ def predict_command(
 
     paths = _paths(images)
     model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
-    model.host.engine = engine
+    model.host.engine, model.host.precision = engine, precision
     channels, height, width = model.task.shape
     answers, failures = [], 0
     for start in range(0, len(paths), BATCH):

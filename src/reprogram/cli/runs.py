@@ -12,10 +12,12 @@ from reprogram.cli.console import emit, table
 from reprogram.errors import ConfigError
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
-from reprogram.utils.text import printable
+from reprogram.utils.text import difference, printable
 
 SCHEMA = 1
-Key = Literal["name", "state", "task", "host", "program", "seed", "accuracy", "began", "ended", "seconds"]
+Key = Literal["name", "state", "task", "host", "program", "seed", "accuracy", "worth", "began", "ended", "seconds"]
+MEASURES = {"accuracy": ("test", "accuracy"), "worth": ("program_worth", "difference")}
+"""A record's field and the number in it, by the key that sorts by it."""
 State = Literal["running", "interrupted", "finished", "failed"]
 Flag = Annotated[bool, Parameter(negative=())]
 Folder = Annotated[Path, Parameter(env_var="REPROGRAM_RUNS")]
@@ -60,16 +62,13 @@ def list_runs(
     if json:
         emit({"schema": SCHEMA, "runs": [_with_folder(record, runs) for record in records]})
         return 0
-    heads = ("name", "state", "task", "host", "program", "seed", "test accuracy", "n", "95 % interval", "began")
-    table(
-        [
-            heads,
-            *(
-                (*(_text(record, key) for key in heads[:6]), *_accuracy(record["test"]), _time(record["began"]))
-                for record in records
-            ),
-        ]
-    )
+    heads = ("name", "state", "task", "host", "program", "seed")
+    measures = ("test accuracy", "n", "95 % interval", "worth of the program", "began")
+    rows = [
+        (*(_text(r, key) for key in heads), *_accuracy(r["test"]), _worth(r["program_worth"]), _time(r["began"]))
+        for r in records
+    ]
+    table([(*heads, *measures), *rows])
     return 0
 
 
@@ -90,6 +89,7 @@ def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int
     rows: list[tuple[object, ...]] = [(key, record[key]) for key in ("name", "state", "error", "began", "ended")]
     rows += [(key, record[key]) for key in ("images_seen", "seconds")]
     rows += [(key, *_accuracy(value)) for key, value in _accuracies(record).items()]
+    rows += [("program_worth", _worth(record["program_worth"]) or None)]
     rows += [(key, value) for key, value in record["config"].items()]
     table([row for row in rows if row[1] is not None])
     return 0
@@ -116,15 +116,16 @@ def compare(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int
     }
     measures = dict.fromkeys(key for record in records for key in _accuracies(record))
     accuracies = {key: [_accuracies(record).get(key) for record in records] for key in measures}
-    states = [record["state"] for record in records]
+    states, worths = ([record[key] for record in records] for key in ("state", "program_worth"))
     if json:
         comparison = {"runs": list(names), "states": states, "differences": differences, "accuracies": accuracies}
-        emit({"schema": SCHEMA, **comparison})
+        emit({"schema": SCHEMA, **comparison, "program_worth": worths})
         return 0
     rows: list[tuple[object, ...]] = [("", *(record["name"] for record in records)), ("state", *states)]
     rows += [(key, *("" if value is None else value for value in values)) for key, values in differences.items()]
     for key, values in accuracies.items():
         rows.append((key, *(" ".join(_accuracy(value)).strip() for value in values)))
+    rows += [("program_worth", *map(_worth, worths))] if any(worths) else []
     table(rows)
     return 0
 
@@ -203,7 +204,10 @@ def _matches(spec: str, pattern: str) -> bool:
 
 def _order(record: Record, key: Key) -> tuple[Any, ...]:
     """A sort key: missing values first, then numbers by size, then words by the alphabet; ties by the run's name."""
-    value = (record["test"] or {}).get("accuracy") if key == "accuracy" else record.get(key, record["config"].get(key))
+    value = record.get(key, record["config"].get(key))
+    if key in MEASURES:
+        measure, field = MEASURES[key]
+        value = (record[measure] or {}).get(field)
     if value is None:
         return (0, 0, "", record["name"])
     return (1, value, "", record["name"]) if isinstance(value, int | float) else (2, 0, str(value), record["name"])
@@ -211,7 +215,7 @@ def _order(record: Record, key: Key) -> tuple[Any, ...]:
 
 def _accuracies(record: Record) -> dict[str, Record]:
     """The accuracies of a run and of its baselines, as far as they were measured."""
-    accuracies = {"validation": record["validation"], "test": record["test"], **record["baselines"]}
+    accuracies = {key: record[key] for key in ("validation", "test", "top_label")} | record["baselines"]
     return {key: value for key, value in accuracies.items() if value is not None}
 
 
@@ -222,6 +226,11 @@ def _accuracy(value: Record | None) -> tuple[str, str, str]:
     low, high = value["interval"] or (None, None)
     number = "" if value["n"] is None else f"n={value['n']}"
     return f"{value['accuracy']:.4f}", number, "" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _worth(value: Record | None) -> str:
+    """What a program is worth, with its interval; empty where it wasn't measured."""
+    return "" if value is None else difference(value["difference"], value["interval"])
 
 
 def _time(text: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, Whole, emit, table
+from reprogram.types import Precision
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -27,6 +28,7 @@ def sweep_command(
     address: str = "",
     workers: Whole = 0,
     retries: Whole = 2,
+    precision: Precision | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
     common: Common | None = None,
 ) -> int:
@@ -41,22 +43,21 @@ def sweep_command(
         address: of the Ray cluster, such as 10.0.0.1:6379, or auto.
         workers: how many at a time; 0 is as many as there is room for.
         retries: how often in a row a cell is begun anew whose worker was lost before it got further.
+        precision: the type that hosts compute in, for every cell (default: the grid's).
         list_: show the cells and how they stand; run nothing.
         common: options of every verb; --threads is each worker's, 1 by default.
     """
     common = common or Common()
     threads = common.threads or 1
     start_torch(threads)
-    from dataclasses import replace
-
     from reprogram.runs.folder import require_writable
-    from reprogram.sweep.cells import Cell, placed
+    from reprogram.sweep.cells import placed
     from reprogram.sweep.grid import read_grid
     from reprogram.sweep.scheduler import run_cells
 
-    cells = placed(read_grid(grid), out)
-    if common.device is not None:
-        cells = [Cell(cell.name, replace(cell.config, device=common.device)) for cell in cells]
+    chosen = {"device": common.device, "precision": precision}
+    fixed = {name: value for name, value in chosen.items() if value is not None}
+    cells = placed(read_grid(grid, fixed), out)
     if list_:
         _list(cells, common.json)
         return 0

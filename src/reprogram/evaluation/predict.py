@@ -11,6 +11,9 @@ from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
 
+BATCH_SIZE = {"cpu": 64, "cuda": 256}
+"""Images of a call by the kind of device: as many as a CPU's caches hold, or as keep a GPU busy."""
+
 
 def batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """A split's images in order, batch by batch.
@@ -32,7 +35,7 @@ def predict(
     model: nn.Module | Callable[[Tensor], Tensor],
     split: Split,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Float[Tensor, "n k"]:
     """Task scores of every image of a split, on the CPU.
@@ -40,7 +43,7 @@ def predict(
     Args:
         model: turns b × c × h × w uint8 images into b × k scores.
         split: the images.
-        batch_size: images of a call; scores don't depend on it.
+        batch_size: images of a call; scores don't depend on it. None for as many as suit the device.
         stop: called before each batch; once it returns True, nothing more is computed.
 
     Returns:
@@ -48,11 +51,11 @@ def predict(
     """
     device = _device_of(model)
     scores = []
-    for images in batches(split, batch_size, device):
+    for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
         if stop():
             break
-        scores.append(model(images).float().cpu())
-    return torch.cat(scores) if scores else torch.empty(0, 0)
+        scores.append(model(images).float())
+    return torch.cat(scores).cpu() if scores else torch.empty(0, 0)  # One transfer.
 
 
 def _device_of(model: Any) -> torch.device:
@@ -63,13 +66,15 @@ def _device_of(model: Any) -> torch.device:
     return torch.device("cpu")
 
 
-def evaluate(model: nn.Module | Callable[[Tensor], Tensor], data: Split | Task, *, batch_size: int = 64) -> Evaluation:
+def evaluate(
+    model: nn.Module | Callable[[Tensor], Tensor], data: Split | Task, *, batch_size: int | None = None
+) -> Evaluation:
     """Evaluate a model on a split.
 
     Args:
         model: turns b × c × h × w uint8 images into b × k scores.
         data: a split, or a task, whose test split is used.
-        batch_size: images of a call.
+        batch_size: images of a call; None for as many as suit the device.
 
     Raises:
         DataError: a score isn't finite, or the labels aren't those of the model's task.

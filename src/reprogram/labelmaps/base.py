@@ -153,6 +153,13 @@ class LabelMap(Component, nn.Module):
         """The host labels whose scores `run` reads, all of them if None, the default. The other scores may be NaN."""
         return None
 
+    def single_labels(self) -> Int[Tensor, " k"] | None:
+        """The one host label of each task label, where its score is the task score; None, the default, for other maps.
+
+        With such a map the host's top label alone is an answer, and the paper's loss can be minimised.
+        """
+        return None
+
     def validate(self) -> None:
         """Refuse loaded tensors that make no sense, with a `ConfigError`; the reader of program files calls it."""
 
@@ -217,6 +224,10 @@ class GroupMap(LabelMap):
     def reads(self) -> Tensor:
         """The host labels of all groups."""
         return self.groups.flatten()
+
+    def single_labels(self) -> Int[Tensor, " k"] | None:
+        """The host label of each row, where rows have one."""
+        return self.groups[:, 0] if self.groups.shape[1] == 1 else None
 
     def validate(self) -> None:
         """Refuse host labels that are out of range or occur twice."""

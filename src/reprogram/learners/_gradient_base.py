@@ -121,8 +121,11 @@ class GradientLearner(Learner):
             # loss + λ ‖W‖²
             total = loss + self.config.penalty * torch.stack([p.square().sum() for p in self.parameters]).sum()
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True, materialize_grads=True)
-        squares = (value.square() for value in gradients)  # Adam averages squares: they must be finite too.
-        if not all(bool(torch.isfinite(value).all()) for value in (loss, *squares)):
+        # Adam averages squares: they must be finite too.
+        finite = torch.stack([torch.isfinite(value.square()).all() for value in gradients]).all()
+        # One transfer a step: a GPU would stand still for each.
+        value, is_finite = torch.stack([loss.detach(), finite.to(loss)]).tolist()
+        if not (is_finite and math.isfinite(value)):
             raise DataError(
                 f"the loss or its gradient isn't finite; lower {self.name()}(learning_rate=...) or check the host"
             )
@@ -130,7 +133,7 @@ class GradientLearner(Learner):
             self.update(list(gradients), self.learning_rate(progress))
         if self.config.ema:
             self._update_averages()
-        return float(loss.detach())
+        return float(value)
 
     @torch.no_grad()
     def _update_averages(self) -> None:

@@ -14,8 +14,9 @@ from reprogram.runs.config import RunConfig, from_values
 from reprogram.utils.spec import parse
 from reprogram.utils.text import slug
 
-PAPER = {"canvas": "centre", "label_map": "first"}
-"""The paper's choices, where a preset makes none: task images at their own size, the first k host labels."""
+PAPER = {"canvas": "centre", "label_map": "first", "loss": "task"}
+"""Where a preset makes no choice: the paper's canvas and label map, and the loss of the task scores, as in version 0.1.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

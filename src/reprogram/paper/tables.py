@@ -5,10 +5,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reprogram.evaluation.metrics import wilson_interval
+from reprogram.evaluation.paired import Paired
 from reprogram.paper.store import Row
+from reprogram.utils.text import difference
 
 AT_CHANCE = " (at chance)"
 """Marks an accuracy whose 95 % interval holds that of guessing, or of always answering the most frequent class."""
+
+WORTH = (
+    "Worth: the accuracy minus that of the label map alone on the same test images, with Tango's 95 % interval where "
+    "the result holds which images each was right about; older ones don't."
+)
+"""A caption's explanation of what `pooled` adds to an accuracy."""
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
@@ -81,10 +89,47 @@ def pooled(rows: Sequence[Row]) -> str:
     text = f"{accuracy(correct, n)}, n={n}"
     if len(rows) > 1:
         text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
-    return text + _chance_mark(correct, n, chance_of(rows), len(rows))
+    value = worth(rows)
+    return text + _chance_mark(correct, n, chance_of(rows), len(rows)) + (f", worth {value}" if value else "")
 
 
-def _counts(measured: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def worth(rows: Sequence[Row]) -> str:
+    """The text of what programs are worth: their accuracy minus that of the label map alone, on the same test images.
+
+    Args:
+        rows: finished runs that differ in their seeds alone.
+
+    Returns:
+        The difference over all seeds, with Tango's 95 % interval where the results hold which images each was right
+        about; empty where the label map alone wasn't measured.
+    """
+    alone = [row.result["baselines"].get("map_alone") for row in rows]
+    measured = [row.result["program_worth"] for row in rows if "program_worth" in row.result]
+    if not rows or None in alone:
+        return ""
+    if len(measured) < len(rows):  # Older results don't hold which images each was right about.
+        return difference(_mean(row.result["test"] for row in rows) - _mean(filter(None, alone)), None)
+    counts = {key: sum(one[key] for one in measured) for key in ("both", "only_program", "only_map", "neither")}
+    pairs = Paired(**counts)
+    return difference(pairs.difference, pairs.interval)
+
+
+def top_label(rows: Sequence[Row]) -> str:
+    """The text of the accuracy by the host's top label alone, with its 95 % interval.
+
+    Args:
+        rows: finished runs that differ in their seeds alone; a dash where the label map needs more, or the results are
+            older.
+    """
+    measured = [row.result.get("host_shows", {}).get("top_label") for row in rows]
+    return accuracy(*_counts(measured), chance_of(rows), len(rows)) if measured and None not in measured else "–"
+
+
+def _mean(measured: Iterable[dict[str, Any]]) -> float:
+    return statistics.mean(float(one["accuracy"]) for one in measured)
+
+
+def _counts(measured: Sequence[Any]) -> tuple[int, int]:
     """The number of right answers and of all answers, over several results with `accuracy` and `n`."""
     return round(sum(m["accuracy"] * m["n"] for m in measured)), sum(m["n"] for m in measured)
 

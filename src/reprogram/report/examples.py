@@ -19,7 +19,7 @@ TOP = 3
 
 
 @torch.no_grad()
-def answers(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k"]) -> dict[str, Any]:
+def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k"]) -> dict[str, Any]:
     """The content of `examples.json`: pictures of the program and of test images, with the answers to them.
 
     Args:

@@ -25,6 +25,36 @@ def baseline_title(key: str) -> str:
     return title[:1].lower() + title[1:]
 
 
+COUNTED = {"squares": ("square", "squares")}
+"""Tasks whose classes are numbers of things: the word for one of them, and for several."""
+
+
+def class_title(task: str, name: str) -> str:
+    """The title of a class in reports: its name, with the word for what is counted, such as "1 square".
+
+    Args:
+        task: the task's name.
+        name: the class's name.
+    """
+    return f"{name} {COUNTED[task][name != '1']}" if task in COUNTED else name
+
+
+def needed(shows: dict[str, Any]) -> str:
+    """What a host has to show for each image at run time, as text.
+
+    Args:
+        shows: the field `host_shows` of a result.
+    """
+    if shows["needed"] == "map_labels":
+        return f"the scores of {shows['map_labels']['labels']} labels"
+    return {"top_label": "its top label", "all_scores": "all of its scores"}[shows["needed"]]
+
+
+def _share(value: float) -> str:
+    """A probability with two digits, such as .93."""
+    return f"{value:.2f}".removeprefix("0")
+
+
 def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
     """Write `report.html` into a finished run's folder.
 
@@ -38,17 +68,23 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
     Raises:
         DataError: the folder holds no finished run, or a damaged one.
     """
-    from jinja2 import Environment, PackageLoader
+    from jinja2 import Environment, PackageLoader, TemplateError
 
     result = _read(folder / "result.json") if result is None else printable_all(result)
     examples = _read(folder / "examples.json")
     config_path = folder / "config.toml"
     environment = Environment(loader=PackageLoader("reprogram.report", "."), autoescape=True)
     try:
+        shows = result.get("host_shows", {})
         page = environment.get_template("page.html.j2").render(
             result=result,
             examples=examples,
             baselines=[(baseline_title(k), v) for k, v in result["baselines"].items()],
+            worth=result.get("program_worth"),
+            top=shows.get("top_label"),
+            needed=needed(shows) if shows else "",
+            title=lambda name: class_title(result["task"], name),
+            share=_share,
             label_map=label_map(examples),
             curve=_curve(examples["history"]),
             confusion=_confusion(examples["confusion"], examples["classes"]),
@@ -56,7 +92,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             config=config_path.read_text(encoding="utf-8") if config_path.exists() else "",
             result_json=json.dumps(result, indent=2, ensure_ascii=False),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise DataError(
             f"{folder}: its result can't be shown ({type(error).__name__}: {error}); run it again"
         ) from error
@@ -114,13 +150,16 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
 def _bars(result: dict[str, Any]) -> str:
     """A figure of the test accuracy beside the baselines, with intervals."""
     rows = [("this program", result["test"])]
+    if "top_label" in result.get("host_shows", {}):
+        rows += [("by the host's top label alone", result["host_shows"]["top_label"])]
     rows += [(baseline_title(key), value) for key, value in result["baselines"].items()]
+    own = len(rows) - len(result["baselines"])
     figure = figure_of(6.5, 0.6 + 0.42 * len(rows))
     axes = figure.subplots()
-    for height, (name, value) in enumerate(reversed(rows)):
+    for height, (_, value) in enumerate(reversed(rows)):
         accuracy = value["accuracy"]
         low, high = value.get("interval", (accuracy, accuracy))
-        axes.barh(height, accuracy, color=BLUE if name == "this program" else GREY)
+        axes.barh(height, accuracy, color=BLUE if height >= len(rows) - own else GREY)
         axes.errorbar(
             accuracy, height, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.registry import added_later, is_listed, names, stored_spelling
+from reprogram.registry import RENAMED, added_later, is_listed, names, stored_spelling
 from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, current_names
 from reprogram.types import EngineName
@@ -28,12 +28,16 @@ SPECS = {
 }
 """The family of each option that is a spec, by the option's name."""
 
+DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task"}
+"""The defaults of version 0.1 that are others now, by today's names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(FitOptions):
     """The configuration of a run.
 
-    Components are given as specs (see `reprogram.registry`); the defaults are those of the recipe `best`.
+    Components are given as specs (see `reprogram.registry`); the defaults are the paper's: a fixed label map, the task
+    image at its own size in the centre, a frame around it, and a loss that asks for the host's own answer.
 
     Attributes:
         host: the frozen classifier, e.g. timm:resnet50.a1_in1k.
@@ -56,9 +60,9 @@ class RunConfig(FitOptions):
 
     host: str = "efficientnet-lite0"
     task: str = "squares"
-    canvas: str = "scaled"
+    canvas: str = "centre"
     program: str = "frame"
-    label_map: str = "discriminant"
+    label_map: str = "first"
     warm_start: str = added_later("", former="start")
     shots: int | None = added_later(None)
     baselines: tuple[str, ...] = ("map-alone", "linear-probe")
@@ -100,7 +104,8 @@ class RunConfig(FitOptions):
         default, so that the identities of older runs stay as they are.
         """
         later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
-        return self.stored(skip={"out", "data", "download", "device", "baselines", "checkpoint_every", *later})
+        unnamed = {"out", "data", "download", "device", "baselines", "checkpoint_every", "cuda_graphs"}
+        return self.stored(skip={*unnamed, *later})
 
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
         """The options by the names and spellings of version 0.1, from which digests in folders' names are made.
@@ -146,6 +151,27 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
             raise ConfigError(str(first["ctx"]["error"])) from None
         raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}={expected(first)}") from None
     return config
+
+
+def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a file, completed by the defaults of version 0.1 where the file was written for it.
+
+    Args:
+        values: the options' values, by name. Where one of them has a name that only version 0.1 knew, the file means by
+            what it leaves out what that version did; a recipe completes it all the same.
+    """
+    return {**DEFAULTS_0_1, **values} if of_version_0_1(values) and "recipe" not in values else dict(values)
+
+
+def of_version_0_1(values: Mapping[str, Any]) -> bool:
+    """Whether options were written for version 0.1, or by it: one of them, or the learner, has a name of that version.
+
+    Args:
+        values: the options' values, by name.
+    """
+    former = {str(f.metadata["former"]) for f in fields(RunConfig) if "former" in f.metadata}
+    learner = str(values.get("learner", "")).partition("(")[0].strip()
+    return not former.isdisjoint(values) or learner in RENAMED["learners"]
 
 
 @functools.cache

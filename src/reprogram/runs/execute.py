@@ -1,9 +1,10 @@
 """The execution of a run: from a configuration to a folder with the program, the result and the report.
 
 The folder holds `config.toml` (as resolved), `run.json` (when the run began and ended), `checkpoint.safetensors` and
-the checkpoint before it (while the run goes on), `history.jsonl`, `program.safetensors`, `examples.json`,
-`report.html` and, written last, `result.json`. The same configuration on an interrupted folder resumes the run; on a
-finished one it returns the result. The parent folder holds an index of the runs, see `reprogram.runs.index`.
+the checkpoint before it (while the run goes on), `history.jsonl`, `program.safetensors`, `predictions.csv` (one line a
+test image), `examples.json`, `report.html` and, written last, `result.json`. The same configuration on an interrupted
+folder resumes the run; on a finished one it returns the result. The parent folder holds an index of the runs, see
+`reprogram.runs.index`.
 """
 
 import contextlib
@@ -12,18 +13,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from reprogram.evaluation import datacheck
 from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.metrics import score
-from reprogram.evaluation.predict import predict
+from reprogram.evaluation.paired import paired
+from reprogram.evaluation.reading import Answers, host_shows, read_answers
 from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure, find, names
-from reprogram.report.examples import answers
+from reprogram.report.examples import examples_of
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import recorded
+from reprogram.runs.predictions import to_csv
 from reprogram.runs.result import build_result
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
@@ -157,14 +162,19 @@ def _measure(
 ) -> dict[str, Any]:
     folder.append_history(fit_result.history)
     say("measuring on the test split")
-    test_scores = predict(model, task.test)
-    test = score(test_scores, task.test.labels)
-    baselines = _baselines(config, model, task, fit_result.images_seen, say)
+    answers = read_answers(model, task.test)
+    test, predictions = score(answers.scores, task.test.labels), _predictions(answers, task)
+    baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder.program)
-    result = build_result(config, model, task, fit_result, test, baselines, command) | {"data": data_check.to_json()}
+    write_atomic(folder.predictions, to_csv(predictions))
+    result = build_result(config, model, task, fit_result, test, baselines, command)
+    result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
+    if "map_alone" in predictions:
+        worth = paired(predictions["program"], predictions["map_alone"], predictions["label"])
+        result |= {"program_worth": worth.to_json()}
     examples = {
-        **answers(model, task, test_scores),
+        **examples_of(model, task, answers.scores),
         "history": fit_result.history,
         "confusion": [list(row) for row in test.confusion],
     }
@@ -188,8 +198,18 @@ def _fit(
     return fit(model, task, config, checkpoint=checkpoint, on_progress=on_progress)
 
 
+def _predictions(answers: Answers, task: Task) -> dict[str, Tensor]:
+    """The columns of `predictions.csv` before any baseline adds its own."""
+    return {"label": task.test.labels, "program": answers.scores.argmax(dim=1), "top_label": answers.top_labels}
+
+
 def _baselines(
-    config: RunConfig, model: Reprogrammed, task: Task, images_seen: int, say: Callable[[str], None]
+    config: RunConfig,
+    model: Reprogrammed,
+    task: Task,
+    images_seen: int,
+    predictions: dict[str, Tensor],
+    say: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
     """The results of the baselines that cost nothing and of the configured ones, by their names with underscores."""
 
@@ -206,6 +226,7 @@ def _baselines(
         seed=config.seed,
         augmentation=config.augmentation,
         learn_on=learn_on,
+        predictions=predictions,
     )
     free = [name for name in names("baselines") if find("baselines", name).always]
     results = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, DataError, WriteError
-from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
+from reprogram.runs.config import MARK, RunConfig, of_version_0_1, read_toml, to_toml
 from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
@@ -33,6 +33,7 @@ class RunFolder:
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
         self.examples = path / "examples.json"
+        self.predictions = path / "predictions.csv"
         self.report = path / "report.html"
         self.result = path / "result.json"
         self._rows_written = 0
@@ -42,7 +43,15 @@ class RunFolder:
     def files(self) -> tuple[Path, ...]:
         """The paths of all files that a run writes, but for the lock."""
         states = (self.checkpoint, Checkpoint(self.checkpoint).previous)
-        return (self.config, self.times, *states, self.history, self.program, self.examples, self.report, self.result)
+        written = (self.program, self.predictions, self.examples, self.report, self.result)
+        return (self.config, self.times, *states, self.history, *written)
+
+    @property
+    def is_of_version_0_1(self) -> bool:
+        """Whether the folder holds a run that version 0.1 began; a configuration that can't be read is none."""
+        with contextlib.suppress(ConfigError, OSError):
+            return self.config.read_bytes().startswith(MARK.encode()) and of_version_0_1(read_toml(self.config))
+        return False
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:

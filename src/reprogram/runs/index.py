@@ -21,6 +21,8 @@ from reprogram.runs.record import Record, describe, read_part
 from reprogram.utils.messages import nearest
 
 NAME = "runs.sqlite"
+VERSION = 2
+"""Of the records: a row of a version that didn't know all of today's fields is made anew."""
 PATIENCE_S = 2.0
 """How long a run or a reader waits for another process that writes the index, before it goes on without the index."""
 TABLE = (
@@ -259,7 +261,7 @@ def _stamp(folder: RunFolder) -> str:
 
 def _seal(folder: RunFolder, record: str, stamp: str = "") -> str:
     """A digest of a record and of the files that it is made from, by which an old or damaged record is noticed."""
-    parts = (folder.path.name, stamp or _stamp(folder), record)
+    parts = (VERSION, folder.path.name, stamp or _stamp(folder), record)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

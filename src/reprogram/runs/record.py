@@ -28,7 +28,7 @@ def describe(folder: RunFolder) -> Record:
 
     Returns:
         name, state (running, interrupted, finished or failed), began, ended, error, config, images_seen, seconds,
-        validation, test and baselines; docs/cli.md says more.
+        validation, test, program_worth, top_label and baselines; docs/cli.md says more.
     """
     times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
     config = _toml(folder.config).get("fit")
@@ -41,6 +41,7 @@ def describe(folder: RunFolder) -> Record:
         state = "running" if owner(folder.lock) else "interrupted"
     baselines = result.get("baselines")
     validation = result.get("validation", {"accuracy": last_row.get("validation_accuracy")})
+    shown = result.get("host_shows")
     return {
         "name": folder.path.name,
         "state": state,
@@ -52,17 +53,23 @@ def describe(folder: RunFolder) -> Record:
         "seconds": _number(result.get("seconds", last_row.get("seconds"))),
         "validation": _accuracy(validation),
         "test": _accuracy(result.get("test")),
+        "program_worth": _measured(result.get("program_worth"), "difference"),
+        "top_label": _accuracy(shown.get("top_label")) if isinstance(shown, dict) else None,
         "baselines": {str(k): _accuracy(v) for k, v in baselines.items()} if isinstance(baselines, dict) else {},
     }
 
 
 def _accuracy(value: Any) -> Record | None:
-    """The fields accuracy, n and interval of a JSON value; None where it has no accuracy."""
-    if not isinstance(value, dict) or _number(value.get("accuracy")) is None:
+    return _measured(value, "accuracy")
+
+
+def _measured(value: Any, key: str) -> Record | None:
+    """The number with this key, n and interval of a JSON value; None where it has no such number."""
+    if not isinstance(value, dict) or _number(value.get(key)) is None:
         return None
     interval = value.get("interval")
     is_pair = isinstance(interval, list) and len(interval) == 2 and None not in map(_number, interval)
-    return {"accuracy": value["accuracy"], "n": _number(value.get("n")), "interval": interval if is_pair else None}
+    return {key: value[key], "n": _number(value.get("n")), "interval": interval if is_pair else None}
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import format_spec
 from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
+from reprogram.training.losses import settled
 from reprogram.training.results import FitResult
 from reprogram.utils.environment import processor
 
@@ -52,7 +53,7 @@ def build_result(
         "label_map": format_spec(model.label_map),
         "learner": config.learner,
         "augmentation": config.augmentation,
-        "loss": config.loss,
+        "loss": settled(config.loss, model.label_map),
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
         "seed": config.seed,
         "command": command or shlex.join(["reprogram", *sys.argv[1:]]),
@@ -65,6 +66,7 @@ def build_result(
         "host_calls": host.meter.calls,
         "host_images": host.meter.images,
         "engine": host.engine,
+        "precision": fit_result.precision,
         "device": str(host.mean.device),
         "threads": _threads(),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},

@@ -5,12 +5,13 @@ import itertools
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runs.config import SPECS, RunConfig, from_values
+from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
 
@@ -19,7 +20,7 @@ SAVED_EVERY = "5s"
 """The default of `checkpoint_every` in a grid: a worker on a shared machine may be lost at any time."""
 
 
-def read_grid(path: str | Path) -> list[Cell]:
+def read_grid(path: str | Path, fixed: Mapping[str, Any] | None = None) -> list[Cell]:
     """The cells of a grid file.
 
     The file holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list
@@ -28,10 +29,11 @@ def read_grid(path: str | Path) -> list[Cell]:
 
     Args:
         path: the TOML file.
+        fixed: options of every cell, which override the file's.
 
     Returns:
         The cells, without folders (`placed` adds them). A name holds task, host, program, seed and a digest of all
-        options that aren't at their defaults, so a grid may grow and its cells keep their names.
+        options that aren't at version 0.1's defaults, so a grid may grow and its cells keep their names.
 
     Raises:
         ConfigError: no grid, an unknown option or component, a wrong value, or two cells that are the same run.
@@ -40,7 +42,7 @@ def read_grid(path: str | Path) -> list[Cell]:
     cells: dict[str, Cell] = {}
     for values in _combinations(path):
         try:
-            cell = _cell(from_values({"checkpoint_every": SAVED_EVERY, **values}, "grid"))
+            cell = _cell(from_values({"checkpoint_every": SAVED_EVERY, **as_written(values), **(fixed or {})}, "grid"))
         except ReprogramError as error:
             raise ConfigError(f"{path}: {error}") from None
         if cell.name in cells:
@@ -92,9 +94,10 @@ def _tables(path: Path) -> list[dict[str, Any]]:
 
 
 def _cell(config: RunConfig) -> Cell:
-    """A cell whose name doesn't change when an option gets further values, or when `RunConfig` gets a new option."""
-    unnamed = {"out", "device", "download", "checkpoint_every", "baselines"}  # They don't change the program.
-    defaults = RunConfig().stored()
+    """A cell whose name stays when an option gets further values or another default, or when there is a new option."""
+    # They don't change the program.
+    unnamed = {"out", "device", "download", "checkpoint_every", "baselines", "cuda_graphs"}
+    defaults = RunConfig(**DEFAULTS_0_1).stored()
     changed = {name: value for name, value in config.stored(skip=unnamed).items() if value != defaults[name]}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
     words = (slug(text)[:32] for text in (config.task, config.host, config.program))

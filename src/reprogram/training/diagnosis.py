@@ -1,14 +1,51 @@
 """Checks against wrong numbers: the engine is compared with the host, and images without a finite loss are named."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 from reprogram.hosts import _parity
 from reprogram.model import Reprogrammed
+from reprogram.tasks._split import Split
+from reprogram.training.losses import loss_of
 from reprogram.types import LossKind
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import seeded
+
+
+def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
+    """Compute in float32 where "auto" stands for half precision, and the host has an operation that isn't there in it.
+
+    The host's meter counts nothing of it.
+
+    Args:
+        model: the model; its host's precision may be changed.
+        batch: a few training images.
+        loss: the run's loss.
+
+    Raises:
+        ConfigError: another precision was asked for, and the host can't compute in it.
+    """
+    host = model.host
+    own, _ = host._dtype_and_device()
+    if host.dtype == own:
+        return
+    before = replace(host.meter)
+    try:
+        with seeded(None, batch.images.device):
+            value = loss_of(model, batch.images, batch.labels, loss)
+            torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        if host.precision != "auto":
+            raise ConfigError(
+                f"host {host.info.id}: can't compute in {host.precision} ({reason}); use float32"
+            ) from None
+        host.precision = "float32"
+    finally:
+        host.meter.calls, host.meter.images = before.calls, before.images
 
 
 def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:

@@ -12,6 +12,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Interval
+from reprogram.training.losses import settled
 from reprogram.training.options import FitOptions, check_fit, resume_key, with_changes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals
@@ -65,9 +66,18 @@ def fit(
     options = with_changes(options or FitOptions(), {**changes, **specs})
     learner = _build("learners", Learner, components.get("learner", options.learner))
     augmentation = _build("augmentations", Augmentation, components.get("augmentation", options.augmentation))
-    options = dataclasses.replace(options, learner=format_spec(learner), augmentation=format_spec(augmentation))
+    options = dataclasses.replace(
+        options,
+        learner=format_spec(learner),
+        augmentation=format_spec(augmentation),
+        loss=settled(options.loss, model.label_map),
+    )
     check_fit(options, learner, model, task)
-    with held_signals(checkpoint is not None) as pending, process_group(model.canvas.frame.device) as group:
+    with (
+        held_signals(checkpoint is not None) as pending,
+        process_group(model.canvas.frame.device) as group,
+        model.host.in_precision(options.precision),
+    ):
         interval = Interval.parse(options.checkpoint_every)
         saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)
         trainer = Trainer(

@@ -5,11 +5,30 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
+from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.types import LossKind
 
 SMOOTHING = 0.1
 """The part of each label that the loss "smoothed" spreads evenly over all classes."""
+
+
+def settled(kind: LossKind, label_map: LabelMap) -> LossKind:
+    """The loss that a run minimises.
+
+    Args:
+        kind: the loss that was asked for.
+        label_map: the run's label map.
+
+    Returns:
+        For "auto" the paper's, "host", where each task label has one host label that stays while the program is
+        learned, else "task"; any other kind as it is.
+    """
+    if kind != "auto":
+        return kind
+    learned = any(parameter.requires_grad for parameter in label_map.parameters())
+    stays = label_map.refit_schedule in ("never", "once") and not learned
+    return "host" if stays and label_map.single_labels() is not None else "task"
 
 
 def losses_of(
@@ -28,7 +47,7 @@ def losses_of(
         kind: "task" is the cross-entropy of the task scores: the softmax runs over the task's labels, so the other
             host labels don't matter. "smoothed" is "task" with targets that give 0.9 to the right class and 0.1 / k to
             each of the k. "host" is the paper's −log P(h_g(y) | X_adv): the softmax runs over all the host's labels,
-            so the host's own answer has to become "tench".
+            so the host's own answer has to become "tench". "auto" is one of these, see `settled`.
         listen: called with the b × K host scores that the loss is computed from.
 
     Returns:
@@ -36,6 +55,7 @@ def losses_of(
 
     Reference: Elsayed, Goodfellow and Sohl-Dickstein, Adversarial Reprogramming of Neural Networks, 2019, equation 3.
     """
+    kind = settled(kind, model.label_map)
     host_labels = model.label_map.reads() if kind != "host" and listen is None else None
     host_scores = model.host_scores(images, host_labels)
     if listen is not None:

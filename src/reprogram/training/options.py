@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from reprogram.errors import BudgetError, ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
 from reprogram.training.checkpoint import Interval
-from reprogram.types import RANK, LossKind
+from reprogram.types import RANK, LossKind, Precision
 from reprogram.utils.messages import nearest
 from reprogram.utils.validation import validate
 
@@ -78,7 +78,8 @@ class FitOptions:
         learner: what improves the program, e.g. "adam(learning_rate=0.1)".
         augmentation: how training images vary each time they are seen, e.g. "shift(pixels=2)".
         loss: the cross-entropy of the task scores ("task"), the same with softened labels ("smoothed"), or the
-            paper's (equation 3), whose softmax runs over all the host's labels ("host").
+            paper's (equation 3), whose softmax runs over all the host's labels ("host"). "auto" is the paper's where
+            the label map has one fixed host label for each class, else "task".
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds of learning.
@@ -87,6 +88,11 @@ class FitOptions:
             any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
             and as many as there are processes; on a GPU as many as there are processes.
         validations: how often the validation split is looked at; the best program of these is kept.
+        precision: the type that the host computes in while the program learns: its weights' own ("float32"),
+            "bfloat16", "float16", or "auto": bfloat16 where the device multiplies it in hardware, else float32.
+            Program, label map, loss and learner stay in float32.
+        cuda_graphs: on a GPU, record a step once and replay it, which saves most of a small batch's time; the numbers
+            are the same.
         seed: of start values, of the order of the images, and of torch's random numbers while the run goes on.
         checkpoint_every: how often the state is saved beside the validations: steps such as 100, or seconds such as
             30s. The result doesn't depend on it.
@@ -94,13 +100,15 @@ class FitOptions:
 
     learner: str = "adam"
     augmentation: str = added_later("none")
-    loss: LossKind = "task"
+    loss: LossKind = "auto"
     epochs: float | None = None
     images: int | None = None
     seconds: float | None = None
     batch_size: int = 16
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
+    precision: Precision = added_later("float32")
+    cuda_graphs: bool = added_later(True)
     seed: int = 0
     checkpoint_every: str = "30s"
 
@@ -109,6 +117,8 @@ class FitOptions:
         Interval.parse(self.checkpoint_every)
         if self.loss not in get_args(LossKind):
             raise ConfigError(f"no loss {self.loss!r}; known: {', '.join(get_args(LossKind))}")
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f"no precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
         if self.num_microbatches is not None and not 1 <= self.num_microbatches <= self.batch_size:
@@ -225,7 +235,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     Returns:
         JSON values, by name.
     """
-    augmentation = {} if options.augmentation == "none" else {"augmentation": options.augmentation}
+    younger = {"augmentation": options.augmentation, "precision": options.precision}
     return {
         "host": model.host.fingerprint,
         "task": model.task.fingerprint,
@@ -240,5 +250,5 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "images": options.budget.images,
         "seconds": options.budget.seconds,
         "validations": options.validations,
-        **augmentation,
+        **{name: value for name, value in younger.items() if value not in ("none", "float32")},
     }

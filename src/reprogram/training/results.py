@@ -39,6 +39,7 @@ class FitResult:
         validation: the selected program's evaluation on the validation split.
         best_step: the step at which that program was selected.
         history: a row for each validation.
+        precision: the type that the host computed in: "float32", "bfloat16", "float16", or that of its weights.
     """
 
     images_seen: int
@@ -46,3 +47,4 @@ class FitResult:
     validation: Evaluation
     best_step: int
     history: list[dict[str, float]]
+    precision: str = "float32"

@@ -17,9 +17,10 @@ from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import LONG_S
-from reprogram.training.diagnosis import check_engine, non_finite_samples, stopped
-from reprogram.training.losses import loss_of, losses_of
-from reprogram.training.microbatch import mean_loss, usual_number
+from reprogram.training.diagnosis import check_engine, non_finite_samples, settle_precision, stopped
+from reprogram.training.losses import losses_of
+from reprogram.training.microbatch import usual_number
+from reprogram.training.objective import BatchObjective
 from reprogram.training.options import FitOptions
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.state import TrainState, TrainStateSaver
@@ -59,7 +60,13 @@ class Trainer:
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         model.label_map.different_images = len(self.train)
         self.batch_size = min(options.batch_size, len(self.train))
-        self.num_microbatches = options.num_microbatches or usual_number(self.batch_size, group.size, device)
+        self.objective = BatchObjective(
+            model,
+            options.loss,
+            num_microbatches=options.num_microbatches or usual_number(self.batch_size, group.size, device),
+            group=group,
+            cuda_graphs=options.cuda_graphs,
+        )
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
         self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch)
         self.state = TrainState()
@@ -86,6 +93,7 @@ class Trainer:
         with seeded(self.options.seed, self.train.images.device):
             self.learner.start(self.model.learned_parameters())
             self._restore()
+            settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
             try:
                 if self.state.step == 0:
                     check_engine(self.model, self.train.images[:2], self.options.loss)
@@ -122,6 +130,7 @@ class Trainer:
             validation=Evaluation(n=len(self.validation_split), correct=state.best_correct, loss=state.best_loss),
             best_step=state.best_step,
             history=state.history,
+            precision=str(self.model.host.dtype).removeprefix("torch."),
         )
 
     def _fit_map(self, pending: list[int]) -> None:
@@ -174,7 +183,7 @@ class Trainer:
             chance = self.augmentation.draw(len(self.train), self.options.seed, epoch)
             self.order = (epoch, order.to(self.train.labels.device), chance.to(self.train.labels.device))
         indices = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        objective, host_scores = self._objective(indices)
+        objective, host_scores = self.objective.of(lambda rows: self._batch(indices[rows]), len(indices))
         try:
             loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
@@ -189,29 +198,6 @@ class Trainer:
     def _batch(self, indices: Tensor) -> Split:
         """Some training images, varied as this epoch sees them."""
         return self.augmentation.batch(self.train, indices, self.order[2])
-
-    def _objective(self, indices: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
-        """A function that gives the mean loss of some images, and the b × K host scores that its first call fills."""
-        label_map, num_calls = self.model.label_map, 0
-        parameters = self.model.learned_parameters()
-        shape, dtype = (len(indices), label_map.num_host_labels), parameters[0].dtype
-        host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
-
-        def microbatch_loss(rows: slice) -> Tensor:
-            def keep(scores: Tensor) -> None:
-                assert host_scores is not None
-                host_scores[rows] = scores.cpu()
-
-            batch = self._batch(indices[rows])
-            listen = keep if host_scores is not None and num_calls == 1 else None  # A learner may call it repeatedly.
-            return loss_of(self.model, batch.images, batch.labels, self.options.loss, listen)
-
-        def objective() -> Tensor:
-            nonlocal num_calls
-            num_calls += 1
-            return mean_loss(microbatch_loss, len(indices), self.num_microbatches, parameters, self.group)
-
-        return objective, host_scores
 
     def _diverged(self, error: DataError, indices: Tensor) -> DataError:
         """The error of a step that isn't finite; the last good state is saved, the model gets the best program."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 from typing import Any
 
@@ -79,3 +80,12 @@ def resolve_device(name: str) -> Any:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ConfigError(f"device {name!r} isn't here; reprogram doctor lists those that are") from None
     return device
+
+
+def free_gpu_memory() -> None:
+    """Give memory that PyTorch keeps on GPUs for later back to the system, so that other processes can have it."""
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        torch.cuda.empty_cache()

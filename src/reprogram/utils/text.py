@@ -1,6 +1,7 @@
-"""Text from strangers: class names, paths, headers."""
+"""Text from strangers (class names, paths, headers), and numbers as text."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 MAX_CLASS_NAME = 256
@@ -44,3 +45,14 @@ def printable_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(key): printable_all(item) for key, item in value.items()}
     return value
+
+
+def difference(value: float, interval: Sequence[float] | None) -> str:
+    """A difference of accuracies as text, with its interval.
+
+    Args:
+        value: the difference, in [-1, 1].
+        interval: its two ends; None where they aren't known.
+    """
+    ends = "" if interval is None else f" ({interval[0]:+.4f} to {interval[1]:+.4f})"
+    return f"{value:+.4f}{ends}"

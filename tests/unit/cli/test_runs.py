@@ -24,9 +24,23 @@ def test_list_filters_and_sorts(tmp_path):
     assert names("--task", "squares") == "bcd" and names("--task", "squares(*") == "b"
     assert names("--host", "linear*") == "c" and names("--state", "failed") == "b" and names("--program", "x") == ""
     assert names("--sort", "accuracy") == "bcad" and names("--sort", "accuracy", "--reverse") == "dacb"
+    assert names("--sort", "worth") == "bcad"
     assert names("--sort", "seed") == "bcda" and names("--sort", "task") == "acdb"
     code, out, _ = runs_cli("list", "--runs", tmp_path)
     assert code == 0 and out.count("\n") == 5 and "0.7000 to 0.9000" in out
+    assert "worth of the program" in out and "+0.7000 (+0.6000 to +0.8000)" in out
+
+
+def test_a_run_of_a_version_that_knew_no_worth_is_listed_without_it(tmp_path):
+    store = four_runs(tmp_path)
+    before = {record["name"]: record for record in store.runs()}
+    assert before["c"]["program_worth"] is None and before["d"]["top_label"] == measured(39)
+    result = json.loads((tmp_path / "d" / "result.json").read_text())
+    for damage in ({"program_worth": None, "host_shows": 3}, {"program_worth": {"difference": "x"}, "host_shows": {}}):
+        (tmp_path / "d" / "result.json").write_text(json.dumps({**result, **damage}))
+        found = {record["name"]: record for record in store.runs()}["d"]
+        assert found["program_worth"] is found["top_label"] is None and found["test"] == measured(40)
+        assert runs_cli("list", "--runs", tmp_path)[0] == 0
 
 
 def test_compare_shows_what_differs(tmp_path):
@@ -35,6 +49,7 @@ def test_compare_shows_what_differs(tmp_path):
     found = json.loads(out)
     assert code == 0 and found["differences"] == {"task": ["digits", "squares"], "seed": [3, 0]}
     assert found["accuracies"]["test"] == [measured(25), measured(40)] and found["states"] == ["finished"] * 2
+    assert [worth["difference"] for worth in found["program_worth"]] == [0.4, 0.7000000000000001]
     code, out, _ = runs_cli("compare", tmp_path / "a", tmp_path / "d", tmp_path / "c")
     assert code == 0 and "0.5000 n=50 0.4000 to 0.6000" in out and "0.8000 n=50" in out and "epochs" not in out
     assert runs_cli("compare", "a", "--runs", tmp_path)[0] == 3
@@ -44,6 +59,8 @@ def test_show(tmp_path):
     four_runs(tmp_path)
     code, out, _ = runs_cli("show", "b", "--runs", tmp_path)
     assert code == 0 and "it was odd" in out and "squares(train=9)" in out
+    code, out, _ = runs_cli("show", "a", "--runs", tmp_path)
+    assert code == 0 and "program_worth" in out and "+0.4000 (+0.3000 to +0.5000)" in out and "top_label" in out
     code, out, _ = runs_cli("show", tmp_path / "a", "--json")
     assert code == 0 and json.loads(out)["folder"] == str(tmp_path / "a") and json.loads(out)["state"] == "finished"
     code, out, err = runs_cli("show", "aa", "--runs", tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers import ROOT
 from helpers_runs import finished_result, made_up_result, tiny_plan
+from reprogram.evaluation.paired import tango_interval
 from reprogram.paper import published, tables
 from reprogram.paper.experiments import base
 from reprogram.paper.page import ORDER, markdown, write_page
@@ -123,6 +124,26 @@ def test_what_can_not_be_told_from_guessing_is_marked():
     assert tables.baseline([row(50, 100, map_alone={"accuracy": 0.13, "n": 100})] * 9, "map_alone").endswith(
         "(at chance)"
     )
+
+
+def test_an_accuracy_says_what_the_program_is_worth():
+    def row(correct, **more):
+        result = made_up_result(correct, 100, map_alone={"accuracy": 0.1, "n": 100}) | more
+        return Row(host="h", task="t", seed=0, axis={}, folder=None, result=result)
+
+    def pairs(both, only_program, only_map, neither):
+        return {"both": both, "only_program": only_program, "only_map": only_map, "neither": neither}
+
+    rows = [row(60, program_worth=pairs(5, 55, 5, 35)), row(70, program_worth=pairs(10, 60, 0, 30))]
+    low, high = tango_interval(55, 5, 100)
+    assert tables.pooled(rows[:1]).endswith(f", n=100, worth +0.5000 ({low:+.4f} to {high:+.4f})")
+    low, high = tango_interval(115, 5, 200)
+    assert tables.worth(rows) == f"+0.5500 ({low:+.4f} to {high:+.4f})"
+    assert tables.worth([rows[0], row(70)]) == "+0.5500", "an older result has no pairs, so there is no interval"
+    assert tables.worth([Row(host="h", task="t", seed=0, axis={}, folder=None, result=made_up_result(5, 10))]) == ""
+    assert tables.top_label([row(60)]) == tables.top_label([]) == "–"
+    shown = {"host_shows": {"top_label": {"accuracy": 0.55, "n": 100}}}
+    assert tables.top_label([row(60, **shown)] * 2) == tables.accuracy(110, 200)
 
 
 def test_the_papers_numbers_stand_in_our_columns():

@@ -8,7 +8,7 @@ import torch
 
 from helpers import random_task, tiny_model
 from reprogram.cli import main
-from reprogram.report.examples import answers
+from reprogram.report.examples import examples_of
 from reprogram.report.mapping import label_map
 
 MAPS = ["first", "greedy", "iterative", "bayesian", "linear"]
@@ -54,7 +54,7 @@ def drawing(examples):
 def test_the_report_draws_a_line_for_each_host_label_that_speaks(spec):
     model, task = shown_model(spec), random_task()
     with torch.no_grad():
-        examples = answers(model, task, model(task.test.images))
+        examples = examples_of(model, task, model(task.test.images))
     json.dumps(examples)
     lines = {"first": 4, "greedy": 12, "iterative": 4, "bayesian": 8, "linear": 5}[spec]
     svg = drawing(examples)

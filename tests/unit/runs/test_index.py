@@ -11,9 +11,11 @@ import time
 import pytest
 
 from helpers_runs import STATES, four_runs, index_rows, make_run, measured
+from reprogram.runs import index
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import RunIndex, recorded
+from reprogram.runs.record import describe
 from reprogram.utils.files import write_atomic
 
 
@@ -68,6 +70,20 @@ def test_a_row_that_is_not_what_the_files_say_is_not_believed(tmp_path):
         db.execute("UPDATE reprogram_runs SET record = replace(record, '0.8', '0.9')")
         db.execute("INSERT INTO reprogram_runs VALUES ('ghost', 'finished', '{}', '')")
     assert store.runs() == before and index_rows(store) == STATES
+
+
+def test_rows_of_a_version_that_knew_fewer_fields_are_made_anew(tmp_path, monkeypatch):
+    store = four_runs(tmp_path)
+    with monkeypatch.context() as before:
+        before.setattr(index, "VERSION", index.VERSION - 1)
+        before.setattr(index, "describe", lambda folder: without_worth(describe(folder)))
+        store.rebuild()
+        assert all("program_worth" not in record for record in store.runs())
+    assert all("program_worth" in record for record in store.runs())
+
+
+def without_worth(record):
+    return {key: value for key, value in record.items() if key != "program_worth"}
 
 
 def test_an_index_of_another_shape_is_made_anew(tmp_path):

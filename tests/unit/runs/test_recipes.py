@@ -7,6 +7,7 @@ from reprogram.cli import main
 from reprogram.registry import configure
 from reprogram.runs import recipes
 from reprogram.runs.config import RunConfig, from_values
+from reprogram.training.losses import settled
 
 FAMILIES = {
     "canvas": "canvases",
@@ -50,13 +51,14 @@ def test_what_is_given_counts_more_than_the_recipe():
     assert from_values({}) == RunConfig()
 
 
-def test_the_defaults_are_the_recipe_best():
-    best, default = recipes.read("best").fit, RunConfig()
-    for key, value in best.items():
-        if key in FAMILIES:
-            assert configure(FAMILIES[key], getattr(default, key)) == configure(FAMILIES[key], value), key
-        else:
-            assert getattr(default, key) == value, key
+def test_the_defaults_are_the_papers_in_every_place():
+    """Canvas, program, map and loss of the recipe paper-2018: on the command line, in Python's build and in its fit."""
+    paper, default = recipes.read("paper-2018").fit, RunConfig()
+    model = reprogram.Reprogrammed.build("linear:32", "digits")
+    for option, part in (("canvas", model.canvas), ("program", model.program), ("label_map", model.label_map)):
+        assert configure(FAMILIES[option], getattr(default, option)) == configure(FAMILIES[option], paper[option])
+        assert part.name() == paper[option] and part.config == configure(FAMILIES[option], paper[option])[1]
+    assert default.loss == reprogram.FitOptions().loss == "auto" and settled("auto", model.label_map) == paper["loss"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_the_defaults_are_the_recipe_best():
         ("download", 3, "download=3; true or false is expected"),
         ("program", 4, "program=4; text is expected"),
         ("baselines", 3, "baselines=3; a list is expected"),
-        ("loss", "x", "loss='x'; 'task', 'smoothed' or 'host' is expected"),
+        ("loss", "x", "loss='x'; 'auto', 'task', 'smoothed' or 'host' is expected"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, one_line):

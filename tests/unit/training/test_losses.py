@@ -44,6 +44,29 @@ def test_smoothed_labels_are_numpys():
     np.testing.assert_allclose(found, -(softened * logarithms).sum(axis=1), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("spec", "loss"),
+    [
+        ("first", "host"),
+        ("random(seed=3)", "host"),
+        ("frequency", "host"),
+        ("many-to-one(labels_per_class=1)", "host"),
+        ("iterative", "task"),
+        ("many-to-one(labels_per_class=2)", "task"),
+        ("linear", "task"),
+        ("discriminant", "task"),
+    ],
+)
+def test_by_itself_the_loss_is_the_papers_where_the_host_can_say_each_class(spec, loss):
+    """It comes to the same program as the loss that it stands for."""
+    task, states = random_task(), []
+    for options in ({}, {"loss": loss}, {"loss": {"host": "task", "task": "smoothed"}[loss]}):
+        model = tiny_model(task, label_map=spec)
+        reprogram.fit(model, task, images=24, batch_size=8, validations=1, **options)
+        states.append(model.learned_state()["program.weight"])
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
+
+
 def test_penalty_is_lambda_times_the_sum_of_squares():
     """Against finite differences of loss + penalty in float64, through the whole model; reported without it."""
     task = random_task()

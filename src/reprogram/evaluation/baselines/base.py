@@ -1,8 +1,10 @@
 """The contract of a baseline: an accuracy that a result is compared with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
@@ -22,6 +24,8 @@ class BaselineInput:
         augmentation: the spec of how the run's training images varied.
         learn_on: does the same run on another host; returns the learned model, the training images seen and the
             seconds of learning.
+        predictions: n predicted classes of the test images, by what predicted them; a baseline may add its own under
+            its name with underscores, and the run folder keeps them.
     """
 
     model: Reprogrammed
@@ -30,6 +34,7 @@ class BaselineInput:
     seed: int = 0
     augmentation: str = "none"
     learn_on: Callable[[Host], tuple[Reprogrammed, int, float]] | None = None
+    predictions: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Baseline(Component):

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.evaluation.baselines.base import Baseline, BaselineInput
-from reprogram.evaluation.predict import evaluate
+from reprogram.evaluation.metrics import score
+from reprogram.evaluation.predict import predict
 from reprogram.labelmaps._calibration import fit_without_program
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
@@ -19,11 +21,27 @@ class MapAlone(Baseline):
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""
-        return label_map_alone(run.model, run.task, run.images_seen)
+        scores = map_alone_scores(run.model, run.task, run.images_seen)
+        run.predictions["map_alone"] = scores.argmax(dim=1)
+        return score(scores, run.task.test.labels).to_json()
 
 
 def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> dict[str, Any]:
     """The accuracy of the same canvas, host and label map without a program.
+
+    Args:
+        model: the run's model; it isn't changed.
+        task: the run's task.
+        images_seen: training images that the program learned from, as in `map_alone_scores`.
+
+    Returns:
+        The fields `accuracy`, `n` and `interval` of a result.
+    """
+    return score(map_alone_scores(model, task, images_seen), task.test.labels).to_json()
+
+
+def map_alone_scores(model: Reprogrammed, task: Task, images_seen: int = 0) -> Float[Tensor, "n k"]:
+    """The task scores of the same canvas, host and label map without a program, for every test image.
 
     A map that is fitted to the host's scores is fitted to the scores without a program. A map that is refitted at
     every step gets as many images as the program had, but not more than `ALONE_IMAGES`.
@@ -34,7 +52,7 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
         images_seen: training images that the program learned from, repeats counted.
 
     Returns:
-        The fields `accuracy`, `n` and `interval` of a result.
+        n × k scores (logits), on the CPU.
     """
 
     def host_scores(images: Tensor) -> Tensor:
@@ -45,4 +63,4 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
     label_map = fit_without_program(
         model.label_map, host_scores, task.train.to(device), images=min(images_seen, ALONE_IMAGES)
     )
-    return evaluate(lambda images: label_map(host_scores(images.to(device))), task).to_json()
+    return predict(lambda images: label_map(host_scores(images.to(device))), task.test)

@@ -12,7 +12,7 @@ from reprogram.paper.loading import model_of, task_of
 from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.published import MARK, OURS, TABLE1, TASKS, THEIRS, number, published_task
 from reprogram.paper.store import ResultStore, Row
-from reprogram.paper.tables import baseline, distinct, pooled
+from reprogram.paper.tables import WORTH, baseline, distinct, pooled, top_label
 from reprogram.utils.spec import parse
 
 GIVEN, RANDOM = "as given", "random weights"
@@ -24,8 +24,8 @@ UNTRAINED = {
 }
 BESIDE = "What to hold it against, for the hosts as given."
 CAPTION = (
-    f"Test accuracy. {OURS}: with its 95 % interval. {THEIRS}: table 1 of Elsayed, Goodfellow and Sohl-Dickstein, "
-    f"2018; {MARK} marks what was recalled and not checked."
+    f"Test accuracy. {OURS}: with its 95 % interval. {WORTH} {THEIRS}: table 1 of Elsayed, Goodfellow and "
+    f"Sohl-Dickstein, 2018; {MARK} marks what was recalled and not checked."
 )
 
 
@@ -73,6 +73,7 @@ class Table1(Experiment):
         by_host = []
         for host in distinct(row.host for row in rows):
             by_task = {t: [r for r in rows if (r.host, r.task) == (host, t) and _is_given(r)] for t in tasks}
+            by_host.append([host, "the program, by the top label alone", *(top_label(by_task[task]) for task in tasks)])
             for name, text in (("map_alone", "label map alone"), ("linear_probe", "linear probe")):
                 by_host.append([host, text, *(baseline(by_task[task], name) for task in tasks)])
         by_name = [

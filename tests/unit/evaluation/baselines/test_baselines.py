@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import reprogram
 from helpers import narrow_vgg, random_task, tiny_model
+from reprogram.evaluation.baselines.all_scores import AllScores
+from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.baselines.chance import chance
 from reprogram.evaluation.baselines.direct_training import DIRECT_IMAGES, direct_training
 from reprogram.evaluation.baselines.linear_probe import linear_probe
@@ -32,6 +35,23 @@ def test_label_map_alone_is_the_host_on_the_bare_canvas():
         scores = model.host(model.canvas(task.test.images))[:, :4]
     accuracy = float((scores.argmax(1) == task.test.labels).float().mean())
     assert label_map_alone(model, task)["accuracy"] == pytest.approx(accuracy)
+
+
+def test_all_scores_are_a_discriminant_of_the_host_whatever_the_run_learned():
+    """As scikit-learn's, on the host's scores of the task image over half of its input."""
+    task, results = random_task(n=(80, 12, 40)), []
+    for run in (tiny_model(task), tiny_model(task, label_map="random(seed=1)", canvas="resize", program="full")):
+        before, given = run.learned_state(), BaselineInput(model=run, task=task, images_seen=5)
+        results.append(AllScores(AllScores.Config()).measure(given))
+        assert all(torch.equal(value, run.learned_state()[name]) for name, value in before.items())
+        assert np.mean(given.predictions["all_scores"].numpy() == task.test.labels.numpy()) == results[-1]["accuracy"]
+    assert results[0] == results[1] and results[0]["train_images"] == 80 and results[0]["n"] == 40
+    canvas = tiny_model(task, canvas="scaled").canvas
+    with torch.no_grad():
+        train, test = (run.host(canvas(split.images)).double().numpy() for split in (task.train, task.test))
+    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    agree = lda.fit(train, task.train.labels.numpy()).predict(test) == given.predictions["all_scores"].numpy()
+    assert np.mean(agree) > 0.9 and results[0]["accuracy"] > 0.7
 
 
 def test_linear_probe_learns_a_separable_task_and_names_its_features():

@@ -1,0 +1,76 @@
+"""The predictions in a run's folder: every accuracy of its result, and their difference, come out of them again."""
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import reprogram
+from helpers import ROOT
+from helpers_runs import cli
+from reprogram.evaluation.paired import tango_interval
+
+HOST = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+TASK = "squares(train=160, validation=40, test=60)"
+FIT = ("fit", "--host", HOST, "--task", TASK, "--canvas", "centre", "--images", "160", "--quiet", "--json")
+
+
+def run(folder, *flags):
+    code, out, err = cli(*FIT, "--out", folder, *flags)
+    assert code == 0, err
+    result = json.loads(out)
+    schema = json.loads((ROOT / "src/reprogram/runs/result.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate({k: v for k, v in result.items() if k != "folder"})
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return result, {name: np.array([int(row[name]) for row in rows]) for name in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("run") / "a", "--label-map", "first", "--baselines", "map-alone")
+
+
+def test_the_result_can_be_computed_again(first):
+    result, found = first
+    labels = reprogram.load_task(TASK).test.labels.numpy()
+    assert list(found) == ["label", "program", "top_label", "map_alone"] and found["label"].tolist() == labels.tolist()
+    right, alone = found["program"] == labels, found["map_alone"] == labels
+    assert result["test"]["accuracy"] == right.mean()
+    assert result["baselines"]["map_alone"]["accuracy"] == alone.mean()
+    worth = result["program_worth"]
+    counts = [int(pairs.sum()) for pairs in (right & alone, right & ~alone, ~right & alone, ~right & ~alone)]
+    assert [worth[key] for key in ("both", "only_program", "only_map", "neither")] == counts
+    assert worth["difference"] == pytest.approx(right.mean() - alone.mean()) and worth["n"] == 60
+    assert worth["interval"] == pytest.approx(tango_interval(counts[1], counts[2], 60))
+    shown = result["host_shows"]
+    assert shown["needed"] == "top_label" and shown["top_label"]["outside"] == (found["top_label"] >= 10).sum()
+    assert shown["top_label"]["accuracy"] == (found["top_label"] == labels).mean()  # First map: label i is class i.
+    assert shown["all_scores"] == result["test"]
+
+
+def test_without_the_map_alone_there_is_no_worth(tmp_path):
+    result, found = run(tmp_path / "a", "--label-map", "discriminant", "--baselines", "none")
+    assert list(found) == ["label", "program", "top_label"] and "program_worth" not in result
+    assert result["host_shows"].keys() == {"needed", "all_scores"} and result["host_shows"]["needed"] == "all_scores"
+    code, out, err = cli("fit", "--resume", tmp_path / "a", "--quiet")
+    assert code == 0, err
+    assert "worth" not in out and "what the host must show" in out and "all of its scores" in out
+    assert "all of its scores" in (tmp_path / "a" / "report.html").read_text()
+
+
+def test_people_are_told(first):
+    result, _ = first
+    code, out, err = cli("fit", "--resume", result["folder"], "--quiet")
+    assert code == 0, err
+    worth, top = result["program_worth"], result["host_shows"]["top_label"]
+    low, high = worth["interval"]
+    assert "what the program is worth" in out and f"{worth['difference']:+.4f}  (n=60" in out
+    assert f"interval {low:+.4f} to {high:+.4f})" in out
+    assert f"{top['accuracy']:.4f}" in out and f"outside the map: {top['outside']}" in out
+    assert ("holds 0" in out) == (low <= 0 <= high)
+    page = Path(result["folder"], "report.html").read_text()
+    assert "percentage points" in page and "by the host's top label alone" in page
