@@ -15,6 +15,7 @@ LEARNING = {
     "label_map": "first",
     "loss": "host",
     "learner": "adam(betas=(0.9, 0.99))",
+    "precision": "auto",
     "batch_size": 16,
     "num_microbatches": 1,
     "validations": 6,
