@@ -63,13 +63,14 @@ def evaluate_command(
     labels = getattr(loaded, split).labels
     answers = read_answers(model, getattr(loaded, split))
     result, shows = score(answers.scores, labels), host_shows(model.label_map, answers, labels)
-    chance = 1 / loaded.num_classes
+    chance, computed = 1 / loaded.num_classes, str(model.host.dtype).removeprefix("torch.")
     if common.json:
         names = {"program": str(program_file), "host": model.host.info.id, "task": loaded.name, "split": split}
         measured = {**result.to_json(), "chance": chance, "confusion": [list(row) for row in result.confusion]}
-        emit({**names, **measured, "host_shows": shows, "data": checked.to_json()})
+        emit({**names, **measured, "precision": computed, "host_shows": shows, "data": checked.to_json()})
     else:
-        print(printable(f"{loaded.name} {split} accuracy {result}, chance {chance:.4f}"))
+        inexact = "" if computed == "float32" else f", computed in {computed}"
+        print(printable(f"{loaded.name} {split} accuracy {result}, chance {chance:.4f}{inexact}"))
         print(_what_is_read(shows))
     return 0
 

@@ -105,14 +105,15 @@ def show(result: dict[str, Any], folder: Path) -> None:
         result: the content of `result.json`.
         folder: the run folder.
     """
+    from reprogram.report.page import doubts
+
     rows = _rows(result)
     print(printable(f"{result['task']} on {result['host']}, seed {result['seed']}"))
     width = max(len(name) for name, _, _ in rows)
     for name, value, detail in rows:
         print(f"  {name.ljust(width)}  {value}{detail}".rstrip())
-    worth = result.get("program_worth")
-    if worth is not None and worth["interval"][0] <= 0 <= worth["interval"][1]:
-        print("  The interval of the program's worth holds 0: the label map alone may do as well.")
+    for line in doubts(result):
+        print(f"  {line}")
     print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s, loss {result['loss']}")
     print(f"  program  {folder / 'program.safetensors'}")
     print(f"  report   {folder / 'report.html'}")

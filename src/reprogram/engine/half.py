@@ -35,11 +35,14 @@ def converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     if dtype not in HALF or weight is None:
         return result
     on_processor = weight.device.type == "cpu"
+    last = _last_linear(result)
     for layer, source in zip(result.modules(), module.modules(), strict=True):
         if isinstance(source, Correlation):
             layer.weight = _fixed(round_filters(source.weight, dtype))
         if isinstance(source, Correlation | EngineLinear) and source.bias is not None and on_processor:
             layer.bias = _fixed(source.bias.float())  # oneDNN adds it before it rounds.
+        if layer is last:
+            layer.float()  # Rounded scores would make ties between labels.
         if isinstance(layer, NORMS) and on_processor:
             layer.float()
             layer.forward = _in_float32(layer.forward)  # type: ignore[method-assign]
@@ -51,6 +54,15 @@ def converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
                 node.target = _attention
         result.recompile()
     return result
+
+
+def _last_linear(module: nn.Module) -> nn.Module | None:
+    """The linear layer that computes the scores of a traced host; None where there is none, or more follows it."""
+    if not isinstance(module, fx.GraphModule):
+        return None
+    layers = [module.get_submodule(str(node.target)) for node in module.graph.nodes if node.op == "call_module"]
+    weighted = [layer for layer in layers if isinstance(layer, EngineLinear | Correlation)]
+    return weighted[-1] if weighted and isinstance(weighted[-1], EngineLinear) else None
 
 
 def _fixed(values: Tensor) -> nn.Parameter:

@@ -36,6 +36,7 @@ class EngineLinear(nn.Module):
         Returns:
             y, … × o.
         """
+        input = input.to(self.weight.dtype) if is_half(input) else input
         if not onednn.runs(input) and not (is_half(input) and input.device.type == "cpu"):
             return F.linear(input, self.weight, self.bias)
         channels = input.shape[-1]

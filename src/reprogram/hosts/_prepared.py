@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reprogram.engine.precision import fast_dtypes
 from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
+from reprogram.framed import Framed
 from reprogram.types import Precision
 from reprogram.utils.tensor_cache import ModuleVersion
 
@@ -104,15 +105,17 @@ def into_host(part: Tensor, dtype: torch.dtype) -> Tensor:
     return scaled.to(dtype)
 
 
-def out_of_host(scores: Tensor, dtype: torch.dtype) -> Tensor:
+def out_of_host(scores: Tensor, dtype: torch.dtype, images: Tensor | Framed) -> Tensor:
     """The host's scores in the type of its weights; for float16 the gradient that enters the host is scaled.
 
     Args:
-        scores: b × K, in the type that the host computes in.
+        scores: b × K, in the type that the host computes in, or in a wider one.
         dtype: the type of its weights.
+        images: what the host computed them from.
     """
     converted = scores.to(dtype)
-    return _Scale.apply(converted, GRADIENT_SCALE) if _is_scaled(converted, scores.dtype) else converted
+    computed_in = images.window.dtype if isinstance(images, Framed) else images.dtype
+    return _Scale.apply(converted, GRADIENT_SCALE) if _is_scaled(converted, computed_in) else converted
 
 
 def _is_scaled(tensor: Tensor, dtype: torch.dtype) -> bool:

@@ -159,7 +159,7 @@ class Host(nn.Module):
         if labels is not None and len(labels) < self.info.num_classes:
             columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
             if columns is not None:
-                columns = out_of_host(columns, own)
+                columns = out_of_host(columns, own, images)
                 unread = columns.new_full((len(pixels), self.info.num_classes), float("nan"))
                 return unread.index_copy(1, labels, columns)
         scores = scores_of(self.prepared(images), self.info.id)
@@ -168,7 +168,7 @@ class Host(nn.Module):
                 f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
                 f"expected {len(pixels)} x {self.info.num_classes}"
             )
-        return out_of_host(scores, own)
+        return out_of_host(scores, own, images)
 
     def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
         """The input of the host's last layer: the features that a linear probe reads.

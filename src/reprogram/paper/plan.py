@@ -190,7 +190,10 @@ def with_choices(
     """
     host_specs = _specs_by_name(hosts, plan.hosts) or plan.hosts
     task_specs = _specs_by_name(tasks, {name: name for name in plan.tasks}) or dict.fromkeys(plan.tasks)
-    task_fields = {name: plan.tasks.get(name, {"task": spec}) for name, spec in task_specs.items()}
+    task_fields = {
+        name: {**plan.tasks.get(name, {}), **({"task": spec} if spec not in (None, name) else {})}
+        for name, spec in task_specs.items()
+    }
     for text in data:
         task, equals, path = text.partition("=")
         if not equals or task not in task_fields:

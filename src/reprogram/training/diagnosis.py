@@ -7,10 +7,11 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.hosts import _parity
+from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.losses import loss_of
-from reprogram.types import LossKind
+from reprogram.types import LossKind, Precision
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import seeded
 
@@ -46,6 +47,16 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
         host.precision = "float32"
     finally:
         host.meter.calls, host.meter.images = before.calls, before.images
+
+
+def precision_of(host: Host) -> Precision:
+    """The name of the type that a host computes in; "float32" for that of its weights, whichever it is.
+
+    Args:
+        host: the host.
+    """
+    names: dict[torch.dtype, Precision] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
+    return "float32" if host.precision == "float32" else names.get(host.dtype, "float32")
 
 
 def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:

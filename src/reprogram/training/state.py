@@ -4,7 +4,7 @@ import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from reprogram.evaluation.metrics import Evaluation
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.checkpoint import Checkpoint, Interval
+from reprogram.types import Precision
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,8 @@ class TrainState:
         loss_sum: the sum of the training losses since the last validation, in nats.
         loss_count: the number of these losses.
         history: a row for each validation.
+        precision: the type that the host computes in, so that "auto" goes on as it began on another kind of machine;
+            empty in checkpoints of earlier versions.
     """
 
     step: int = 0
@@ -47,6 +50,7 @@ class TrainState:
     loss_sum: float = 0.0
     loss_count: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    precision: Precision | Literal[""] = ""
 
     def add_row(self, result: Evaluation) -> None:
         """Add a validation to the history, and begin the next mean of the training loss.

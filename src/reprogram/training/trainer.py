@@ -17,7 +17,7 @@ from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import LONG_S
-from reprogram.training.diagnosis import check_engine, non_finite_samples, settle_precision, stopped
+from reprogram.training.diagnosis import check_engine, non_finite_samples, precision_of, settle_precision, stopped
 from reprogram.training.losses import losses_of
 from reprogram.training.microbatch import usual_number
 from reprogram.training.objective import BatchObjective
@@ -93,7 +93,7 @@ class Trainer:
         with seeded(self.options.seed, self.train.images.device):
             self.learner.start(self.model.learned_parameters())
             self._restore()
-            settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
+            self._settle_precision()
             try:
                 if self.state.step == 0:
                     check_engine(self.model, self.train.images[:2], self.options.loss)
@@ -108,6 +108,15 @@ class Trainer:
             raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(128 + self.signal)
         self.model.load_learned_state(self.best)
         return self._result()
+
+    def _settle_precision(self) -> None:
+        """Compute in the type that the run began in, or else in one that the host can compute in."""
+        host, state = self.model.host, self.state
+        if state.precision:
+            host.precision = state.precision
+            return
+        settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
+        state.precision = host.precision = precision_of(host)
 
     def _loop(self, pending: list[int]) -> None:
         state = self.state

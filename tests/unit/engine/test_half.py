@@ -72,7 +72,7 @@ def test_operations_that_stay_in_float32(norm: Callable[[], nn.Module], dtype: t
     found, wanted = prepared(given), exact(images)
     (gradient,) = torch.autograd.grad(found.float().square().sum(), given)
     (wanted_gradient,) = torch.autograd.grad(wanted.square().sum(), images)
-    assert found.dtype == gradient.dtype == dtype
+    assert gradient.dtype == dtype and found.dtype == torch.float32  # The last layer's scores aren't rounded.
     assert distance(found.detach(), wanted.detach()) < 4 * torch.finfo(dtype).eps
     assert distance(gradient, wanted_gradient) < 16 * torch.finfo(dtype).eps
     with torch.no_grad():

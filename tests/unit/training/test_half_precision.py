@@ -70,6 +70,22 @@ def test_a_wrong_precision_is_refused(squares, one_line):
     one_line(error, "precision", "float8")
 
 
+def test_auto_goes_on_as_it_began_on_another_kind_of_machine(squares, tmp_path, monkeypatch):
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.images >= 64:
+            raise StoppedError
+
+    options = {"images": 160, "precision": "auto", "checkpoint": tmp_path / "c.safetensors", "checkpoint_every": 1}
+    monkeypatch.setattr("reprogram.hosts._prepared.fast_dtypes", lambda device: (torch.bfloat16,))
+    with pytest.raises(StoppedError):
+        reprogram.fit(model_of(squares), squares, on_progress=stop, **options)
+    monkeypatch.setattr("reprogram.hosts._prepared.fast_dtypes", lambda device: ())
+    assert reprogram.fit(model_of(squares), squares, **options).precision == "bfloat16"
+
+
 class WithoutHalf(torch.nn.Module):
     """An operation that isn't there in half precision."""
 
