@@ -57,12 +57,14 @@ def converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _last_linear(module: nn.Module) -> nn.Module | None:
-    """The linear layer that computes the scores of a traced host; None where there is none, or more follows it."""
+    """The linear layer whose output is a traced host's output; None where another operation gives that."""
     if not isinstance(module, fx.GraphModule):
         return None
-    layers = [module.get_submodule(str(node.target)) for node in module.graph.nodes if node.op == "call_module"]
-    weighted = [layer for layer in layers if isinstance(layer, EngineLinear | Correlation)]
-    return weighted[-1] if weighted and isinstance(weighted[-1], EngineLinear) else None
+    last = next(node for node in module.graph.nodes if node.op == "output").args[0]
+    if not isinstance(last, fx.Node) or last.op != "call_module":
+        return None
+    layer = module.get_submodule(str(last.target))
+    return layer if isinstance(layer, EngineLinear) else None
 
 
 def _fixed(values: Tensor) -> nn.Parameter:
