@@ -30,8 +30,8 @@ TABLE = (
     " WITHOUT ROWID"
 )
 SELECT = "SELECT name, record, seal FROM reprogram_runs"
-BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
-"""SQLite's codes where another process writes the index."""
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR)
+"""SQLite's codes where another process writes the index, or, the last one, removes a damaged one."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)
 """SQLite's codes where the index has to be made anew."""
