@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reprogram.errors import ConfigError
+from reprogram.errors import BudgetError, ConfigError
 from reprogram.types import Access
 
 MAX_SIZE = 4096
@@ -72,10 +72,29 @@ class Meter:
     Attributes:
         calls: of the host so far.
         images: in all these calls.
+        limit: the most images; None for no limit.
     """
 
     calls: int = 0
     images: int = 0
+    limit: int | None = None
+
+    def count(self, images: int) -> None:
+        """Count a call, before the host is asked.
+
+        Args:
+            images: in this call.
+
+        Raises:
+            BudgetError: the limit would be exceeded; nothing is counted and nothing may be asked.
+        """
+        if self.limit is not None and self.images + images > self.limit:
+            raise BudgetError(
+                f"the host may be asked for {self.limit:,} images at the most; {self.images:,} are spent, and "
+                f"{images:,} more are wanted"
+            )
+        self.calls += 1
+        self.images += images
 
 
 def check_sizes(*, size: int = 0, **counts: int) -> None:

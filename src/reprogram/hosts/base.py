@@ -28,8 +28,9 @@ class Host(nn.Module):
     """A frozen classifier.
 
     It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
-    require grad and `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a
-    frozen view of it that shares its parameters and has buffers of its own: wrap it anew after training it further.
+    require grad, and `train()` leaves it in evaluation mode. Without "gradient" access it gives no gradient. A module
+    given to `wrap` isn't touched; the host holds a frozen view of it that shares its parameters and has buffers of its
+    own: wrap it anew after training it further.
 
     Args:
         net: the classifier; its input are normalised pixels.
@@ -144,10 +145,10 @@ class Host(nn.Module):
 
         Args:
             pixels: in [0, 1], a tensor or a `Framed` batch.
-            labels: the host labels whose scores are wanted; all by default.
+            labels: the host labels whose scores are wanted, all by default; the others may be NaN.
 
         Returns:
-            b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
+            b × K scores (logits).
 
         Raises:
             ConfigError: the pixels have another size or number of channels, or the scores aren't b × K.
@@ -179,6 +180,8 @@ class Host(nn.Module):
         Returns:
             b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
         """
+        if self.info.access != "gradient":
+            return self(pixels), "scores"
         images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
         features, where = last_layer_input(self.net, self.prepared.module, images, self.info)
         return features.to(self.mean.dtype), where
@@ -189,13 +192,13 @@ class Host(nn.Module):
         if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
             expected = " x ".join(map(str, self.info.shape))
             raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
-        self.meter.calls += 1
-        self.meter.images += len(pixels)
+        self.meter.count(len(pixels))
         own, _ = self._dtype_and_device()
         mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
 
         def normalised(part: Tensor) -> Tensor:
-            return into_host((part.to(own) - mean) / std, dtype)  # b x C x h x w, per channel
+            part = part.to(own) if self.info.access == "gradient" else part.detach().to(own)
+            return into_host((part - mean) / std, dtype)  # b x C x h x w, per channel
 
         if not isinstance(pixels, Framed):
             return normalised(pixels)

@@ -41,6 +41,11 @@ class Learner(Component):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    @property
+    def num_losses(self) -> int:
+        """How often `step` calls the objective: once, unless a learner compares several points."""
+        return 1
+
     def start(self, parameters: list[nn.Parameter]) -> None:
         """Take over the parameters to learn, and forget earlier ones.
 

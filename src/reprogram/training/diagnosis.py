@@ -37,7 +37,8 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
     try:
         with seeded(None, batch.images.device):
             value = loss_of(model, batch.images, batch.labels, loss)
-            torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
+            if host.info.access == "gradient":
+                torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         if host.precision != "auto":
@@ -70,7 +71,8 @@ def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:
     Raises:
         ExportParityError: scores or gradients differ by more than rounding.
     """
-    if model.host.engine == "dense" or not model.host.prepared.shares:
+    host = model.host
+    if host.engine == "dense" or host.info.access != "gradient" or not host.prepared.shares:
         return
     some_labels = loss != "host" and not model.label_map.follows_steps
     labels = model.label_map.reads() if some_labels else None

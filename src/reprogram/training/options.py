@@ -32,19 +32,22 @@ class Budget:
         epochs: passes over the training images, whole or fractional; None for no limit.
         images: training images seen, repeats counted, rounded to whole batches; None for no limit.
         seconds: seconds of learning, validation included; None for no limit.
+        queries: images that the host may be asked for until learning ends, all of them counted: those that the label
+            map is fitted to, those of each point that a step compares, and the validations'; None for no limit.
     """
 
     epochs: float | None = None
     images: int | None = None
     seconds: float | None = None
+    queries: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "images", "seconds"):
-            value = getattr(self, name)
+        limits = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name, value in limits.items():
             if value is not None and not 0 < value < float("inf"):
                 raise BudgetError(f"{name}={value}; a positive number is expected")
-        if self.epochs is None and self.images is None and self.seconds is None:
-            raise BudgetError("no budget; give epochs, images or seconds")
+        if all(value is None for value in limits.values()):
+            raise BudgetError(f"no budget; give {', '.join(list(limits)[:-1])} or {list(limits)[-1]}")
 
     def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
         """The number of steps that epochs and images allow; None where only the time is limited.
@@ -83,6 +86,8 @@ class FitOptions:
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds of learning.
+        queries: budget in images that the host is asked for until learning ends, validations included; it is never
+            exceeded. The test comes on top.
         batch_size: images a step, of all processes together.
         num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
             any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
@@ -104,6 +109,7 @@ class FitOptions:
     epochs: float | None = None
     images: int | None = None
     seconds: float | None = None
+    queries: int | None = added_later(None)
     batch_size: int = 16
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
@@ -130,9 +136,10 @@ class FitOptions:
 
     @property
     def budget(self) -> Budget:
-        """The limits of epochs, images and seconds as one value."""
-        unlimited = self.epochs is None and self.images is None and self.seconds is None
-        return Budget(epochs=EPOCHS if unlimited else self.epochs, images=self.images, seconds=self.seconds)
+        """The limits of epochs, images, seconds and queries as one value."""
+        unlimited = self.epochs is None and self.images is None and self.seconds is None and self.queries is None
+        epochs = EPOCHS if unlimited else self.epochs
+        return Budget(epochs=epochs, images=self.images, seconds=self.seconds, queries=self.queries)
 
 
 def current_names(options: type[FitOptions], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +242,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     Returns:
         JSON values, by name.
     """
-    younger = {"augmentation": options.augmentation, "precision": options.precision}
+    younger = {"augmentation": options.augmentation, "precision": options.precision, "queries": options.queries}
     return {
         "host": model.host.fingerprint,
         "task": model.task.fingerprint,
@@ -250,5 +257,5 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "images": options.budget.images,
         "seconds": options.budget.seconds,
         "validations": options.validations,
-        **{name: value for name, value in younger.items() if value not in ("none", "float32")},
+        **{name: value for name, value in younger.items() if value not in ("none", "float32", None)},
     }

@@ -36,6 +36,7 @@ class TrainState:
         history: a row for each validation.
         precision: the type that the host computes in, so that "auto" goes on as it began on another kind of machine;
             empty in checkpoints of earlier versions.
+        queries: images that the host was asked for.
     """
 
     step: int = 0
@@ -51,6 +52,7 @@ class TrainState:
     loss_count: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     precision: Precision | Literal[""] = ""
+    queries: int = 0
 
     def add_row(self, result: Evaluation) -> None:
         """Add a validation to the history, and begin the next mean of the training loss.
@@ -122,7 +124,7 @@ class TrainStateSaver:
         tensors["random/cpu"] = torch.get_rng_state()
         if self.model.canvas.frame.is_cuda:
             tensors["random/cuda"] = torch.cuda.get_rng_state(self.model.canvas.frame.device)
-        meter = dataclasses.asdict(self.model.host.meter)
+        meter = {"calls": self.model.host.meter.calls, "images": self.model.host.meter.images}
         record = {"state": dataclasses.asdict(state), "meter": meter, "made_from": self.resume_key}
         self.checkpoint.save(tensors, record)
         self.saved_step, self.saved = state.step, time.monotonic()

@@ -22,6 +22,7 @@ from reprogram.training.losses import losses_of
 from reprogram.training.microbatch import usual_number
 from reprogram.training.objective import BatchObjective
 from reprogram.training.options import FitOptions
+from reprogram.training.queries import QueryBudget
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.state import TrainState, TrainStateSaver
 from reprogram.utils.distributed import ProcessGroup
@@ -55,7 +56,7 @@ class Trainer:
         on_progress: Callable[[FitProgress], None] | None = None,
     ) -> None:
         self.model, self.options, self.learner, self.augmentation = model, options, learner, augmentation
-        self.saver, self.group, self.on_progress = saver, group, on_progress
+        self.saver, self.group, self.on_progress, self.task = saver, group, on_progress, task
         device = model.canvas.frame.device
         self.train, self.validation_split = task.train.to(device), task.validation.to(device)
         model.label_map.different_images = len(self.train)
@@ -94,11 +95,13 @@ class Trainer:
             self.learner.start(self.model.learned_parameters())
             self._restore()
             self._settle_precision()
+            self.queries = QueryBudget.of_run(self.model, self.learner, task=self.task, options=self.options)
             try:
-                if self.state.step == 0:
-                    check_engine(self.model, self.train.images[:2], self.options.loss)
-                    self._fit_map(pending)
-                self._loop(pending)
+                with self.queries.limiting(self.state.queries):
+                    if self.state.step == 0:
+                        check_engine(self.model, self.train.images[:2], self.options.loss)
+                        self._fit_map(pending)
+                    self._loop(pending)
             except ProcessLostError:
                 self._save()  # The failed step changed nothing.
                 raise
@@ -229,13 +232,15 @@ class Trainer:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
         budget = self.options.budget
         by_time = self.state.seconds / budget.seconds if budget.seconds is not None else 0.0
-        return max(by_time, self.state.step / self.last_step if self.last_step is not None else 0.0)
+        by_steps = self.state.step / self.last_step if self.last_step is not None else 0.0
+        return max(by_time, by_steps, self.queries.fraction)
 
     def _validation_due(self) -> bool:
         fraction = self._fraction()
         if fraction >= 1:
             return self.state.validated_step != self.state.step
-        return int(fraction * self.options.validations) > self.state.validations
+        due = int(fraction * self.options.validations) > self.state.validations
+        return due and self.queries.allows_validation()
 
     def _validate(self, pending: list[int]) -> None:
         state, start = self.state, time.monotonic()
@@ -283,6 +288,7 @@ class Trainer:
         )
 
     def _save(self) -> None:
+        self.state.queries = self.queries.spent
         if self.group.is_main:
             self.saver.save(self.state, self.best)
 

@@ -1,0 +1,172 @@
+"""Any local host, degraded to what a query service shows: `restricted:efficientnet-lite0?access=label`."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from reprogram.errors import ConfigError
+from reprogram.framed import Framed
+from reprogram.hosts._encoding import Encoding, as_sent
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts._shown import Kind, Shown
+from reprogram.hosts.base import Host, HostSource
+from reprogram.registry import configure, format_spec
+from reprogram.types import Access
+
+Rung = Literal["scores", "topk", "label"]
+
+ACCESS: dict[Rung, Access] = {"scores": "scores", "topk": "top-k", "label": "label"}
+"""The access that each rung stands for."""
+
+
+class Restricted(HostSource):
+    """A local host of which a caller sees no more than of a query service: no gradient, and only some of its scores.
+
+    So learning by queries is tried without a network, beside white-box learning on the very same weights. The host
+    sees images as a service does: 8 bits a channel, encoded. Its scores are the evidence of its answers: labels that
+    aren't shown are censored, see the source `hosts/_shown.py`.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            host: spec of the host; one with `?` of its own goes in brackets, as in `untrained`.
+            access: `scores` shows all labels, `topk` the first `k` of them, `label` the first alone, without a number.
+            k: the number of labels that `topk` shows.
+            kind: the numbers that are shown: `logits`, `probabilities`, `percent`, or `independent` sigmoids.
+            round: the decimals of the numbers; None for all.
+            floor: labels with smaller numbers aren't shown, in units of `kind`; None for no limit.
+            noise: the standard deviation of noise on the numbers, in units of `kind`.
+            seed: decides the noise.
+            encoding: how images are sent: `png`, or `jpeg`, which loses something.
+            quality: of JPEG, 1 to 100.
+        """
+
+        host: str
+        access: Rung = "scores"
+        k: int = 5
+        kind: Kind = "probabilities"
+        round: int | None = None
+        floor: float | None = None
+        noise: float = 0.0
+        seed: int = 0
+        encoding: Encoding = "png"
+        quality: int = 95
+
+        def __post_init__(self) -> None:
+            shown_of(self)
+            if not 1 <= self.quality <= 100:
+                raise ConfigError(f"quality={self.quality}; 1 to 100 is expected")
+
+    @classmethod
+    def example(cls) -> Config:
+        """The first labels of a tiny ResNet, with four decimals."""
+        return cls.Config(host="timm:test_resnet(pretrained=False, num_classes=16, size=48)", access="topk", round=4)
+
+    def build(self, *, download: bool = False) -> Host:
+        """Build the host that is restricted."""
+        host = self._source().build(download=download)
+        return RestrictedHost(host, self.config, replace(host.info, id=self.spec(), access=self._access))
+
+    def info(self) -> HostInfo | None:
+        """The record of the host that is restricted, with less access."""
+        info = self._source().info()
+        return info and replace(info, id=self.spec(), access=self._access)
+
+    def has_random_weights(self) -> bool:
+        """Whether those of the host that is restricted are."""
+        return self._source().has_random_weights()
+
+    def nameable(self) -> bool:
+        """Whether a stranger's program file may name the host itself."""
+        return self._source().nameable()
+
+    def spec(self) -> str:
+        """The spec, in which the host is named by its own."""
+        return format_spec(Restricted(replace(self.config, host=self._source().spec())))
+
+    @property
+    def _access(self) -> Access:
+        return ACCESS[self.config.access]
+
+    def _source(self) -> HostSource:
+        variant, config = configure("hosts", self.config.host)
+        if variant is Restricted:
+            raise ConfigError(f"restricted: {self.config.host} is restricted already; say all options once")
+        source: HostSource = variant(config)
+        return source
+
+
+class RestrictedHost(Host):
+    """A host that answers as a query service does.
+
+    Args:
+        host: the host that is restricted; its weights are shared.
+        config: what is shown, and how images are sent.
+        info: the record, with the access that is left.
+    """
+
+    def __init__(self, host: Host, config: Restricted.Config, info: HostInfo) -> None:
+        super().__init__(host.net, info, untrained=self._untrained if host.untrained is not None else None)
+        self.restricted, self.config = host, config
+        self.shown = shown_of(config)
+
+    def forward(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
+        """Answer canvases.
+
+        Args:
+            pixels: in [0, 1], b × C × H × W or a `Framed` batch; they are rounded to 8 bits and encoded.
+            labels: has no effect: a service computes all.
+
+        Returns:
+            b × K scores, the evidence of what is shown; without a gradient.
+        """
+        with torch.no_grad():
+            first = self.meter.images
+            scores = super().forward(as_sent(pixels, self.config.encoding, self.config.quality))
+            # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
+            noise = self._noise(first, scores) if self.config.noise else None
+            return self.shown.evidence(*self.shown.answer(scores, noise))
+
+    def features(self, pixels: Tensor | Framed) -> tuple[Tensor, str]:
+        """The scores: nothing behind them is shown.
+
+        Args:
+            pixels: in [0, 1], b × C × H × W or a `Framed` batch.
+
+        Returns:
+            b × K scores, and "scores".
+        """
+        return self(pixels), "scores"
+
+    def _noise(self, first: int, scores: Tensor) -> Tensor:
+        rows = []
+        for number in range(first, first + len(scores)):
+            generator = torch.Generator().manual_seed((self.config.seed << 20) + number)
+            rows.append(torch.randn(scores.shape[1], generator=generator, dtype=scores.dtype))
+        return torch.stack(rows).to(scores.device) if rows else torch.zeros_like(scores)
+
+    def _untrained(self, seed: int) -> Host:
+        assert self.restricted.untrained is not None
+        twin = self.restricted.untrained(seed)
+        return RestrictedHost(twin, self.config, replace(twin.info, access=self.info.access))
+
+
+def shown_of(config: Restricted.Config) -> Shown:
+    """What a configuration shows.
+
+    Args:
+        config: of the source `restricted`.
+    """
+    return Shown(
+        labels={"scores": None, "topk": config.k, "label": 1}[config.access],
+        numbers=config.access != "label",
+        kind=config.kind,
+        round=config.round,
+        floor=config.floor,
+        noise=config.noise,
+    )
