@@ -6,6 +6,7 @@ from typing import Any
 
 from reprogram.errors import DataError
 from reprogram.registry import is_listed, summary
+from reprogram.report.doubts import doubts
 from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
 from reprogram.report.mapping import label_map
 from reprogram.utils.files import write_atomic
@@ -37,28 +38,6 @@ def class_title(task: str, name: str) -> str:
         name: the class's name.
     """
     return f"{name} {COUNTED[task][name != '1']}" if task in COUNTED else name
-
-
-def doubts(result: dict[str, Any]) -> list[str]:
-    """What speaks against a program, a sentence each: chance or the label map alone do as well, or better.
-
-    Args:
-        result: the content of `result.json`.
-    """
-    found = []
-    low, high = result["test"]["interval"]
-    baselines = result["baselines"]
-    guess = max(baselines[name]["accuracy"] for name in ("chance", "majority") if name in baselines)
-    if low <= guess:
-        better = "below" if high < guess else "at"
-        found.append(f"The test accuracy is {better} what guessing gets: the program does nothing of use.")
-    if (worth := result.get("program_worth")) is not None:
-        low, high = worth["interval"]
-        if high < 0:
-            found.append("The interval of the program's worth lies below 0: the label map alone does better.")
-        elif low <= 0:
-            found.append("The interval of the program's worth holds 0: the label map alone may do as well.")
-    return found
 
 
 def needed(shows: dict[str, Any]) -> str:
@@ -105,7 +84,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             worth=result.get("program_worth"),
             top=shows.get("top_label"),
             needed=needed(shows) if shows else "",
-            doubts=doubts(result),
+            doubts=[*doubts(result).values()],
             title=lambda name: class_title(result["task"], name),
             share=_share,
             label_map=label_map(examples),
