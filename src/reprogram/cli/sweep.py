@@ -95,7 +95,7 @@ def _row(cell: "Cell") -> dict[str, Any]:
 
 
 def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
-    """Print the outcomes, what speaks against programs, and the failed cells with their errors; returns the exit code."""
+    """Print the outcomes, what speaks against programs, and the errors of failed cells; returns the exit code."""
     doubtful = {outcome.cell.name: doubts_of(outcome) for outcome in outcomes}
     if common.json:
         stands = ({"state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes)

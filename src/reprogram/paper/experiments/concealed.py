@@ -73,7 +73,7 @@ class Concealed(Experiment):
                 table.append([f"{level}/255", pooled(same), *distances])
                 if fact:
                     pictures = [Picture(source=source, caption=text) for text, source in fact["pictures"]]
-                    blocks.append(Strip(pictures=pictures, caption=f"ε = {level}/255"))
+                    blocks.append(Strip(pictures=pictures, caption=f"ε = {level}/255, test accuracy {pooled(same)}"))
             head = ["ε", "test accuracy", "largest change", "PSNR, dB", "SSIM"]
             blocks.append(Table(head=head, rows=table, caption=NOTE))
         return blocks
