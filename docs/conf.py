@@ -12,7 +12,7 @@ author = "The reprogram authors"
 project_copyright = "The reprogram authors"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "components"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "components", "codehost"]
 exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = f"reprogram {__version__}"

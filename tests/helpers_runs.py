@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 from reprogram.cli import main
+from reprogram.evaluation.metrics import wilson_interval
 from reprogram.paper.plan import with_choices
 from reprogram.paper.preset import read_preset
 from reprogram.runs.config import RunConfig
@@ -74,7 +75,11 @@ def tiny_plan(**choices):
 
 def made_up_result(correct, n, **baselines):
     """A result with an accuracy and baselines."""
-    return {"test": {"accuracy": correct / n, "n": n}, "baselines": {"chance": {"accuracy": 0.1}, **baselines}}
+    interval = list(wilson_interval(correct, n))
+    return {
+        "test": {"accuracy": correct / n, "n": n, "interval": interval},
+        "baselines": {"chance": {"accuracy": 0.1}, **baselines},
+    }
 
 
 def finished_result():

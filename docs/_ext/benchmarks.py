@@ -176,7 +176,7 @@ def gpu_circumstances(found: list[dict[str, Any]]) -> list[str]:
 
 def figure(name: str, alt: str, there: bool) -> str:
     """The figure's block; nothing while nothing is drawn."""
-    return f"```{{image}} _static/{name}\n:alt: {alt}\n:width: 100%\n```" if there else NONE
+    return f"![{alt}](_static/{name})" if there else NONE
 
 
 def blocks(folder: Path = RESULTS) -> dict[str, str]:

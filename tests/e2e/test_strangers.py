@@ -159,7 +159,9 @@ def test_the_report_shows_hostile_names_without_their_effect(odd_run):
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "span", "div", "figure", "img", "figcaption",
         "table", "tr", "th", "td", "b", "br", "pre", "details", "summary", "code",
     }  # fmt: skip
-    assert page.attributes <= {"lang", "charset", "name", "content", "class", "src", "alt", "colspan"}
+    assert page.attributes <= {"lang", "charset", "name", "content", "class", "src", "alt", "style"}
+    styles = re.findall(r' style="([^"]*)"', text)
+    assert all(re.fullmatch(r"(left: [\d.]+%?; )?width: [\d.]+(%|rem)", style) for style in styles), "numbers alone"
     assert re.findall(r'src="(?!data:image/)', text) == []
     for name in folders:
         if name.isprintable():

@@ -10,6 +10,9 @@ from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reprogram.evaluation.metrics import Evaluation
     from reprogram.model import Reprogrammed
     from reprogram.tasks.base import Task
 
@@ -64,15 +67,28 @@ def evaluate_command(
     answers = read_answers(model, getattr(loaded, split))
     result, shows = score(answers.scores, labels), host_shows(model.label_map, answers, labels)
     chance, computed = 1 / loaded.num_classes, str(model.host.dtype).removeprefix("torch.")
+    against = _against_guessing(result, labels, chance)
     if common.json:
         names = {"program": str(program_file), "host": model.host.info.id, "task": loaded.name, "split": split}
         measured = {**result.to_json(), "chance": chance, "confusion": [list(row) for row in result.confusion]}
-        emit({**names, **measured, "precision": computed, "host_shows": shows, "data": checked.to_json()})
+        more = {"precision": computed, "host_shows": shows, "data": checked.to_json()}
+        emit({**names, **measured, **more, "doubts": against})
     else:
         inexact = "" if computed == "float32" else f", computed in {computed}"
         print(printable(f"{loaded.name} {split} accuracy {result}, chance {chance:.4f}{inexact}"))
         print(_what_is_read(shows))
+        for line in against.values():
+            print(line)
     return 0
+
+
+def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float) -> dict[str, str]:
+    """What guessing, or always answering the most frequent class, says against a program."""
+    from reprogram.report.doubts import doubts
+
+    most = int(labels.bincount().max()) / len(labels)
+    baselines = {"chance": {"accuracy": chance}, "majority": {"accuracy": most}}
+    return doubts({"test": result.to_json(), "baselines": baselines})
 
 
 def _what_is_read(shows: dict[str, Any]) -> str:

@@ -105,14 +105,14 @@ def show(result: dict[str, Any], folder: Path) -> None:
         result: the content of `result.json`.
         folder: the run folder.
     """
-    from reprogram.report.page import doubts
+    from reprogram.report.doubts import doubts
 
     rows = _rows(result)
     print(printable(f"{result['task']} on {result['host']}, seed {result['seed']}"))
     width = max(len(name) for name, _, _ in rows)
     for name, value, detail in rows:
         print(f"  {name.ljust(width)}  {value}{detail}".rstrip())
-    for line in doubts(result):
+    for line in doubts(result).values():
         print(f"  {line}")
     print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s, loss {result['loss']}")
     print(f"  program  {folder / 'program.safetensors'}")

@@ -139,7 +139,7 @@ def _run(
     plans: "dict[str, list[Planned]]", choices: "ExperimentPlan", out: Path, pool: dict[str, Any], common: Common
 ) -> int:
     """Run the runs that aren't finished, measure, and write the page; returns the exit code."""
-    from reprogram.cli.sweep import display_cells
+    from reprogram.cli.sweep import display_cells, doubts_of
     from reprogram.paper.page import write_page
     from reprogram.paper.run import begin, measure
     from reprogram.paper.store import ResultStore
@@ -154,10 +154,13 @@ def _run(
     missing = measure([*plans], choices, store, display.say) if finished else []
     page = write_page(store) if finished else None
     if common.json:
-        runs = [{"run": o.cell.name, "state": o.state, "error": o.error} for o in outcomes]
+        runs = [{"run": o.cell.name, "state": o.state, "error": o.error, "doubts": doubts_of(o)} for o in outcomes]
         emit({"report": str(page) if page else None, "runs": runs, "not_measured": missing})
     else:
         print(f"{finished} of {len(outcomes)} runs finished, " + (f"report {page}" if page else "no report"))
+        for outcome in outcomes:
+            for line in doubts_of(outcome).values():
+                print(printable(f"{outcome.cell.name}: {line}"))
     for line in [*(f"{outcome.cell.name} failed: {outcome.error}" for outcome in failed), *missing]:
         print(f"reprogram: {printable(line)}", file=sys.stderr)
     return EXIT_FAILED if failed or missing or not finished else 0

@@ -95,16 +95,40 @@ def _row(cell: "Cell") -> dict[str, Any]:
 
 
 def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
-    """Print the outcomes, and the failed cells with their errors; returns the exit code."""
+    """Print the outcomes, what speaks against programs, and the errors of failed cells; returns the exit code."""
+    doubtful = {outcome.cell.name: doubts_of(outcome) for outcome in outcomes}
     if common.json:
-        emit([{**_row(o.cell), "state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes])
+        stands = ({"state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes)
+        emit([{**_row(o.cell), **s, "doubts": doubtful[o.cell.name]} for o, s in zip(outcomes, stands, strict=True)])
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     counts = {state: sum(o.state == state for o in outcomes) for state in ("finished", "already", "failed")}
     if not common.json:
         print(f"{counts['finished']} finished, {counts['already']} finished before, {counts['failed']} failed")
+        for name, reasons in doubtful.items():
+            for line in reasons.values():
+                print(printable(f"{name}: {line}"))
     for outcome in failed:
         print(f"reprogram: {printable(outcome.cell.name)} failed: {printable(outcome.error)}", file=sys.stderr)
     return FAILED if failed else 0
+
+
+def doubts_of(outcome: "Outcome") -> dict[str, str]:
+    """What speaks against the program of a finished cell, a sentence for each reason; empty for a failed one.
+
+    Args:
+        outcome: the cell's outcome.
+    """
+    from reprogram.errors import DataError
+    from reprogram.report.doubts import doubts
+    from reprogram.runs.folder import RunFolder
+
+    if outcome.state == "failed":
+        return {}
+    with contextlib.suppress(
+        DataError, KeyError, TypeError, ValueError, AttributeError
+    ):  # `runs` says what is damaged.
+        return doubts(RunFolder(outcome.cell.config.folder).read_result())
+    return {}
 
 
 @contextlib.contextmanager

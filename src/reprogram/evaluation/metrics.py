@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.errors import DataError
+from reprogram.utils.text import html_table
 
 Z_95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
@@ -48,6 +49,15 @@ class Evaluation:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.accuracy:.4f} (n={self.n}, 95 % interval {low:.4f}..{high:.4f})"
+
+    def __repr__(self) -> str:
+        return f"Evaluation: accuracy {self}, loss {self.loss:.4f}"
+
+    def _repr_html_(self) -> str:
+        low, high = self.interval
+        interval = f"{low:.4f} to {high:.4f}"
+        facts = {"accuracy": f"{self.accuracy:.4f}", "95 % interval": interval, "right": f"{self.correct} of {self.n}"}
+        return html_table({**facts, "loss, nats": f"{self.loss:.4f}"})
 
 
 def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:

@@ -24,6 +24,8 @@ RESULT_KEYS = frozenset({"test", "baselines", "images_seen"})
 """The keys that a run's `result.json` must have."""
 FACT_KEYS = frozenset({"name", "of", "fact"})
 """The keys of a measurement's file."""
+LONGEST = 200
+"""The most characters of a measurement's name that its file is called by; file systems take 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +155,9 @@ class ResultStore:
         Returns:
             The measurement, None where it couldn't be made.
         """
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        path = self.folder / "facts" / experiment / f"{slug(name)[-40:]}-{digest}.json"
-        if path.exists():
-            stored = _read(path, FACT_KEYS)
+        path, former = self._fact_files(experiment, name)
+        for existing in filter(Path.exists, (path, former)):
+            stored = _read(existing, FACT_KEYS)
             if stored["of"] == json.loads(json.dumps(of)):
                 return stored["fact"]
         try:
@@ -165,6 +166,8 @@ class ResultStore:
             self.missing.append(f"{experiment}: {name}: {error}")
             return None
         write_atomic(path, _json({"name": name, "of": of, "fact": fact}))
+        if former != path:
+            former.unlink(missing_ok=True)
         return fact
 
     def facts(self, experiment: str) -> dict[str, Any]:
@@ -176,8 +179,18 @@ class ResultStore:
         Raises:
             DataError: a measurement's file is damaged.
         """
-        files = sorted((self.folder / "facts" / experiment).glob("*.json"))
-        return {stored["name"]: stored["fact"] for stored in (_read(path, FACT_KEYS) for path in files)}
+        facts: dict[str, Any] = {}
+        for path in sorted((self.folder / "facts" / experiment).glob("*.json")):
+            stored = _read(path, FACT_KEYS)
+            # Where there is a file by today's name too, that one is younger.
+            if stored["name"] not in facts or path == self._fact_files(experiment, stored["name"])[0]:
+                facts[stored["name"]] = stored["fact"]
+        return facts
+
+    def _fact_files(self, experiment: str, name: str) -> tuple[Path, Path]:
+        """A measurement's file, and the one of earlier versions, which were called by the end of the name alone."""
+        folder, digest = self.folder / "facts" / experiment, hashlib.sha256(name.encode()).hexdigest()[:8]
+        return folder / f"{slug(name)[:LONGEST]}-{digest}.json", folder / f"{slug(name)[-40:]}-{digest}.json"
 
     def _plan_file(self, experiment: str) -> Path:
         return self.folder / "plans" / f"{experiment}.json"

@@ -6,11 +6,17 @@ from typing import Any
 
 from reprogram.evaluation.metrics import wilson_interval
 from reprogram.evaluation.paired import Paired
+from reprogram.paper.experiments.base import Block, Table
 from reprogram.paper.store import Row
+from reprogram.report.doubts import doubts, guessing
 from reprogram.utils.text import difference
 
-AT_CHANCE = " (at chance)"
-"""Marks an accuracy whose 95 % interval holds that of guessing, or of always answering the most frequent class."""
+AT_CHANCE, BELOW_CHANCE = " (at chance)", " (below chance)"
+"""Mark an accuracy whose 95 % interval holds that of guessing, or of always answering the most frequent class, or lies
+below it."""
+
+MARKS = {"nothing_learned": " (nothing learned)", "constant_shift": " (a constant shift)"}
+"""Mark an accuracy that isn't the program's doing, by the reason's name in `doubts`."""
 
 WORTH = (
     "Worth: the accuracy minus that of the label map alone on the same test images, with Tango's 95 % interval where "
@@ -42,7 +48,7 @@ def by_host_and_task(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]
 
 
 def accuracy(correct: int, n: int, chance: float | None = None, seeds: int = 1) -> str:
-    """The text of an accuracy with its 95 % interval, and `AT_CHANCE` where it can't be told from guessing.
+    """The text of an accuracy with its 95 % interval, marked where it can't be told from guessing, or is worse.
 
     Args:
         correct: the number of right answers, over all seeds.
@@ -55,12 +61,14 @@ def accuracy(correct: int, n: int, chance: float | None = None, seeds: int = 1) 
 
 
 def _chance_mark(correct: int, n: int, chance: float | None, seeds: int = 1) -> str:
-    """`AT_CHANCE` where the interval of an accuracy holds `chance`, else nothing.
+    """`AT_CHANCE` where the interval of an accuracy holds `chance`, `BELOW_CHANCE` where it lies below, else nothing.
 
     Seeds share their test images, so the interval is that of one seed: of `n / seeds` images.
     """
     low, high = wilson_interval(round(correct / seeds), round(n / seeds))
-    return AT_CHANCE if chance is not None and low <= chance <= high else ""
+    if chance is None or low > chance:
+        return ""
+    return AT_CHANCE if chance <= high else BELOW_CHANCE
 
 
 def chance_of(rows: Sequence[Row]) -> float | None:
@@ -72,8 +80,7 @@ def chance_of(rows: Sequence[Row]) -> float | None:
     Returns:
         The accuracy in 0 to 1; None where the runs differ in it, or don't hold it.
     """
-    measured = [(row.result["baselines"].get(name) for name in ("chance", "majority")) for row in rows]
-    accuracies = {max((one["accuracy"] for one in both if one), default=None) for both in measured}
+    accuracies = {guessing(row.result) for row in rows}
     return accuracies.pop() if len(accuracies) == 1 else None
 
 
@@ -89,8 +96,31 @@ def pooled(rows: Sequence[Row]) -> str:
     text = f"{accuracy(correct, n)}, n={n}"
     if len(rows) > 1:
         text += f", {len(rows)} seeds, sd {statistics.stdev(row.accuracy for row in rows):.4f}"
-    value = worth(rows)
+    value, against = worth(rows), {reason for row in rows for reason in doubts(row.result)}
+    text += "".join(mark for reason, mark in MARKS.items() if reason in against)
     return text + _chance_mark(correct, n, chance_of(rows), len(rows)) + (f", worth {value}" if value else "")
+
+
+def judged(rows: Sequence[Row], judgement: str) -> tuple[list[Row], list[Block]]:
+    """Divide runs into those whose programs can be judged, and the others: a program that does nothing shows nothing.
+
+    Args:
+        rows: finished runs.
+        judgement: a sentence on what isn't said of the others, and why.
+
+    Returns:
+        The runs against whose programs nothing speaks; and a table of the others, with their accuracies and the
+        reasons, where there are any.
+    """
+    against = {row.folder.name: doubts(row.result) for row in rows}
+    others = [row for row in rows if against[row.folder.name]]
+    cells = [
+        [row.host, row.task, str(row.seed), pooled([row]), " ".join(against[row.folder.name].values())]
+        for row in others
+    ]
+    head = ["host", "task", "seed", "test accuracy", "what speaks against the program"]
+    table = Table(head=head, rows=cells, caption=f"Not judged. {judgement}")
+    return [row for row in rows if not against[row.folder.name]], [table] if others else []
 
 
 def worth(rows: Sequence[Row]) -> str:

@@ -33,11 +33,15 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
     indices = _spread(task.test.labels, COUNT)
     images = task.test.images[indices].to(model.canvas.frame.device)
     framed = model.program(model.canvas(images))
-    host = host_answers(model, model.host(framed))
+    scores = model.host(framed)
+    single = model.label_map.single_labels()
     examples = []
-    for index, pixels, host_answer in zip(indices.tolist(), framed.dense().cpu(), host, strict=True):
+    for index, pixels, host_answer, top in zip(
+        indices.tolist(), framed.dense().cpu(), host_answers(model, scores), scores.argmax(dim=1).tolist(), strict=True
+    ):
         probabilities = test_scores[index].softmax(dim=0)
         predicted = int(probabilities.argmax())
+        label = None if single is None else int(single[predicted])
         examples.append(
             {
                 "picture": picture(pixels),
@@ -45,6 +49,8 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
                 "predicted": task.class_names[predicted],
                 "probability": float(probabilities[predicted]),
                 "host": host_answer,
+                "read_by": None if label is None else model.host.info.label(label),
+                "is_top": label == top,
             }
         )
     weights = model.label_map.weights()

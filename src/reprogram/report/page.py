@@ -6,8 +6,9 @@ from typing import Any
 
 from reprogram.errors import DataError
 from reprogram.registry import is_listed, summary
-from reprogram.report.figures import BLUE, GREY, ORANGE, figure_of, svg
-from reprogram.report.mapping import label_map
+from reprogram.report.doubts import doubts
+from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
+from reprogram.report.mapping import ROWS, mapping
 from reprogram.utils.files import write_atomic
 from reprogram.utils.text import printable_all
 
@@ -37,28 +38,6 @@ def class_title(task: str, name: str) -> str:
         name: the class's name.
     """
     return f"{name} {COUNTED[task][name != '1']}" if task in COUNTED else name
-
-
-def doubts(result: dict[str, Any]) -> list[str]:
-    """What speaks against a program, a sentence each: chance or the label map alone do as well, or better.
-
-    Args:
-        result: the content of `result.json`.
-    """
-    found = []
-    low, high = result["test"]["interval"]
-    baselines = result["baselines"]
-    guess = max(baselines[name]["accuracy"] for name in ("chance", "majority") if name in baselines)
-    if low <= guess:
-        better = "below" if high < guess else "at"
-        found.append(f"The test accuracy is {better} what guessing gets: the program does nothing of use.")
-    if (worth := result.get("program_worth")) is not None:
-        low, high = worth["interval"]
-        if high < 0:
-            found.append("The interval of the program's worth lies below 0: the label map alone does better.")
-        elif low <= 0:
-            found.append("The interval of the program's worth holds 0: the label map alone may do as well.")
-    return found
 
 
 def needed(shows: dict[str, Any]) -> str:
@@ -101,14 +80,14 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
         page = environment.get_template("page.html.j2").render(
             result=result,
             examples=examples,
-            baselines=[(baseline_title(k), v) for k, v in result["baselines"].items()],
             worth=result.get("program_worth"),
             top=shows.get("top_label"),
             needed=needed(shows) if shows else "",
-            doubts=doubts(result),
+            doubts=[*doubts(result).values()],
             title=lambda name: class_title(result["task"], name),
             share=_share,
-            label_map=label_map(examples),
+            mapping=mapping(examples),
+            shown=ROWS,
             curve=_curve(examples["history"]),
             confusion=_confusion(examples["confusion"], examples["classes"]),
             bars=_bars(result),
@@ -134,7 +113,7 @@ def _read(path: Path) -> Any:
 
 def _curve(history: list[dict[str, float]]) -> str:
     """A figure of validation accuracy and training loss against the images seen."""
-    figure = figure_of(6, 3.2)
+    figure = figure_of(4.8, 3)
     axes = figure.subplots()
     images = [row["images"] for row in history]
     axes.plot(images, [row["validation_accuracy"] for row in history], "o-", color=BLUE, label="validation accuracy")
@@ -170,22 +149,20 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
     return svg(figure)
 
 
-def _bars(result: dict[str, Any]) -> str:
-    """A figure of the test accuracy beside the baselines, with intervals."""
+def _bars(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The test accuracy and the baselines as rows of a table, each with the ends of its bar in percent."""
     rows = [("this program", result["test"])]
     if "top_label" in result.get("host_shows", {}):
-        rows += [("by the host's top label alone", result["host_shows"]["top_label"])]
+        rows += [("this program, by the host's top label alone", result["host_shows"]["top_label"])]
+    own = len(rows)
     rows += [(baseline_title(key), value) for key, value in result["baselines"].items()]
-    own = len(rows) - len(result["baselines"])
-    figure = figure_of(6.5, 0.6 + 0.42 * len(rows))
-    axes = figure.subplots()
-    for height, (_, value) in enumerate(reversed(rows)):
-        accuracy = value["accuracy"]
-        low, high = value.get("interval", (accuracy, accuracy))
-        axes.barh(height, accuracy, color=BLUE if height >= len(rows) - own else GREY)
-        axes.errorbar(
-            accuracy, height, xerr=[[max(accuracy - low, 0)], [max(high - accuracy, 0)]], color="black", capsize=3
-        )
-    axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
-    axes.set(xlabel="test accuracy", xlim=(0, 1))
-    return svg(figure)
+    return [
+        {
+            "name": name,
+            "own": index < own,
+            "accuracy": float(value["accuracy"]),
+            "interval": [float(end) for end in value.get("interval", ())],
+            "n": value.get("n", ""),
+        }
+        for index, (name, value) in enumerate(rows)
+    ]

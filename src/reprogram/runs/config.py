@@ -12,7 +12,7 @@ from reprogram.errors import ConfigError
 from reprogram.registry import RENAMED, added_later, is_listed, names, stored_spelling
 from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, current_names
-from reprogram.types import EngineName
+from reprogram.types import EngineName, LossKind
 from reprogram.utils.messages import expected, nearest
 from reprogram.utils.text import slug
 
@@ -110,12 +110,24 @@ class RunConfig(FitOptions):
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
         """The options by the names and spellings of version 0.1, from which digests in folders' names are made.
 
+        The loss "auto" is the one that it stands for: both are the same run.
+
         Args:
             skip: the options to leave out, by today's names.
         """
         values = {f.metadata.get("former", f.name): getattr(self, f.name) for f in fields(self) if f.name not in skip}
         specs = {"learner": self.learner, "label_map": self.label_map}
-        return values | {option: stored_spelling(SPECS[option], spec) for option, spec in specs.items()}
+        values |= {option: stored_spelling(SPECS[option], spec) for option, spec in specs.items()}
+        return values | ({"loss": self.settled_loss} if "loss" in values else {})
+
+    @property
+    def settled_loss(self) -> LossKind:
+        """The loss that the run minimises: what "auto" stands for with its label map, any other as it is."""
+        if self.loss != "auto":
+            return self.loss
+        from reprogram.training.losses import settled_by_spec  # It loads PyTorch.
+
+        return settled_by_spec(self.loss, self.label_map)
 
 
 def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunConfig:

@@ -9,7 +9,7 @@ folder resumes the run; on a finished one it returns the result. The parent fold
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from reprogram.evaluation import datacheck
 from reprogram.evaluation.baselines.base import BaselineInput
+from reprogram.evaluation.effect import program_effect
 from reprogram.evaluation.metrics import score
 from reprogram.evaluation.paired import paired
 from reprogram.evaluation.reading import Answers, host_shows, read_answers
@@ -24,6 +25,7 @@ from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure, find, names
+from reprogram.report.doubts import doubts
 from reprogram.report.examples import examples_of
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
@@ -101,10 +103,11 @@ def execute(
             say(f"going on with the interrupted run in {folder.path}")
         model, task, data_check = _load(config, say, loader or Loader())
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
+        start = [parameter.detach().clone() for parameter in model.learned_parameters()]
         fit_result = _learn(config, folder, model, task, say, on_progress)
         if not group.is_main:  # The main process alone measures and writes.
             return {}
-        return _measure(config, folder, model, task, fit_result, data_check, say, command)
+        return _measure(config, folder, model, task, fit_result, start, data_check, say, command)
 
 
 def _load(
@@ -156,6 +159,7 @@ def _measure(
     model: Reprogrammed,
     task: Task,
     fit_result: FitResult,
+    start: Sequence[Tensor],
     data_check: datacheck.DataCheck,
     say: Callable[[str], None],
     command: str | None,
@@ -170,9 +174,8 @@ def _measure(
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, task, fit_result, test, baselines, command)
     result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
-    if "map_alone" in predictions:
-        worth = paired(predictions["program"], predictions["map_alone"], predictions["label"])
-        result |= {"program_worth": worth.to_json()}
+    result |= _worth(model, task, start, predictions)
+    result |= {"doubts": doubts(result)}
     examples = {
         **examples_of(model, task, answers.scores),
         "history": fit_result.history,
@@ -186,6 +189,18 @@ def _measure(
     write_atomic(folder.result, _json(result))
     Checkpoint(folder.checkpoint).remove()
     return result
+
+
+def _worth(model: Reprogrammed, task: Task, start: Sequence[Tensor], predictions: dict[str, Tensor]) -> dict[str, Any]:
+    """The fields that say what the program itself does: what was learned, and what it adds to the label map alone."""
+    learned = zip(model.learned_parameters(), start, strict=True)
+    found: dict[str, Any] = {"changed_numbers": sum(int((now != before).sum()) for now, before in learned)}
+    if (effect := program_effect(model, task.test.images)) is not None:
+        found |= {"program_effect": effect}
+    if "map_alone" in predictions:
+        worth = paired(predictions["program"], predictions["map_alone"], predictions["label"])
+        found |= {"program_worth": worth.to_json()}
+    return found
 
 
 def _fit(

@@ -21,7 +21,7 @@ from reprogram.runs.record import Record, describe, read_part
 from reprogram.utils.messages import nearest
 
 NAME = "runs.sqlite"
-VERSION = 2
+VERSION = 3
 """Of the records: a row of a version that didn't know all of today's fields is made anew."""
 PATIENCE_S = 2.0
 """How long a run or a reader waits for another process that writes the index, before it goes on without the index."""

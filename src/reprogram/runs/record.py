@@ -32,6 +32,8 @@ def describe(folder: RunFolder) -> Record:
     """
     times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
     config = _toml(folder.config).get("fit")
+    if isinstance(config, dict) and config.get("loss") == "auto" and _text(result.get("loss")):
+        config = {**config, "loss": result["loss"]}  # What "auto" stood for, so that runs can be compared.
     error = _text(times.get("error"))
     if folder.result.exists():
         state, error = ("finished", None) if result else ("failed", "result.json is damaged")

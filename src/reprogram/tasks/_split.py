@@ -32,6 +32,10 @@ class Split:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
+    def __repr__(self) -> str:
+        size = " × ".join(map(str, self.images.shape[1:]))
+        return f"Split: {len(self):,} images of {size}, {len(torch.unique(self.labels))} different labels"
+
     def take(self, indices: Tensor) -> "Split":
         """Some of the images with their labels.
 

@@ -13,7 +13,7 @@ from reprogram.errors import DataError
 from reprogram.registry import Component
 from reprogram.tasks._datasets import read_dataset
 from reprogram.tasks._split import SPLITS, Split, check_labels, from_arrays, split_off
-from reprogram.utils.text import MAX_CLASS_NAME
+from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
 __all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "read_dataset", "split_off"]
 
@@ -74,6 +74,22 @@ class Task:
             if class_name in seen:
                 raise DataError(f"task {self.name}: two classes are named {class_name!r}; rename one")
             seen.add(class_name)
+
+    def _facts(self) -> dict[str, str]:
+        """What people want to know of a task, by what it is."""
+        c, h, w = self.image_shape
+        facts = {
+            "images": ", ".join(f"{len(getattr(self, name)):,} {name}" for name in SPLITS),
+            "size": f"{c} × {h} × {w}",
+            "classes": f"{self.num_classes}: {shortened(self.class_names)}",
+        }
+        return facts | ({"left out": f"{len(self.skipped):,} files"} if self.skipped else {})
+
+    def __repr__(self) -> str:
+        return f"Task {printable(self.name)}: " + "; ".join(f"{name} {value}" for name, value in self._facts().items())
+
+    def _repr_html_(self) -> str:
+        return html_table({"task": self.name, **self._facts()})
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,12 +1,16 @@
 """The losses that learning minimises."""
 
+import functools
 from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from reprogram.errors import ReprogramError
 from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
+from reprogram.registry import configure
 from reprogram.types import LossKind
 
 SMOOTHING = 0.1
@@ -29,6 +33,27 @@ def settled(kind: LossKind, label_map: LabelMap) -> LossKind:
     learned = any(parameter.requires_grad for parameter in label_map.parameters())
     stays = label_map.refit_schedule in ("never", "once") and not learned
     return "host" if stays and label_map.single_labels() is not None else "task"
+
+
+@functools.cache
+def settled_by_spec(kind: LossKind, label_map: str) -> LossKind:
+    """The loss that a run minimises, before there is a host: whether "auto" and another kind are the same run.
+
+    Args:
+        kind: the loss that was asked for.
+        label_map: the spec of the run's label map.
+
+    Returns:
+        As `settled`; the kind as it is where the spec can't be built.
+    """
+    if kind != "auto":
+        return kind
+    try:
+        variant, options = configure("label-maps", label_map)
+        # Which labels a map reads depends on host and task, and how it reads them on its options alone.
+        return settled(kind, cast(LabelMap, variant(options, num_host_labels=1000, num_task_labels=2)))
+    except (ReprogramError, ValueError):
+        return kind
 
 
 def losses_of(

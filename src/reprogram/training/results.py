@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reprogram.evaluation.metrics import Evaluation
+from reprogram.utils.text import html_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,13 @@ class FitProgress:
     images_per_s: float
     history: Sequence[dict[str, float]] = ()
 
+    def __repr__(self) -> str:
+        validation = self.validation or "not measured yet"
+        return (
+            f"FitProgress: validation accuracy {validation}; {100 * self.fraction:.0f} % of the budget, "
+            f"{self.images:,} images in {self.seconds:.1f} s, loss {self.loss:.4f}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -48,3 +56,17 @@ class FitResult:
     best_step: int
     history: list[dict[str, float]]
     precision: str = "float32"
+
+    def _facts(self) -> dict[str, str]:
+        """What people want to know of a result, by what it is; the accuracy first."""
+        images = f"{self.images_seen:,} in {self.seconds:.1f} s, in {self.precision}"
+        program = f"of step {self.best_step}, of {len(self.history)} validations"
+        if not self.images_seen or not self.best_step:
+            program = "nothing was learned: it holds its start values"
+        return {"validation accuracy": str(self.validation), "training images": images, "program": program}
+
+    def __repr__(self) -> str:
+        return "FitResult: " + "; ".join(f"{name} {value}" for name, value in self._facts().items())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._facts())

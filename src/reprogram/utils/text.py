@@ -1,7 +1,8 @@
 """Text from strangers (class names, paths, headers), and numbers as text."""
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_CLASS_NAME = 256
@@ -56,3 +57,28 @@ def difference(value: float, interval: Sequence[float] | None) -> str:
     """
     ends = "" if interval is None else f" ({interval[0]:+.4f} to {interval[1]:+.4f})"
     return f"{value:+.4f}{ends}"
+
+
+def html_table(facts: Mapping[str, object]) -> str:
+    """Facts as an HTML table for a notebook, a row for each; what they say is escaped.
+
+    Args:
+        facts: values by what they are.
+    """
+    rows = (
+        f"<tr><th style='text-align: left'>{html.escape(printable(name))}</th>"
+        f"<td style='text-align: left'>{html.escape(printable(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def shortened(names: Sequence[str], most: int = 10) -> str:
+    """The first of some names as text, and how many more there are.
+
+    Args:
+        names: the names.
+        most: how many are named, at the most.
+    """
+    more = len(names) - most
+    return printable(", ".join(names[:most])) + (f" and {more} more" if more > 0 else "")

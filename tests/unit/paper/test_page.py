@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers import ROOT
 from helpers_runs import finished_result, made_up_result, tiny_plan
-from reprogram.evaluation.paired import tango_interval
+from reprogram.evaluation.paired import Paired, tango_interval
 from reprogram.paper import published, tables
 from reprogram.paper.experiments import base
 from reprogram.paper.page import ORDER, markdown, write_page
@@ -53,7 +53,7 @@ def test_accuracies_of_seeds_are_pooled():
             seed=0,
             axis={},
             folder=None,
-            result={"test": {"accuracy": accuracy, "n": n}, "baselines": {}},
+            result={**made_up_result(round(accuracy * n), n), "baselines": {}},
         )
 
     assert tables.pooled([]) == "–"
@@ -110,7 +110,8 @@ def test_what_can_not_be_told_from_guessing_is_marked():
         return Row(host="h", task="t", seed=0, axis={}, folder=None, result=made_up_result(correct, n, **baselines))
 
     assert tables.pooled([row(11, 100)]).endswith("n=100 (at chance)")
-    assert "chance" not in tables.pooled([row(30, 100)]) and "chance" not in tables.pooled([row(0, 1000)])
+    assert "chance" not in tables.pooled([row(30, 100)])
+    assert tables.pooled([row(0, 1000)]).endswith("n=1000 (below chance)")
     assert tables.pooled([row(11, 100), row(12, 100)]).endswith(" (at chance)")
     assert tables.pooled([row(13, 100)] * 9).endswith(" (at chance)"), "seeds share their test images"
     largest = {"majority": {"accuracy": 0.45, "n": 100}}
@@ -132,7 +133,7 @@ def test_an_accuracy_says_what_the_program_is_worth():
         return Row(host="h", task="t", seed=0, axis={}, folder=None, result=result)
 
     def pairs(both, only_program, only_map, neither):
-        return {"both": both, "only_program": only_program, "only_map": only_map, "neither": neither}
+        return Paired(both=both, only_program=only_program, only_map=only_map, neither=neither).to_json()
 
     rows = [row(60, program_worth=pairs(5, 55, 5, 35)), row(70, program_worth=pairs(10, 60, 0, 30))]
     low, high = tango_interval(55, 5, 100)

@@ -1,5 +1,6 @@
 """The store of measurements: each is made once, and what is damaged is said in one line."""
 
+import hashlib
 import json
 
 import pytest
@@ -36,6 +37,35 @@ def test_facts_of_long_names_that_end_alike_stay_apart(tmp_path):
     names = [f"{task}, fully connected, 20000 images, seed 0, and so on" for task in ("mnist", "fashion-mnist")]
     assert [store.measurement("x", name, 1, lambda name=name: name) for name in names] == names
     assert store.facts("x") == {name: name for name in names}
+
+
+LONG = "squares-a host with a long name that says all of it-frame-s0-0123abcd on another host of that kind"
+
+
+def test_a_file_is_called_by_the_whole_name(tmp_path):
+    store = ResultStore(tmp_path)
+    for name in (LONG, "x" * 400 + "a", "x" * 400 + "b"):
+        assert store.measurement("x", name, 1, lambda name=name: name[-1]) == name[-1]
+    names = sorted(path.name for path in (tmp_path / "facts" / "x").iterdir())
+    digest = hashlib.sha256(LONG.encode()).hexdigest()[:8]
+    whole = "squares_a_host_with_a_long_name_that_says_all_of_it_frame_s0_0123abcd_on_another_host_of_that_kind"
+    assert names[0] == f"{whole}-{digest}.json" and len(names) == 3
+    assert store.facts("x") == {LONG: "d", "x" * 400 + "a": "a", "x" * 400 + "b": "b"}
+
+
+def test_a_measurement_by_its_former_short_name_is_read_until_it_is_made_anew(tmp_path):
+    """The name as version 0.1 made it: the last 40 characters, and the digest of all."""
+    digest = hashlib.sha256(LONG.encode()).hexdigest()[:8]
+    former = tmp_path / "facts" / "x" / f"s0_0123abcd_on_another_host_of_that_kind-{digest}.json"
+    former.parent.mkdir(parents=True)
+    former.write_text(json.dumps({"name": LONG, "of": 1, "fact": "old"}))
+    store = ResultStore(tmp_path)
+    assert store.facts("x") == {LONG: "old"}
+    assert store.measurement("x", LONG, 1, lambda: "new") == "old" and former.exists()
+    assert store.measurement("x", LONG, 2, lambda: "new") == "new" and not former.exists()
+    assert store.facts("x") == {LONG: "new"}
+    former.write_text(json.dumps({"name": LONG, "of": 1, "fact": "old"}))  # As an earlier version leaves it.
+    assert store.facts("x") == {LONG: "new"} and store.measurement("x", LONG, 2, lambda: "newer") == "new"
 
 
 @pytest.mark.parametrize("text", ["[{", "[]", "{}", "[3]", '[{"run": "x"}]'])

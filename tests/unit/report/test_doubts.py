@@ -2,7 +2,7 @@
 
 import pytest
 
-from reprogram.report.page import doubts
+from reprogram.report.doubts import doubts
 
 
 def result(interval, worth=None):
@@ -25,4 +25,35 @@ def result(interval, worth=None):
 def test_a_sentence_for_each_doubt(interval, worth, words):
     found = doubts(result(interval, worth))
     assert len(found) == len(words)
-    assert all(word in line for word, line in zip(words, found, strict=True))
+    assert all(word in line for word, line in zip(words, found.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("learning", "said"),
+    [
+        ({"images_seen": 0, "changed_numbers": 0, "selected_step": 0}, True),
+        ({"images_seen": 320, "changed_numbers": 0, "selected_step": 20}, True),  # Each gradient was 0.
+        ({"images_seen": 320, "changed_numbers": 7, "selected_step": 20}, False),
+        ({"images_seen": 0, "selected_step": 0}, True),  # An older result doesn't count what changed.
+        ({"images_seen": 320, "selected_step": 0}, True),
+        ({"images_seen": 320, "selected_step": 20}, False),
+        ({}, False),
+    ],
+)
+def test_a_run_in_which_nothing_was_learned(learning, said):
+    found = doubts({**result((0.8, 0.9), (0.6, 0.8)), **learning})
+    assert list(found) == (["nothing_learned"] if said else [])
+    assert not said or found["nothing_learned"].startswith("Nothing was learned")
+
+
+@pytest.mark.parametrize(("spread", "said"), [(3e-6, True), (0.0, True), (0.05, False), (1.2, False)])
+def test_a_constant_shift_is_no_reprogramming(spread, said):
+    found = doubts({**result((0.8, 0.9), (0.6, 0.8)), "program_effect": {"spread": spread, "n": 16}})
+    assert list(found) == (["constant_shift"] if said else [])
+
+
+@pytest.mark.parametrize(("alone", "names"), [(0.2, []), (0.85, ["at_map_alone"]), (0.95, ["below_map_alone"])])
+def test_an_older_result_is_held_against_the_map_without_pairs(alone, names):
+    old = result((0.8, 0.9))
+    old["baselines"]["map_alone"] = {"accuracy": alone, "n": 100}
+    assert list(doubts(old)) == names

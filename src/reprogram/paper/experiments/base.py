@@ -50,10 +50,12 @@ class Strip:
     Attributes:
         pictures: the pictures, from left to right.
         caption: a sentence above them.
+        together: how many neighbours belong together and stay in one line at any width.
     """
 
     pictures: Sequence[Picture]
     caption: str = ""
+    together: int = 1
 
 
 HostNames = Annotated[list[str], "hosts"]

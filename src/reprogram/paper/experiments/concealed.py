@@ -1,6 +1,6 @@
 """Concealment: the task image shuffled and faint, the program bounded, both added to a photograph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -72,11 +72,19 @@ class Concealed(Experiment):
                 distances = [f"{fact['linf']:.4f}", f"{fact['psnr']:.1f}", f"{fact['ssim']:.4f}"] if fact else ["–"] * 3
                 table.append([f"{level}/255", pooled(same), *distances])
                 if fact:
-                    pictures = [Picture(source=source, caption=text) for text, source in fact["pictures"]]
-                    blocks.append(Strip(pictures=pictures, caption=f"ε = {level}/255"))
+                    blocks += _strips(fact["pictures"], f"ε = {level}/255, test accuracy {pooled(same)}")
             head = ["ε", "test accuracy", "largest change", "PSNR, dB", "SSIM"]
             blocks.append(Table(head=head, rows=table, caption=NOTE))
         return blocks
+
+
+def _strips(pictures: Sequence[Sequence[str]], caption: str) -> list[Block]:
+    """The photograph, and below it what belongs to each test image in a line of its own."""
+    photo, *others = [Picture(source=source, caption=text) for text, source in pictures]
+    # Each test image's pictures begin with the same caption; earlier versions have no picture of the task image.
+    num_images = sum(picture.caption == others[0].caption for picture in others) if others else 1
+    alone, sums = Strip(pictures=[photo], caption=caption), Strip(pictures=others, together=len(others) // num_images)
+    return [alone, sums] if others else [alone]
 
 
 def _pictures_and_distances(row: Any, run: Planned) -> dict[str, Any]:

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import DataError
-from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table
+from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Picture, Table
 from reprogram.paper.loading import model_of, some, task_of
 from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import histograms
 from reprogram.paper.store import ResultStore, Row
-from reprogram.paper.tables import distinct
+from reprogram.paper.tables import distinct, judged, pooled
 
 COUNT = 500
 """Test images of each run, at the most."""
 STATISTICS = {"entropy": "entropy, nats", "maximum": "largest probability", "energy": "−log Σ exp(score)"}
 REPROGRAMMED = "reprogrammed"
+NOT_JUDGED = "Whether a host notices a program that does nothing of use isn't a matter of defence."
 PHOTOGRAPHS = "photographs on "
 """Precedes a run's name in the measurement on photographs, which a call without photographs leaves as it is."""
 
@@ -52,32 +53,34 @@ class Confidence(Experiment):
         """A figure of the entropies for each task, on its first host, and tables of ROC areas and medians."""
         rows, facts = store.rows("confidence"), store.facts("confidence")
         rows = [row for row in rows if row.folder.name in facts]
+        good, others = judged(rows, NOT_JUDGED)
         medians, areas = [], []
-        blocks: list[Block] = []
         for row in rows:
-            fact = _all_statistics(facts, row)
+            fact, which = _all_statistics(facts, row), [row.host, row.task, f"{row.seed}", pooled([row])]
             for kind, values in fact.items():
                 numbers = [f"{statistics.median(values[name]):.3f}" for name in STATISTICS]
-                medians.append([row.host, row.task, f"{row.seed}", f"{kind} (n={len(values['entropy'])})", *numbers])
-                if kind != REPROGRAMMED:
+                medians.append([*which, f"{kind} (n={len(values['entropy'])})", *numbers])
+                if kind != REPROGRAMMED and row in good:
                     numbers = [f"{_area(fact[REPROGRAMMED][name], values[name]):.3f}" for name in STATISTICS]
-                    areas.append([row.host, row.task, f"{row.seed}", kind, *numbers])
-        for task in distinct(row.task for row in rows):
-            first = next(row for row in rows if row.task == task)
-            fact = _all_statistics(facts, first)
-            picture = histograms(
-                {k: v["entropy"] for k, v in fact.items()}, label=f"entropy, nats: {task} on {first.host}"
-            )
-            blocks.append(picture)
+                    areas.append([*which, kind, *numbers])
+        head = ["host", "task", "seed", "test accuracy"]
+        areas_caption = "Area under the ROC curve: higher statistic taken as reprogrammed."
         return [
-            *blocks,
-            Table(
-                head=["host", "task", "seed", "parted from", *STATISTICS],
-                rows=areas,
-                caption="Area under the ROC curve: higher statistic taken as reprogrammed.",
+            *(
+                _entropies(facts, next(row for row in good if row.task == task))
+                for task in distinct(r.task for r in good)
             ),
-            Table(head=["host", "task", "seed", "input", *STATISTICS.values()], rows=medians, caption="Medians."),
+            Table(head=[*head, "parted from", *STATISTICS], rows=areas, caption=areas_caption),
+            *others,
+            Table(head=[*head, "input", *STATISTICS.values()], rows=medians, caption="Medians."),
         ]
+
+
+def _entropies(facts: dict[str, Any], row: Row) -> Picture:
+    """A figure of the entropies on every kind of input."""
+    values = {kind: numbers["entropy"] for kind, numbers in _all_statistics(facts, row).items()}
+    accuracy = f"test accuracy {row.accuracy:.4f}"
+    return histograms(values, label=f"entropy, nats: {row.task} on {row.host}, {accuracy}")
 
 
 def _all_statistics(facts: dict[str, Any], row: Row) -> dict[str, Any]:

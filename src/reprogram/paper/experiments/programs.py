@@ -9,7 +9,7 @@ from reprogram.paper.experiments.base import Block, Experiment, Picture, Strip, 
 from reprogram.paper.loading import model_of
 from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.store import ResultStore, Row
-from reprogram.paper.tables import accuracy, distinct
+from reprogram.paper.tables import accuracy, distinct, pooled
 
 SEEDS = tuple(range(8))
 IMAGES = 3200
@@ -63,7 +63,7 @@ class Programs(Experiment):
             same = [row for row in rows if row.task == task]
             for host in distinct(row.host for row in same):
                 pictures = [
-                    Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {r.accuracy:.2f}")
+                    Picture(source=facts[r.folder.name]["picture"], caption=f"seed {r.seed}, accuracy {pooled([r])}")
                     for r in same
                     if r.host == host and "picture" in facts[r.folder.name]
                 ]
@@ -124,13 +124,15 @@ def _classification(rows: Sequence[Row], facts: dict[str, Any]) -> Table:
         is_host = hosts == host
         others = Counter(predictions[is_host & (predictions != host)].tolist())
         confusions = ", ".join(f"{name} {count}" for name, count in others.items()) or "–"
-        table.append([host, accuracy(int((predictions[is_host] == host).sum()), int(is_host.sum())), confusions])
+        named = accuracy(int((predictions[is_host] == host).sum()), int(is_host.sum()))
+        table.append([host, pooled([row for row in rows if row.host == host]), named, confusions])
     right, n = int((predictions == hosts).sum()), len(hosts)
     chance = max(Counter(hosts.tolist()).values()) / n
-    table.append(["all", f"{accuracy(right, n, chance)}, chance {chance:.4f}", ""])
+    table.append(["all", "", f"{accuracy(right, n, chance)}, chance {chance:.4f}", ""])
     images = " or ".join(f"{n:,}" for n in sorted({row.result["images_seen"] for row in rows}))
     caption = (
         f"The host named from its program's spectrum, {len(set(seeds.tolist()))} seeds, each held out in turn. Each "
         f"program saw {images} images of {rows[0].task}."
     )
-    return Table(head=["host", "named rightly", "taken for"], rows=table, caption=caption)
+    head = ["host", "test accuracy of its programs", "named rightly", "taken for"]
+    return Table(head=head, rows=table, caption=caption)

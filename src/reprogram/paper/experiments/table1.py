@@ -82,10 +82,11 @@ class Table1(Experiment):
         ]
         strips: list[Block] = []
         for task in tasks:
-            answers = [
-                (row.host, facts[row.folder.name]) for row in rows if row.task == task and row.folder.name in facts
+            answers = [(row, facts[row.folder.name]) for row in rows if row.task == task and row.folder.name in facts]
+            pictures = [
+                Picture(source=fact["picture"], caption=f"{row.host}: {fact['said']}. Test accuracy {pooled([row])}")
+                for row, fact in answers
             ]
-            pictures = [Picture(source=f["picture"], caption=f"{host}: {f['said']}") for host, f in answers]
             if pictures:
                 strips.append(Strip(pictures=pictures, caption=f"{task}: what each host sees, and what it says"))
         return [

@@ -9,13 +9,14 @@ from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Ta
 from reprogram.paper.loading import host_of, model_of, some, task_of
 from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.store import ResultStore, Row
-from reprogram.paper.tables import accuracy, chance_of, distinct
+from reprogram.paper.tables import accuracy, chance_of, distinct, judged, pooled
 
 COUNT = 1000
 """Test images, drawn by the run's seed; few, as each is computed as a whole canvas here."""
 BATCH = 50
 QUALITIES = (95, 75, 50)
 AS_IS = "as it is"
+NOT_JUDGED = "A program that does nothing of use on its own host has nothing that could survive."
 ON = " on "
 """Joins a run's name and another host's to a measurement's name, so that a call with other hosts adds measurements."""
 
@@ -45,13 +46,13 @@ class Transfer(Experiment):
                     store.measurement("transfer", name + ON + host, {**of, "host": spec}, count)
 
     def show(self, store: ResultStore) -> list[Block]:
-        """Two tables: accuracies after every change of the images, and on every host."""
+        """Tables: accuracies after every change of the images, and on every host; and programs that aren't judged."""
         rows, facts = store.rows("transfer"), store.facts("transfer")
-        rows = [row for row in rows if row.folder.name in facts]
+        rows, others = judged([row for row in rows if row.folder.name in facts], NOT_JUDGED)
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
         prefixes = [row.folder.name + ON for row in rows]
-        others = [name.removeprefix(prefix) for prefix in prefixes for name in facts if name.startswith(prefix)]
-        hosts = distinct([*(row.host for row in rows), *others])
+        elsewhere = [name.removeprefix(prefix) for prefix in prefixes for name in facts if name.startswith(prefix)]
+        hosts = distinct([*(row.host for row in rows), *elsewhere])
         by_way: list[list[str]] = []
         by_host: list[list[str]] = []
         for row in rows:
@@ -63,11 +64,12 @@ class Transfer(Experiment):
             for table, counts, columns in ((by_way, fact["ways"], ways), (by_host, right, hosts)):
                 values = [counts.get(key) for key in columns]
                 cells = ("–" if k is None else accuracy(k, fact["n"], chance) for k in values)
-                table.append([row.host, row.task, str(row.seed), str(fact["n"]), *cells])
-        head = ["learned on", "task", "seed", "n"]
+                table.append([row.host, row.task, str(row.seed), pooled([row]), str(fact["n"]), *cells])
+        head = ["learned on", "task", "seed", "test accuracy", "n"]
         return [
             Table(head=[*head, *ways], rows=by_way, caption="Accuracy on n test images, on its own host."),
             Table(head=[*head, *(f"on {host}" for host in hosts)], rows=by_host, caption="The same on other hosts."),
+            *others,
         ]
 
 

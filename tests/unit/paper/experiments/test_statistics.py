@@ -72,12 +72,12 @@ def test_transfer_to_other_hosts_adds_up_over_calls(tmp_path):
     for host, right in (("b", 7), ("c d", None)):
         store.measurement("transfer", run.name + transfer.ON + host, 1, lambda right=right: {"right": right})
     ways, hosts = base.find("transfer").show(store)
-    assert ways.head[-2:] == [transfer.AS_IS, "JPEG 95"] and ways.rows[0][3:] == [
+    assert ways.head[-2:] == [transfer.AS_IS, "JPEG 95"] and ways.rows[0][4:] == [
         "10",
         *(tables.accuracy(k, 10, 0.1) for k in (8, 6)),
     ]
-    assert hosts.head[4:] == [f"on {run.host}", "on b", "on c d"]
-    assert hosts.rows[0][4:] == [tables.accuracy(8, 10, 0.1), tables.accuracy(7, 10, 0.1), "–"]
+    assert hosts.head[5:] == [f"on {run.host}", "on b", "on c d"]
+    assert hosts.rows[0][5:] == [tables.accuracy(8, 10, 0.1), tables.accuracy(7, 10, 0.1), "–"]
 
 
 def test_test_images_are_drawn_from_all_classes():
