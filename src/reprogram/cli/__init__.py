@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from reprogram._version import __version__
 from reprogram.cli.streams import OutputError, ReaderGoneError, limit_width, standard_streams
-from reprogram.cli.usage import PREFIX, Environment, UsageError, explain
+from reprogram.cli.usage import Environment, UsageError, explain
 from reprogram.errors import ReprogramError
 from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
@@ -37,7 +37,7 @@ app = App(
     help="Learn one input program that makes a frozen classifier do another task. "
     "Options may also be given as REPROGRAM_* environment variables.",
     version=__version__,
-    config=Environment(PREFIX, command=False),
+    config=Environment(lambda: app),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     result_action="return_value",

@@ -10,6 +10,7 @@ from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.lock import refuse_owned
 from reprogram.training.signals import answered_signals
+from reprogram.utils.files import exists
 from reprogram.utils.process import launched_rank, start_torch
 from reprogram.utils.text import printable
 
@@ -70,7 +71,7 @@ def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[s
     if any(conflicts.values()):
         other = next(name for name, is_set in conflicts.items() if is_set)
         raise ConfigError(f"--resume {folder}: goes on with the run as it is configured there; leave {other} out")
-    if not (folder / "config.toml").exists():
+    if not exists(folder / "config.toml"):
         raise ConfigError(f"{folder}: holds no run that could be gone on with; config.toml is missing")
     return {**asdict(RunFolder(folder).read_config()), "out": str(folder), **flags}
 

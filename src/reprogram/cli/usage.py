@@ -1,7 +1,7 @@
 """What a command line and the environment give to a verb: options by their names, and one line on each mistake."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cyclopts import UNSET, App, CycloptsError, RepeatArgumentError, UnusedCliTokensError
 from cyclopts.argument import Argument, ArgumentCollection
@@ -19,12 +19,18 @@ class UsageError(ReprogramError):
     exit_code = 2
 
 
-class Environment(Env):
+class Environment:
     """Options from the variables `REPROGRAM_*`. A variable that stands for no option of any verb is refused.
 
     What a command line gives without a name, such as image files, has no variable: `REPROGRAM_IMAGES` is the option
     `--images` of `fit` alone. A variable that is empty counts as one that isn't set.
+
+    Args:
+        root: gives the command line with all verbs.
     """
+
+    def __init__(self, root: Callable[[], App]) -> None:
+        self._root, self._env = root, Env(PREFIX, command=False)
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Give the options of a verb the values that the environment has for them.
@@ -39,8 +45,8 @@ class Environment(Env):
         """
         options = [argument for argument in arguments if argument.field_info.is_keyword]
         if unknown := _set().difference(_variables(options)):
-            _refuse_unknown(unknown)
-        super().__call__(app, commands, ArgumentCollection(options))  # type: ignore[no-untyped-call]
+            _refuse_unknown(self._root(), unknown)
+        self._env(app, commands, ArgumentCollection(options))  # type: ignore[no-untyped-call]
         refuse_empty(app, commands, arguments)
 
 
@@ -77,12 +83,10 @@ def _variables(arguments: Iterable[Argument]) -> dict[str, str]:
     return options
 
 
-def _refuse_unknown(names: set[str]) -> None:
+def _refuse_unknown(root: App, names: set[str]) -> None:
     """Refuse variables that are no option of any verb; the files of all verbs are imported for that."""
-    from reprogram.cli import app
-
     known: dict[str, str] = {}
-    apps = [app]
+    apps = [root]
     while apps:
         command = apps.pop()
         verbs = [command[name] for name in command if not name.startswith("-")]

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from reprogram.registry import configure
 from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
+from reprogram.utils.toml import read_table
 
 MAX_CELLS = 100_000
 SAVED_EVERY = "5s"
@@ -76,13 +76,7 @@ def _combinations(path: Path) -> list[dict[str, Any]]:
 
 def _tables(path: Path) -> list[dict[str, Any]]:
     """The tables `[grid]` or `[[grid]]` of a TOML file."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: can't be read ({reason}); give a TOML file with a table [grid]") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    content = read_table(path, "give a TOML file with a table [grid]")
     tables = content.get("grid")
     tables = [tables] if isinstance(tables, dict) else tables
     if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):

@@ -1,6 +1,7 @@
 """The scheduler of a sweep: it gives cells to workers, and has a lost worker's cell run again."""
 
 import contextlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -70,7 +71,7 @@ def _check_distinct(cells: list[Cell]) -> None:
     """Refuse two cells of the same name or folder."""
     for what, values in {
         "named": [cell.name for cell in cells],
-        "in the folder": [str(cell.config.folder.resolve()) for cell in cells],
+        "in the folder": [os.path.realpath(cell.config.folder) for cell in cells],
     }.items():
         for value, count in Counter(values).items():
             if count > 1:
