@@ -32,7 +32,7 @@ VERBS = {
 }
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
 
-app = App(
+app: App = App(
     name="reprogram",
     help="Learn one input program that makes a frozen classifier do another task. "
     "Options may also be given as REPROGRAM_* environment variables.",

@@ -58,7 +58,7 @@ def sweep_command(
 
     chosen = {"device": common.device, "precision": precision}
     fixed = {name: value for name, value in chosen.items() if value is not None}
-    cells = placed(read_grid(grid, fixed), out)
+    cells = placed(read_grid(grid, fixed, say=Display(common.quiet).say), out)
     if list_:
         _list(cells, common.json)
         return 0

@@ -166,6 +166,21 @@ def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS_0_1, **values} if of_version_0_1(values) and "recipe" not in values else dict(values)
 
 
+def note_on_0_1(values: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> str | None:
+    """A line on what a file written for version 0.1 means by the options that it leaves out; None for every other file.
+
+    Args:
+        values: the options' values, by name, as the file has them.
+        where: the file.
+        flags: the options that override those of the file, by name.
+    """
+    changed = {key: value for key, value in DEFAULTS_0_1.items() if key not in values and key not in flags}
+    if not changed or "recipe" in values or "recipe" in flags or not of_version_0_1(values):
+        return None
+    meant = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in changed.items())
+    return f"note: {where} has names of version 0.1, and so that version's defaults: {meant}"
+
+
 def of_version_0_1(values: Mapping[str, Any]) -> bool:
     """Whether options were written for version 0.1, or by it: one of them, or the learner, has a name of that version.
 

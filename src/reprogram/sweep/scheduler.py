@@ -13,7 +13,7 @@ from reprogram.sweep.executors import make_executor
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.worker import WorkerMessage
 from reprogram.training.checkpoint import Checkpoint
-from reprogram.utils.process import launched_size
+from reprogram.utils.process import launched_size, left_over
 
 MAX_FAILED_STARTS = 10
 """The number of workers in a row that may end before they are ready."""
@@ -56,7 +56,7 @@ def run_cells(
     if workers < 0 or retries < 0 or threads < 1:
         raise ConfigError("workers and retries are at least 0, threads at least 1")
     if launched_size() > 1:
-        raise ConfigError("a sweep starts its own workers; start it without torchrun")
+        raise ConfigError(f"{left_over()}; a sweep starts its own: start it without torchrun, or unset these variables")
     _check_distinct(cells)
     scheduler = _Scheduler(retries, say, on_event)
     for cell in cells:
