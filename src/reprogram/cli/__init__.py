@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from reprogram._version import __version__
 from reprogram.cli.streams import OutputError, ReaderGoneError, limit_width, standard_streams
-from reprogram.cli.usage import Environment, UsageError, explain
+from reprogram.cli.usage import Environment, UsageError, explain, variants_mistake
 from reprogram.errors import ReprogramError
 from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
@@ -95,7 +95,7 @@ def _run(arguments: list[str]) -> int:
     except ReaderGoneError:
         return EXIT_PIPE
     except Exception as error:
-        if (refusal := refused_by_the_system(error)) is not None:
+        if (refusal := refused_by_the_system(error) or variants_mistake(error)) is not None:
             _complain(refusal)
             return ReprogramError.exit_code
         traceback.print_exc()

@@ -1,13 +1,16 @@
 """What a command line and the environment give to a verb: options by their names, and one line on each mistake."""
 
 import os
+import traceback
 from collections.abc import Callable, Iterable
+from types import FrameType
 
 from cyclopts import UNSET, App, CycloptsError, RepeatArgumentError, UnusedCliTokensError
 from cyclopts.argument import Argument, ArgumentCollection
 from cyclopts.config import Env
 
 from reprogram.errors import ConfigError, ReprogramError
+from reprogram.registry import FAMILIES, FOLDERS
 from reprogram.utils.messages import nearest
 
 PREFIX = "REPROGRAM_"
@@ -125,3 +128,25 @@ def _names_given(error: RepeatArgumentError) -> list[str]:
         if error.token.keyword in names:
             return [name for name in given if name in names]
     return [str(error.token.keyword)]
+
+
+def variants_mistake(error: BaseException) -> str | None:
+    """A line on a mistake in a variant's own file, which anybody may have written; None for every other error.
+
+    Args:
+        error: what was raised while a verb ran.
+    """
+    if not isinstance(error, AttributeError | NameError | TypeError | NotImplementedError):
+        return None
+    packages = tuple(f"reprogram.{FOLDERS.get(family, family)}" for family in FAMILIES)
+    own = [frame for frame in traceback.walk_tb(error.__traceback__) if _module(frame[0]).startswith("reprogram.")]
+    package, _, name = _module(own[-1][0]).rpartition(".") if own else ("", "", "")
+    if package not in packages or name.startswith("_") or name == "base":
+        return None
+    where = f"{own[-1][0].f_code.co_filename}, line {own[-1][1]}"
+    return f"{where}: {type(error).__name__}: {error}; mend this file, or report it if it came with reprogram"
+
+
+def _module(frame: FrameType) -> str:
+    """The name of the module whose code a frame runs."""
+    return str(frame.f_globals.get("__name__", ""))
