@@ -27,7 +27,7 @@ from reprogram.errors import ConfigError
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate
-from reprogram.utils.variants import classes_in, files_by_name, name_of
+from reprogram.utils.variants import files_by_name, name_of, the_class_in
 
 FAMILIES = {
     "hosts": "HostSource",
@@ -163,7 +163,10 @@ def summary(family: str, name: str) -> str:
     path = _files(family).get(name)
     if path is None:
         return f"from the installed package {_entry_points(family)[name].module.partition('.')[0]}"
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    try:
+        return (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
+    except (SyntaxError, ValueError) as error:
+        return f"{path}: can't be read ({error})"
 
 
 def _base(family: str) -> type[Any]:
@@ -199,14 +202,7 @@ def find(family: str, name: str) -> type[Any]:
                 f"entry point {name!r} of {_package(family)} must bear its module's name, {loaded.name()!r}"
             )
         return loaded
-    try:
-        module = importlib.import_module(f"{_package(family)}.{name.replace('-', '_')}")
-    except ImportError as error:
-        raise ConfigError(f"{name}: its file can't be imported ({error}); install what it needs") from error
-    types = classes_in(module, base)
-    if len(types) != 1:
-        raise ConfigError(f"{module.__file__} must hold exactly one subclass of {base.__name__}, it holds {len(types)}")
-    return types[0]
+    return the_class_in(f"{_package(family)}.{name.replace('-', '_')}", files[name], base)
 
 
 def _other_names(family: str) -> dict[str, str]:

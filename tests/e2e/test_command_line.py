@@ -30,7 +30,7 @@ def cli(*arguments, stdin=""):
     """Exit code, stdout and stderr of a call."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("sys.stdin", io.StringIO(stdin))
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         code = main([str(a) for a in arguments])
     return code, out.getvalue(), err.getvalue()
 

@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Env
 
 from reprogram._version import __version__
+from reprogram.cli.streams import OutputError, ReaderGoneError, limit_width, standard_streams
+from reprogram.cli.usage import Environment, UsageError, explain, variants_mistake
 from reprogram.errors import ReprogramError
+from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
 
 VERBS = {
@@ -28,14 +30,14 @@ VERBS = {
     "convert": "Turn a pickle of weights that you trust into safetensors.",
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }
-EXIT_BUG, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
+EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
 
-app = App(
+app: App = App(
     name="reprogram",
     help="Learn one input program that makes a frozen classifier do another task. "
     "Options may also be given as REPROGRAM_* environment variables.",
     version=__version__,
-    config=Env("REPROGRAM_", command=False),
+    config=Environment(lambda: app),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     result_action="return_value",
@@ -54,21 +56,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the arguments; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a bug, 2 usage, 3 configuration or data, 4 program file refused, 5 host unavailable
-        or mismatched, 6 verification failed, 130 and 143 interrupted.
+        The exit code: 0 done, 1 a bug, 2 usage, 3 configuration, data or output, 4 program file refused, 5 host
+        unavailable or mismatched, 6 verification failed, 130 and 143 interrupted, 141 the reader of stdout went away.
     """
     with contextlib.suppress(ValueError):  # Only the main thread may set handlers.
         signal.signal(signal.SIGTERM, _terminate)
+    limit_width()
+    with standard_streams():
+        try:
+            return _run([*(sys.argv[1:] if arguments is None else arguments)])
+        finally:
+            with contextlib.suppress(OutputError, ReaderGoneError):
+                sys.stdout.flush()
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a verb; what it raises is one line on stderr, and an exit code."""
     try:
-        code = app([*(sys.argv[1:] if arguments is None else arguments)], exit_on_error=False, print_error=False)
+        code = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        _complain(f"{' '.join(str(error).split())} (reprogram --help shows what there is)")
-        return EXIT_USAGE
+        _complain(explain(error))
+        return UsageError.exit_code
     except ReprogramError as error:
-        if error.details and "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"error": str(error), "details": error.details}, indent=2))
+        if error.details and "--json" in arguments:
+            with contextlib.suppress(OutputError, ReaderGoneError):
+                print(json.dumps({"error": str(error), "details": error.details}, indent=2))
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
@@ -78,10 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.code == 143:
             _complain("terminated; the same command goes on where a run stopped")
         return error.code if isinstance(error.code, int) else EXIT_BUG
-    except BrokenPipeError:
-        sys.stderr.close()
+    except ReaderGoneError:
         return EXIT_PIPE
-    except Exception:
+    except Exception as error:
+        if (refusal := refused_by_the_system(error) or variants_mistake(error)) is not None:
+            _complain(refusal)
+            return ReprogramError.exit_code
         traceback.print_exc()
         _complain("this is a bug in reprogram; please report it with the lines above")
         return EXIT_BUG

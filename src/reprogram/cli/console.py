@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from reprogram.cli.streams import is_utf8
 from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def emit(value: Any) -> None:
     Args:
         value: JSON values.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(sys.stdout), allow_nan=False)
     print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
+from reprogram.utils.files import exists
 from reprogram.utils.text import printable
 
 SAFE_TORCH = (2, 10)
@@ -32,7 +33,7 @@ def convert(source: Path, target: Path) -> int:
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < SAFE_TORCH:
         raise ConfigError(f"torch {torch.__version__} can't read pickles safely; pip install --upgrade torch (2.10)")
-    if target.exists() or target.suffix != ".safetensors":
+    if exists(target) or target.suffix != ".safetensors":
         raise ConfigError(f"{target}: give the name of a new .safetensors file")
     try:
         loaded: Any = torch.load(source, map_location="cpu", weights_only=True)

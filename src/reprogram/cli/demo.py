@@ -6,6 +6,7 @@ from typing import Any
 from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.fit import resolve, show
 from reprogram.training.signals import answered_signals
+from reprogram.utils.files import exists
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -53,7 +54,7 @@ def demo_command(
     fixed |= {"device": common.device} if common.device else {}
     configs = [resolve({**fixed, **options, "out": str(out / name)}, None) for name, options in TASKS.items()]
     folders = [RunFolder(config.folder) for config in configs]
-    if all(folder.result.exists() for folder in folders):
+    if all(exists(folder.result) for folder in folders):
         for folder in folders:
             folder.remove()
     results = []

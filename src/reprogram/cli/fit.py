@@ -1,5 +1,6 @@
 """`reprogram fit`: learn a program, measure it, report it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.lock import refuse_owned
 from reprogram.training.signals import answered_signals
+from reprogram.utils.files import exists
 from reprogram.utils.process import launched_rank, start_torch
 from reprogram.utils.text import printable
 
@@ -39,10 +41,11 @@ def fit_command(
     common = common or Common()
     options = {"recipe": recipe, "device": common.device, **(vars(flags) if flags is not None else {})}
     options = {name: value for name, value in options.items() if value is not None}
-    resolved = resolve(_resumed(resume, options, config) if resume is not None else options, config)
+    display = Display(common.quiet or launched_rank() > 0)
+    options = _resumed(resume, options, config) if resume is not None else options
+    resolved = resolve(options, config, display.say)
     if launched_rank() == 0:  # The other processes run under this one's lock.
         refuse_owned(RunFolder(resolved.folder).lock)
-    display = Display(common.quiet or launched_rank() > 0)
     with answered_signals():
         start_torch(common.threads)
         from reprogram.runs.execute import execute
@@ -70,17 +73,18 @@ def _resumed(folder: Path, flags: dict[str, Any], config: Path | None) -> dict[s
     if any(conflicts.values()):
         other = next(name for name, is_set in conflicts.items() if is_set)
         raise ConfigError(f"--resume {folder}: goes on with the run as it is configured there; leave {other} out")
-    if not (folder / "config.toml").exists():
+    if not exists(folder / "config.toml"):
         raise ConfigError(f"{folder}: holds no run that could be gone on with; config.toml is missing")
     return {**asdict(RunFolder(folder).read_config()), "out": str(folder), **flags}
 
 
-def resolve(flags: dict[str, Any], config: Path | None) -> Any:
+def resolve(flags: dict[str, Any], config: Path | None, say: Callable[[str], None] = lambda _: None) -> Any:
     """The run's configuration from flags and file.
 
     Args:
         flags: options by name, which override those of the file.
         config: a TOML file with a table [fit]; None for no file.
+        say: called with a line about a file or a run folder of version 0.1, whose defaults were others.
 
     Returns:
         A `RunConfig`.
@@ -88,9 +92,11 @@ def resolve(flags: dict[str, Any], config: Path | None) -> Any:
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
-    from reprogram.runs.config import DEFAULTS_0_1, as_written, from_values, read_toml
+    from reprogram.runs.config import DEFAULTS_0_1, as_written, from_values, note_on_0_1, read_toml
 
     values = read_toml(config) if config is not None else {}
+    if (note := note_on_0_1(values, str(config), flags)) is not None:
+        say(note)
     values = {**values, **flags} if "recipe" in flags else {**as_written(values), **flags}
     resolved = from_values(values, str(config))
     if "recipe" not in values and RunFolder(resolved.folder).is_of_version_0_1:

@@ -1,5 +1,6 @@
 """`reprogram predict`: task labels for ordinary image files."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, emit
+from reprogram.cli.usage import UsageError
 from reprogram.errors import DataError
 from reprogram.types import Precision
+from reprogram.utils.files import exists, is_folder
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -80,11 +83,14 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
     """The image files that the arguments name: files, folders, and - for a list on stdin."""
     from reprogram.utils.images import list_images
 
+    for name in images:
+        if name.startswith("-") and name != "-" and not exists(name):
+            raise UsageError(f"predict: no option {name}, and no such file; reprogram predict --help shows the options")
     paths: list[Path] = []
     for name in images:
         if name == "-":
-            paths += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
-        elif Path(name).is_dir():
+            paths += [Path(os.fsdecode(line)) for line in _lines_of_stdin()]
+        elif is_folder(name):
             in_folder = list_images(Path(name))
             if not in_folder:
                 raise DataError(f"{name}: the folder holds no images; give image files")
@@ -94,6 +100,17 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
     if not paths:
         raise DataError("no images; give image files, a folder, or - and a list on stdin")
     return paths
+
+
+def _lines_of_stdin() -> list[bytes]:
+    """The lines of stdin that aren't empty; paths are bytes, whatever the encoding of the stream."""
+    if sys.stdin is None:
+        raise DataError("-: stdin is closed; give a list of paths on it, one a line")
+    try:
+        content = sys.stdin.buffer.read()
+    except (OSError, ValueError) as error:
+        raise DataError(f"-: stdin can't be read ({getattr(error, 'strerror', None) or error}); give a list") from None
+    return [line for line in content.splitlines() if line.strip()]
 
 
 def _answers(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from reprogram.cli.console import emit, table
+from reprogram.cli.usage import refuse_empty
 from reprogram.errors import ConfigError
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
@@ -22,7 +23,9 @@ State = Literal["running", "interrupted", "finished", "failed"]
 Flag = Annotated[bool, Parameter(negative=())]
 Folder = Annotated[Path, Parameter(env_var="REPROGRAM_RUNS")]
 
-runs_command = App(name="runs", help_format="plaintext", config=())  # No variables: REPROGRAM_TASK is for fit.
+runs_command = App(
+    name="runs", help_format="plaintext", config=refuse_empty
+)  # No variables: REPROGRAM_TASK is for fit.
 
 
 @runs_command.command(name="list")

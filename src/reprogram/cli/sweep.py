@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.types import Precision
+from reprogram.utils.files import exists
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -57,7 +58,7 @@ def sweep_command(
 
     chosen = {"device": common.device, "precision": precision}
     fixed = {name: value for name, value in chosen.items() if value is not None}
-    cells = placed(read_grid(grid, fixed), out)
+    cells = placed(read_grid(grid, fixed, say=Display(common.quiet).say), out)
     if list_:
         _list(cells, common.json)
         return 0
@@ -83,7 +84,7 @@ def _list(cells: "list[Cell]", as_json: bool) -> None:
     states = []
     for cell in cells:
         folder = RunFolder(cell.config.folder)
-        states.append("finished" if folder.result.exists() else "begun" if folder.config.exists() else "missing")
+        states.append("finished" if exists(folder.result) else "begun" if exists(folder.config) else "missing")
     if as_json:
         emit([{**_row(cell), "state": state} for cell, state in zip(cells, states, strict=True)])
     else:

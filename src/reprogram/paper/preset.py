@@ -1,6 +1,5 @@
 """Presets: hosts, tasks and recipe from a TOML file; what no experiment would read is refused."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.resources import files
@@ -12,7 +11,9 @@ from reprogram.paper.experiments.base import HostNames, find, names
 from reprogram.paper.plan import ExperimentPlan
 from reprogram.runs.config import RunConfig
 from reprogram.training.options import current_names
+from reprogram.utils.files import exists
 from reprogram.utils.messages import expected, nearest
+from reprogram.utils.toml import read_table
 from reprogram.utils.variants import files_by_name
 
 PRESETS = files("reprogram.paper") / "presets"
@@ -43,12 +44,9 @@ def read_preset(name: str) -> ExperimentPlan:
         ConfigError: there is no such preset, or its file isn't valid.
     """
     path = Path(name) if name.endswith(".toml") else Path(str(PRESETS / f"{name}.toml"))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no preset {name!r}; {nearest(name, preset_names())}, or give a .toml file") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no valid preset ({error})") from None
+    if not exists(path):
+        raise ConfigError(f"no preset {name!r}; {nearest(name, preset_names())}, or give a .toml file")
+    content = read_table(path, "give the name of a preset, or a TOML file")
     for table, values in content.items():
         if table not in TABLES or not isinstance(values, dict):
             raise ConfigError(f"{path}: [{table}] isn't part of a preset; known: {', '.join(sorted(TABLES))}")

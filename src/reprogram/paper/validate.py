@@ -9,6 +9,7 @@ from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.registry import configure
 from reprogram.runs.config import SPECS
 from reprogram.tasks._factory import task_source
+from reprogram.utils.files import exists
 from reprogram.utils.images import list_images, read
 
 
@@ -46,5 +47,5 @@ def check(planned: Iterable[Planned], plan: ExperimentPlan) -> None:
 def _require_files(spec: str, paths: list[Path]) -> None:
     """Refuse a spec that needs a file or folder that isn't there."""
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             raise DataError(f"{path}: no such file or folder, which {spec} reads; give another path")

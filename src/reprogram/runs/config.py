@@ -2,7 +2,6 @@
 
 import functools
 import json
-import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
@@ -14,7 +13,8 @@ from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, current_names
 from reprogram.types import EngineName, LossKind
 from reprogram.utils.messages import expected, nearest
-from reprogram.utils.text import slug
+from reprogram.utils.text import is_unicode, printable, slug
+from reprogram.utils.toml import read_table
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 SPECS = {
@@ -75,6 +75,9 @@ class RunConfig(FitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for option, value in vars(self).items():
+            if isinstance(value, str) and not is_unicode(value):
+                raise ConfigError(f"{option}={printable(value)}: holds bytes that aren't UTF-8; give another name")
         for name in self.baselines:
             if name == "none":
                 raise ConfigError("baseline 'none' stands alone; leave it out, or the others")
@@ -175,6 +178,21 @@ def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS_0_1, **values} if of_version_0_1(values) and "recipe" not in values else dict(values)
 
 
+def note_on_0_1(values: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> str | None:
+    """A line on what a file written for version 0.1 means by the options that it leaves out; None for every other file.
+
+    Args:
+        values: the options' values, by name, as the file has them.
+        where: the file.
+        flags: the options that override those of the file, by name.
+    """
+    changed = {key: value for key, value in DEFAULTS_0_1.items() if key not in values and key not in flags}
+    if not changed or "recipe" in values or "recipe" in flags or not of_version_0_1(values):
+        return None
+    meant = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in changed.items())
+    return f"note: {where} has names of version 0.1, and so that version's defaults: {meant}"
+
+
 def of_version_0_1(values: Mapping[str, Any]) -> bool:
     """Whether options were written for version 0.1, or by it: one of them, or the learner, has a name of that version.
 
@@ -217,14 +235,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing or damaged, or holds other tables.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); give a TOML file"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    table = read_table(path)
     values = table.get("fit", table)
     if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
         raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}")

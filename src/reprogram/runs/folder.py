@@ -14,7 +14,8 @@ from reprogram.runs.config import MARK, RunConfig, of_version_0_1, read_toml, to
 from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
-from reprogram.utils.files import remove_strays, write_atomic
+from reprogram.utils.files import exists, is_folder, remove_strays, write_atomic
+from reprogram.utils.text import is_unicode, printable
 
 
 class RunFolder:
@@ -64,7 +65,7 @@ class RunFolder:
             FolderInUseError: another process works in the folder; names its id.
             DataError: the folder can't be made or written.
         """
-        new_folders = [folder for folder in (self.path, *self.path.absolute().parents) if not folder.exists()]
+        new_folders = [folder for folder in (self.path, *self.path.absolute().parents) if not exists(folder)]
         self._make()
         try:
             with locked(self.lock):
@@ -94,8 +95,8 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds something else; names the first option that differs.
         """
-        if not self.config.exists():
-            foreign = [path.name for path in self.files if path.exists()]
+        if not exists(self.config):
+            foreign = [path.name for path in self.files if exists(path)]
             if foreign:
                 raise ConfigError(f"{self.path}: holds a {foreign[0]} of something else; choose another --out")
             return "new"
@@ -103,9 +104,9 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
             )
-        if not any(path.exists() for path in self.files if path not in (self.config, self.times)):
+        if not any(exists(path) for path in self.files if path not in (self.config, self.times)):
             return "new"  # That run ended before it had learned anything, such as for a misspelt option.
-        state = "finished" if self.result.exists() else "interrupted"
+        state = "finished" if exists(self.result) else "interrupted"
         folder_config = self.read_config()
         values, folder_values = config.stored(), folder_config.stored()
         decisive = {**config.identity(), **folder_config.identity()}
@@ -222,16 +223,26 @@ class RunFolder:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder that isn't there and can't be made, or that can't be written.
+    """Refuse a folder that isn't there and can't be made, or that can't be written or named in a file.
 
     Args:
         folder: the folder.
 
     Raises:
-        DataError: the folder or the nearest folder above it that exists is a file, or may not be written.
+        DataError: the folder or the nearest folder above it that exists is a file, or may not be written; or the path
+            can't be looked at, or holds bytes that aren't UTF-8.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
+    if not is_unicode(str(folder)):
+        raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another --out")
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{folder}: can't be used ({reason}); choose another --out") from None
+    existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
+    if not is_folder(existing):
         raise DataError(f"{existing}: is a file, and no folder; choose another --out")
     if not os.access(existing, os.W_OK):
         raise DataError(f"{folder}: can't be made in {existing}, which may not be written; choose another --out")

@@ -18,6 +18,7 @@ from reprogram.errors import ConfigError, DataError, ProcessLostError, WriteErro
 from reprogram.runs.config import MARK, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.record import Record, describe, read_part
+from reprogram.utils.files import exists, is_folder
 from reprogram.utils.messages import nearest
 
 NAME = "runs.sqlite"
@@ -29,6 +30,8 @@ TABLE = (
     "reprogram_runs (name TEXT PRIMARY KEY, state TEXT NOT NULL, record TEXT NOT NULL, seal TEXT NOT NULL)"
     " WITHOUT ROWID"
 )
+FOREIGN = "SELECT count(*) FROM sqlite_master WHERE tbl_name NOT LIKE 'reprogram_runs' AND tbl_name NOT LIKE 'sqlite_%'"
+"""How much is in the file that isn't the index."""
 SELECT = "SELECT name, record, seal FROM reprogram_runs"
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR)
 """SQLite's codes where another process writes the index, or, the last one, removes a damaged one."""
@@ -62,7 +65,7 @@ class RunIndex:
             DataError: there is no such folder.
         """
         names = self._names()
-        if not names and not self.path.exists():
+        if not names and not exists(self.path):
             return []
         indexed: dict[str, tuple[str, str]] = {}
         with contextlib.suppress(*TROUBLE):
@@ -155,7 +158,7 @@ class RunIndex:
             name: the name, which a person may have typed.
         """
         path = self.folder / name
-        if name in ("", ".", "..") or path.name != name or path.is_symlink() or not path.is_dir():
+        if name in ("", ".", "..") or path.name != name or not is_folder(path) or path.is_symlink():
             return False
         return read_part(path / "config.toml", len(MARK)) == MARK.encode()
 
@@ -207,6 +210,14 @@ class RunIndex:
             db.execute("INSERT OR REPLACE INTO reprogram_runs VALUES (?, ?, ?, ?)", row)
 
     def _discard(self) -> None:
+        """Remove the index: the file, or the table alone where somebody's other tables are in the file too."""
+        others = 0
+        with contextlib.suppress(*TROUBLE), contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as db:
+            others = db.execute(FOREIGN).fetchone()[0]
+        if others:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as db, db:
+                db.execute("DROP TABLE IF EXISTS reprogram_runs")
+            return
         for ending in ("", "-wal", "-shm"):
             self.path.with_name(NAME + ending).unlink(missing_ok=True)
 

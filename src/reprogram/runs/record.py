@@ -2,13 +2,14 @@
 
 import contextlib
 import json
-import tomllib
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.lock import owner
+from reprogram.utils.files import exists
+from reprogram.utils.toml import parse
 
 MAX_BYTES = 2**24
 """The most bytes that are read of a file."""
@@ -35,7 +36,7 @@ def describe(folder: RunFolder) -> Record:
     if isinstance(config, dict) and config.get("loss") == "auto" and _text(result.get("loss")):
         config = {**config, "loss": result["loss"]}  # What "auto" stood for, so that runs can be compared.
     error = _text(times.get("error"))
-    if folder.result.exists():
+    if exists(folder.result):
         state, error = ("finished", None) if result else ("failed", "result.json is damaged")
     elif times.get("ended"):
         state = "failed" if error else "interrupted"
@@ -98,8 +99,8 @@ def _json(path: Path) -> Record:
 
 
 def _toml(path: Path) -> Record:
-    with contextlib.suppress(ValueError, RecursionError):
-        return tomllib.loads(read_part(path, MAX_BYTES).decode())
+    with contextlib.suppress(ValueError):
+        return parse(read_part(path, MAX_BYTES).decode("utf-8-sig"))
     return {}
 
 

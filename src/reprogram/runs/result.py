@@ -16,6 +16,7 @@ from reprogram.tasks.base import Task
 from reprogram.training.losses import settled
 from reprogram.training.results import FitResult
 from reprogram.utils.environment import processor
+from reprogram.utils.text import printable
 
 RESULT_SCHEMA = 1
 
@@ -56,7 +57,7 @@ def build_result(
         "loss": settled(config.loss, model.label_map),
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
         "seed": config.seed,
-        "command": command or shlex.join(["reprogram", *sys.argv[1:]]),
+        "command": command or shlex.join(["reprogram", *map(printable, sys.argv[1:])]),
         "validation": fit_result.validation.to_json(),
         "test": test.to_json(),
         "baselines": baselines,

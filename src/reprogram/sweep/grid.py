@@ -4,23 +4,25 @@ import hashlib
 import itertools
 import json
 import math
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values
+from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values, note_on_0_1
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
+from reprogram.utils.toml import read_table
 
 MAX_CELLS = 100_000
 SAVED_EVERY = "5s"
 """The default of `checkpoint_every` in a grid: a worker on a shared machine may be lost at any time."""
 
 
-def read_grid(path: str | Path, fixed: Mapping[str, Any] | None = None) -> list[Cell]:
+def read_grid(
+    path: str | Path, fixed: Mapping[str, Any] | None = None, *, say: Callable[[str], None] = lambda _: None
+) -> list[Cell]:
     """The cells of a grid file.
 
     The file holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list
@@ -30,6 +32,7 @@ def read_grid(path: str | Path, fixed: Mapping[str, Any] | None = None) -> list[
     Args:
         path: the TOML file.
         fixed: options of every cell, which override the file's.
+        say: called with a line about a file that was written for version 0.1.
 
     Returns:
         The cells, without folders (`placed` adds them). A name holds task, host, program, seed and a digest of all
@@ -40,7 +43,12 @@ def read_grid(path: str | Path, fixed: Mapping[str, Any] | None = None) -> list[
     """
     path = Path(path)
     cells: dict[str, Cell] = {}
-    for values in _combinations(path):
+    combinations = _combinations(path)
+    _check_fixed(path, combinations, fixed or {})
+    for note in {note_on_0_1(values, str(path), fixed or {}): None for values in combinations}:
+        if note is not None:
+            say(note)
+    for values in combinations:
         try:
             cell = _cell(from_values({"checkpoint_every": SAVED_EVERY, **as_written(values), **(fixed or {})}, "grid"))
         except ReprogramError as error:
@@ -50,6 +58,15 @@ def read_grid(path: str | Path, fixed: Mapping[str, Any] | None = None) -> list[
         cells[cell.name] = cell
     _check_specs(path, cells)
     return list(cells.values())
+
+
+def _check_fixed(path: Path, combinations: list[dict[str, Any]], fixed: Mapping[str, Any]) -> None:
+    """Refuse an option of every cell that is an axis of the grid: its cells would be the same run."""
+    for name in fixed:
+        values = dict.fromkeys(str(cell[name]) for cell in combinations if name in cell)
+        if len(values) > 1:
+            axis = ", ".join(values)
+            raise ConfigError(f"--{name}: is an axis of {path} ({axis}); leave the option out, or the axis")
 
 
 def _combinations(path: Path) -> list[dict[str, Any]]:
@@ -76,13 +93,7 @@ def _combinations(path: Path) -> list[dict[str, Any]]:
 
 def _tables(path: Path) -> list[dict[str, Any]]:
     """The tables `[grid]` or `[[grid]]` of a TOML file."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: can't be read ({reason}); give a TOML file with a table [grid]") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: no valid TOML ({error})") from None
+    content = read_table(path, "give a TOML file with a table [grid]")
     tables = content.get("grid")
     tables = [tables] if isinstance(tables, dict) else tables
     if set(content) != {"grid"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):

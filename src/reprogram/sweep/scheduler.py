@@ -1,6 +1,7 @@
 """The scheduler of a sweep: it gives cells to workers, and has a lost worker's cell run again."""
 
 import contextlib
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from reprogram.sweep.executors import make_executor
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.worker import WorkerMessage
 from reprogram.training.checkpoint import Checkpoint
-from reprogram.utils.process import launched_size
+from reprogram.utils.process import launched_size, left_over
 
 MAX_FAILED_STARTS = 10
 """The number of workers in a row that may end before they are ready."""
@@ -55,7 +56,7 @@ def run_cells(
     if workers < 0 or retries < 0 or threads < 1:
         raise ConfigError("workers and retries are at least 0, threads at least 1")
     if launched_size() > 1:
-        raise ConfigError("a sweep starts its own workers; start it without torchrun")
+        raise ConfigError(f"{left_over()}; a sweep starts its own: start it without torchrun, or unset these variables")
     _check_distinct(cells)
     scheduler = _Scheduler(retries, say, on_event)
     for cell in cells:
@@ -70,7 +71,7 @@ def _check_distinct(cells: list[Cell]) -> None:
     """Refuse two cells of the same name or folder."""
     for what, values in {
         "named": [cell.name for cell in cells],
-        "in the folder": [str(cell.config.folder.resolve()) for cell in cells],
+        "in the folder": [os.path.realpath(cell.config.folder) for cell in cells],
     }.items():
         for value, count in Counter(values).items():
             if count > 1:

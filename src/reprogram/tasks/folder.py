@@ -11,6 +11,7 @@ from reprogram.errors import ConfigError, DataError
 from reprogram.tasks._split import SPLITS, Split, split_off
 from reprogram.tasks.base import Task, TaskSource
 from reprogram.utils import images
+from reprogram.utils.files import is_folder
 from reprogram.utils.text import printable
 
 SPLIT_NAMES = {
@@ -69,7 +70,7 @@ class Folder(TaskSource):
     def load(self, *, download: bool = False) -> Task:
         """Read every image."""
         root = Path(self.config.path)
-        if not root.is_dir():
+        if not is_folder(root):
             raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
         by_split = {split: folder for split in SPLITS if (folder := _first_folder(root, SPLIT_NAMES[split]))}
         if by_split and not {"train", "test"} <= set(by_split):

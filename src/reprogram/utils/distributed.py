@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from reprogram.errors import ProcessLostError, ReprogramError
-from reprogram.utils.process import launched_size
+from reprogram.utils.process import launched_size, left_over
 
 TIMEOUT_S = 25.0
 """How long a process waits for the others: longer than the slowest step or its shard of the slowest validation."""
@@ -176,8 +176,12 @@ def process_group(device: torch.device | str = "cpu") -> Iterator[ProcessGroup]:
         yield ProcessGroup(device=device)
         return
     device = torch.device(device)
-    with _lost():
+    try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=TIMEOUT_S))
+    except (RuntimeError, ValueError) as error:
+        raise ProcessLostError(
+            f"{left_over()}, and the others can't be reached; start all of them with torchrun, or unset these variables"
+        ) from error
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
     finally:

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import errno
 import os
 import secrets
 import threading
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reprogram.errors import WriteError
+
+SCARCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""The system's errors that no program can prevent, whatever file they are of."""
 
 _writing = threading.Lock()
 
@@ -43,6 +47,37 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return path
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or a folder; a path that can't be looked at counts as missing, where Path.exists raises.
+
+    Args:
+        path: any path, also one that is too long, goes round in a circle, or lies behind a folder that isn't open.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder; a path that can't be looked at is none, where Path.is_dir raises.
+
+    Args:
+        path: any path.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def refused_by_the_system(error: BaseException) -> str | None:
+    """A line about a file that the system refused to open, to read or to write; None for every other error.
+
+    Args:
+        error: any error; a bug's has neither a file's name nor a reason that lies outside of the program.
+    """
+    if not isinstance(error, OSError) or (error.filename is None and error.errno not in SCARCE):
+        return None
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    where = " and ".join(names) or "a file"
+    return f"{where}: can't be used ({error.strerror or error}); give another place, or make it accessible"
 
 
 @contextlib.contextmanager

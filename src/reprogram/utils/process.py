@@ -12,14 +12,46 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Options of glibc's `mallopt`, by their numbers in malloc.h."""
 
 
+LAUNCHED = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
+"""The variables by which torchrun tells a process of the others."""
+
+
 def launched_size() -> int:
-    """The number of processes that torchrun started; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
+    """The number of processes that torchrun started; 1 without torchrun.
+
+    Raises:
+        ConfigError: the variables name several processes, and not all that is needed to find them; names the variables.
+    """
+    size, rank, port = (_number(name) for name in ("WORLD_SIZE", "RANK", "MASTER_PORT"))
+    if os.environ.get("WORLD_SIZE", "1").strip() in ("", "1"):
+        return 1
+    if size is None or rank is None or port is None or not (rank < size and 0 < port < 2**16):
+        raise ConfigError(f"{left_over()}; start it with torchrun, or unset these variables")
+    if not os.environ.get("MASTER_ADDR") or _number("LOCAL_RANK", "0") is None:
+        raise ConfigError(f"{left_over()}; start it with torchrun, or unset these variables")
+    return size
 
 
 def launched_rank() -> int:
-    """This process's rank among those that torchrun started; 0 without torchrun."""
-    return int(os.environ.get("RANK", "0")) if launched_size() > 1 else 0
+    """This process's rank among those that torchrun started; 0 without torchrun.
+
+    Raises:
+        ConfigError: as `launched_size`.
+    """
+    return (_number("RANK") or 0) if launched_size() > 1 else 0
+
+
+def left_over() -> str:
+    """The environment's variables of several processes, as the beginning of a message."""
+    names = (*LAUNCHED, *(["LOCAL_RANK"] if "LOCAL_RANK" in os.environ else []))
+    found = " ".join(f"{name}={os.environ[name]!r}" if name in os.environ else f"no {name}" for name in names)
+    return f"the environment says that this is one of several processes ({found})"
+
+
+def _number(name: str, default: str = "") -> int | None:
+    """The whole number in a variable, at least 0; None where it holds none."""
+    text = os.environ.get(name, default).strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def local_device(name: str) -> str:

@@ -26,9 +26,20 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+def _evaluated(text: str) -> Any:
+    """The value of a Python literal.
+
+    Raises:
+        ValueError: the text is none, or a number of so many digits that no message could show it.
+    """
+    value = ast.literal_eval(text)
+    repr(value)
+    return value
+
+
 def _literal(text: str, spec: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return _evaluated(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         raise ConfigError(f"{spec!r}: {text!r} is no Python literal (number, 'text', True, [..], {{..}})") from None
 
@@ -51,7 +62,11 @@ def _split_options(text: str, spec: str) -> dict[str, Any]:
         assert keyword.arg is not None
         if keyword.arg in options:
             raise ConfigError(f"{spec!r}: option {keyword.arg!r} is given twice")
-        options[keyword.arg] = _literal(ast.unparse(keyword.value), spec)
+        try:
+            value = ast.unparse(keyword.value)
+        except ValueError:
+            raise ConfigError(f"{spec[:60]!r}: {keyword.arg} is a number of too many digits") from None
+        options[keyword.arg] = _literal(value, spec)
     return options
 
 
@@ -66,7 +81,7 @@ def _split_query(text: str, spec: str) -> dict[str, Any]:
             raise ConfigError(f"{spec!r}: option {key!r} is given twice")
         value = unquote(value)
         try:
-            options[key] = ast.literal_eval(value)
+            options[key] = _evaluated(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             options[key] = value
     return options

@@ -21,6 +21,15 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: the bytes of a file's name that aren't can't be kept in a text file.
+
+    Args:
+        text: any text, such as an argument or a path.
+    """
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def slug(text: str) -> str:
     """Text as part of the name of a file or a folder.
 

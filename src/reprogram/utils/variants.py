@@ -1,8 +1,14 @@
 """The file's name is the variant's name: which variants lie in a folder, and which class a file holds."""
 
+import dataclasses
+import importlib
+import inspect
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from reprogram.errors import ConfigError
 
 File = TypeVar("File", bound=Traversable)
 T = TypeVar("T")
@@ -40,3 +46,49 @@ def classes_in(module: ModuleType, base: type[T]) -> list[type[T]]:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
     ]
+
+
+def the_class_in(name: str, file: Path, base: type[Any]) -> type[Any]:
+    """The one class of a family in a variant's file, which is imported.
+
+    Args:
+        name: the module's name, with dots.
+        file: the module's file, for messages.
+        base: the class that the family's variants derive from.
+
+    Raises:
+        ConfigError: the file can't be imported, or doesn't hold exactly one sound class of the family.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"{file}: can't be imported ({error}); install what it needs") from error
+    except Exception as error:  # The file's own mistakes, such as a misspelt name; they may be of any kind.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{file}: can't be imported ({reason}); mend the file") from error
+    classes = classes_in(module, base)
+    if len(classes) != 1:
+        raise ConfigError(f"{file} must hold exactly one subclass of {base.__name__}, it holds {len(classes)}")
+    require_sound(classes[0], base, file)
+    return classes[0]
+
+
+def require_sound(variant: type[Any], base: type[Any], file: str | Path) -> None:
+    """Refuse a variant whose class can't be built: its `Config` is none, or a method is missing.
+
+    Args:
+        variant: the variant's class.
+        base: the class that the family's variants derive from.
+        file: where the class is written, for messages.
+
+    Raises:
+        ConfigError: names the file and what is wrong.
+    """
+    where, config, parent = f"{file}: {variant.__name__}.Config", variant.Config, base.Config
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise ConfigError(f"{where} is no dataclass; write @dataclass(frozen=True, kw_only=True)")
+    if dataclasses.fields(parent) and not issubclass(config, parent):  # Without fields, there is nothing to inherit.
+        raise ConfigError(f"{where} must derive from {base.__name__}.Config")
+    if inspect.isabstract(variant):
+        missing = ", ".join(sorted(variant.__abstractmethods__))
+        raise ConfigError(f"{file}: {variant.__name__} lacks {missing}")

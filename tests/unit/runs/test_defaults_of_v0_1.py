@@ -60,3 +60,23 @@ def test_the_command_of_then_goes_on_in_its_folder(written, tmp_path):
     assert chosen(resolve({**flags, "label_map": "first"}, None)) == {**DEFAULTS_0_1, "label_map": "first"}
     written(OLD_CONFIG.replace("start", "warm_start").replace("gradient", "adam"), "run/config.toml")
     assert chosen(resolve(flags, None)) == TODAY
+
+
+@pytest.mark.parametrize("old", ["parts = 3", 'start = ""', 'learner = "gradient"'])
+def test_what_a_file_of_then_changes_is_said_in_one_line(written, old):
+    lines = []
+    resolve({}, written(f"[fit]\n{old}\n"), lines.append)
+    read_grid(written(f"[grid]\nseed = [1, 2]\n{old}\n"), say=lines.append)
+    assert len(lines) == 2
+    assert all("canvas scaled, label-map discriminant, loss task" in line and "file.toml" in line for line in lines)
+    resolve({"canvas": "tile", "loss": "task"}, written(f"[fit]\n{old}\n"), lines.append)
+    assert "label-map discriminant" in lines[2] and "canvas" not in lines[2] and "loss" not in lines[2]
+
+
+def test_nothing_is_said_where_nothing_is_changed(written):
+    lines = []
+    whole = 'parts = 3\ncanvas = "tile"\nlabel_map = "first"\nloss = "host"'
+    for text in ("num-microbatches = 3", whole, 'parts = 3\nrecipe = "best"'):
+        resolve({}, written(f"[fit]\n{text}\n"), lines.append)
+    resolve({"recipe": "best"}, written("[fit]\nparts = 3\n"), lines.append)
+    assert lines == []

@@ -163,3 +163,12 @@ def test_the_live_table_shows_what_runs_and_counts_the_rest():
     table(CellEvent(cell=third, state="finished", accuracy=1.0))
     console.print(table.render())
     assert "2 of 3 finished, 1 failed, 0 running" in console.export_text()
+
+
+def test_an_option_of_every_cell_that_is_an_axis_is_refused(write, one_line):
+    path = write('[grid]\nprecision = ["float32", "bfloat16"]\n')
+    with pytest.raises(ConfigError, match=r"--precision: is an axis .*float32, bfloat16") as error:
+        read_grid(path, {"precision": "float32"})
+    one_line(error)
+    (cell,) = read_grid(write('[grid]\nprecision = ["float32"]\n'), {"precision": "bfloat16"})
+    assert cell.config.precision == "bfloat16"

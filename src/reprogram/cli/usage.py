@@ -1,0 +1,152 @@
+"""What a command line and the environment give to a verb: options by their names, and one line on each mistake."""
+
+import os
+import traceback
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+from cyclopts import UNSET, App, CycloptsError, RepeatArgumentError, UnusedCliTokensError
+from cyclopts.argument import Argument, ArgumentCollection
+from cyclopts.config import Env
+
+from reprogram.errors import ConfigError, ReprogramError
+from reprogram.registry import FAMILIES, FOLDERS
+from reprogram.utils.messages import nearest
+
+PREFIX = "REPROGRAM_"
+
+
+class UsageError(ReprogramError):
+    """An option or a verb that isn't there."""
+
+    exit_code = 2
+
+
+class Environment:
+    """Options from the variables `REPROGRAM_*`. A variable that stands for no option of any verb is refused.
+
+    What a command line gives without a name, such as image files, has no variable: `REPROGRAM_IMAGES` is the option
+    `--images` of `fit` alone. A variable that is empty counts as one that isn't set.
+
+    Args:
+        root: gives the command line with all verbs.
+    """
+
+    def __init__(self, root: Callable[[], App]) -> None:
+        self._root, self._env = root, Env(PREFIX, command=False)
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Give the options of a verb the values that the environment has for them.
+
+        Args:
+            app: the command line.
+            commands: the verb.
+            arguments: of the verb; those that the command line gives keep their values.
+
+        Raises:
+            ConfigError: a variable stands for no option, or an option that was given is empty.
+        """
+        options = [argument for argument in arguments if argument.field_info.is_keyword]
+        if unknown := _set().difference(_variables(options)):
+            _refuse_unknown(self._root(), unknown)
+        self._env(app, commands, ArgumentCollection(options))  # type: ignore[no-untyped-call]
+        refuse_empty(app, commands, arguments)
+
+
+def refuse_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse an empty value, as of an unset variable in a script: an empty path would be the current folder.
+
+    Args:
+        app: the command line.
+        commands: the verb.
+        arguments: of the verb, with their values.
+
+    Raises:
+        ConfigError: a value is empty; names the option.
+    """
+    for argument in arguments:
+        argument.tokens = [token for token in argument.tokens if token.value or token.source != "env"]
+        for token in argument.tokens:
+            if not token.value and token.implicit_value is UNSET:  # A flag has no value.
+                raise ConfigError(f"{token.keyword or argument.name}: is empty; give a value, or leave it out")
+
+
+def _set() -> set[str]:
+    """The names of the variables that are set, and not empty."""
+    return {name for name, value in os.environ.items() if name.startswith(PREFIX) and value}
+
+
+def _variables(arguments: Iterable[Argument]) -> dict[str, str]:
+    """The options that variables stand for, by the variables' names."""
+    options: dict[str, str] = {}
+    for argument in arguments:
+        own = {name: PREFIX + name.lstrip("-").replace("-", "_").upper() for name in argument.names if name != "*"}
+        options |= {variable: name for name, variable in own.items()}
+        options |= dict.fromkeys(argument.parameter.env_var or (), argument.name)
+    return options
+
+
+def _refuse_unknown(root: App, names: set[str]) -> None:
+    """Refuse variables that are no option of any verb; the files of all verbs are imported for that."""
+    known: dict[str, str] = {}
+    apps = [root]
+    while apps:
+        command = apps.pop()
+        verbs = [command[name] for name in command if not name.startswith("-")]
+        known |= {} if verbs else _variables(command.assemble_argument_collection())
+        apps += verbs
+    for name in sorted(names.difference(known)):
+        option = "--" + name.removeprefix(PREFIX).lower().replace("_", "-")
+        options = sorted({*known.values()})
+        raise ConfigError(f"environment variable {name}: no verb has an option {option}; {nearest(option, options)}")
+
+
+def explain(error: CycloptsError) -> str:
+    """What is wrong with a command line, in one line.
+
+    Args:
+        error: the parser's error.
+    """
+    verb = " ".join(error.command_chain or ())
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        text = f"{verb}: {error.unused_tokens[0]!r} is one argument too many"
+    elif isinstance(error, RepeatArgumentError):
+        names = _names_given(error)
+        what = f"{' and '.join(names)} are two names of one option" if len(names) > 1 else f"{names[0]} is given twice"
+        text = f"{verb}: {what}; leave one of them out"
+    else:
+        text = " ".join(str(error).split())
+    return f"{text} ({' '.join(['reprogram', verb]).strip()} --help shows what there is)"
+
+
+def _names_given(error: RepeatArgumentError) -> list[str]:
+    """The names by which the command line and the environment give one option."""
+    given = dict.fromkeys([*(word.partition("=")[0] for word in error.root_input_tokens or ()), *os.environ])
+    arguments = error.app.assemble_argument_collection() if error.app is not None else []
+    for argument in arguments:
+        names = {*argument.names, *_variables([argument])}
+        if error.token.keyword in names:
+            return [name for name in given if name in names]
+    return [str(error.token.keyword)]
+
+
+def variants_mistake(error: BaseException) -> str | None:
+    """A line on a mistake in a variant's own file, which anybody may have written; None for every other error.
+
+    Args:
+        error: what was raised while a verb ran.
+    """
+    if not isinstance(error, AttributeError | NameError | TypeError | NotImplementedError):
+        return None
+    packages = tuple(f"reprogram.{FOLDERS.get(family, family)}" for family in FAMILIES)
+    own = [frame for frame in traceback.walk_tb(error.__traceback__) if _module(frame[0]).startswith("reprogram.")]
+    package, _, name = _module(own[-1][0]).rpartition(".") if own else ("", "", "")
+    if package not in packages or name.startswith("_") or name == "base":
+        return None
+    where = f"{own[-1][0].f_code.co_filename}, line {own[-1][1]}"
+    return f"{where}: {type(error).__name__}: {error}; mend this file, or report it if it came with reprogram"
+
+
+def _module(frame: FrameType) -> str:
+    """The name of the module whose code a frame runs."""
+    return str(frame.f_globals.get("__name__", ""))
