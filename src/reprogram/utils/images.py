@@ -2,8 +2,8 @@
 
 Policy, in this order (docs/data.md has the table): the first frame of an animation; EXIF rotation is applied;
 values of more than 8 bits are scaled to 255 and rounded; transparency is laid over white; palettes, CMYK and the rest
-become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` decides what a file's samples are. Files of
-more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
+become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` decides what a file's samples are.
+Files of more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
 """
 
 import io
@@ -13,6 +13,7 @@ import stat
 import struct
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,11 +21,19 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from reprogram.errors import DataError
-from reprogram.utils.orientation import orientation, turned
+from reprogram.utils.metadata import without_metadata
+from reprogram.utils.orientation import of_exif, orientation, turned
 from reprogram.utils.pixel_layout import UnreadLayoutError, decode, levels_of
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
+MAX_RETRIED = 64 * 2**20
+"""Bytes of the largest file that is looked into again, without its metadata, if it can't be read."""
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    struct.error,
+)  # fmt: skip
+"""What Pillow raises for damaged files."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
@@ -52,22 +61,10 @@ def read(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     try:
-        status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise DataError(f"{path}: not an ordinary file; give an image file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"{path}: {status.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(
-                        f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
-                    )
-                assert isinstance(image, ImageFile.ImageFile)
-                picture = decode(image)
-                return to_8bit(turned(picture, orientation(image)))
+            return _picture(file, path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise DataError(f"{path}: no such file; give the path of an image") from None
     except Image.DecompressionBombError:
@@ -78,8 +75,48 @@ def read(path: str | Path) -> Image.Image:
         raise DataError(f"{path}: not read, for {error}; convert it to 8 bits, grey or RGB") from None
     except PermissionError:
         raise DataError(f"{path}: may not be read; change its permissions") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    """An image file of ordinary size."""
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise DataError(f"{path}: not an ordinary file; give an image file")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"{path}: {status.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
+    return path.open("rb")
+
+
+def _picture(file: BinaryIO, path: Path) -> Image.Image:
+    """The picture in a file; metadata that can't be read are no reason to refuse it."""
+    try:
+        return _decoded(file, path)
+    except UnreadLayoutError:
+        raise
+    except DAMAGED as error:
+        if os.fstat(file.fileno()).st_size > MAX_RETRIED:
+            raise
+        file.seek(0)
+        bare = without_metadata(file.read())
+        if bare is None:
+            raise
+        try:
+            return turned(_decoded(io.BytesIO(bare[0]), path), of_exif(bare[1]))
+        except DAMAGED:
+            raise error from None
+
+
+def _decoded(file: BinaryIO, path: Path) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(
+                f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
+            )
+        assert isinstance(image, ImageFile.ImageFile)
+        picture = decode(image)
+        return to_8bit(turned(picture, orientation(image)))
 
 
 def _unidentified(path: Path) -> str:

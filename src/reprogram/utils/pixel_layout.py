@@ -107,7 +107,8 @@ def _from_halves(image: ImageFile.ImageFile, lower: str, transparency: Any = Non
 
         def values(box: tuple[int, int, int, int]) -> NDArray[np.uint32]:
             higher_bytes, lower_bytes = (np.asarray(part.crop(box)) for part in (image, other))
-            return higher_bytes.astype(np.uint32) * 256 + lower_bytes
+            samples: NDArray[np.uint32] = higher_bytes.astype(np.uint32) * 256 + lower_bytes
+            return samples
 
         return _rounded(image.size, values, transparency)
 
@@ -126,7 +127,8 @@ def _keep_from_turning(image: ImageFile.ImageFile) -> None:
 
 def _pairs(samples: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Pairs of bytes, the higher one first, as numbers: ... × 2n to ... × n."""
-    return samples[..., ::2].astype(np.uint32) * 256 + samples[..., 1::2]
+    numbers: NDArray[np.uint32] = samples[..., ::2].astype(np.uint32) * 256 + samples[..., 1::2]
+    return numbers
 
 
 def _rounded(
