@@ -1,9 +1,9 @@
 """Ordinary image files as arrays, by one documented policy, and back.
 
 Policy, in this order (docs/data.md has the table): the first frame of an animation; EXIF rotation is applied;
-16-bit grey is scaled by 255/65535 and rounded; transparency is laid over white; palettes, CMYK and the rest become
-RGB as Pillow does it; grey stays grey. Files of more than `MAX_PIXELS` are refused before they are decoded; decoding
-takes at most 12 bytes of memory a pixel.
+values of more than 8 bits are scaled to 255 and rounded; transparency is laid over white; palettes, CMYK and the rest
+become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` decides what a file's samples are.
+Files of more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
 """
 
 import io
@@ -13,20 +13,35 @@ import stat
 import struct
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch import Tensor
 
 from reprogram.errors import DataError
+from reprogram.utils.metadata import without_metadata
+from reprogram.utils.orientation import of_exif, orientation, turned
+from reprogram.utils.pixel_layout import UnreadLayoutError, decode, levels_of
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
+MAX_RETRIED = 64 * 2**20
+"""Bytes of the largest file that is looked into again, without its metadata, if it can't be read."""
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    struct.error,
+)  # fmt: skip
+"""What Pillow raises for damaged files."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
+_MARKS = {
+    b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
+    b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP",
+}  # fmt: skip
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -46,60 +61,101 @@ def read(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     try:
-        status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise DataError(f"{path}: not an ordinary file; give an image file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"{path}: {status.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(
-                        f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
-                    )
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return to_8bit(image)
+            return _picture(file, path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise DataError(f"{path}: no such file; give the path of an image") from None
     except Image.DecompressionBombError:
         raise DataError(f"{path}: too many pixels; at most {MAX_PIXELS:,} are read, make it smaller") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that can be read; convert it to PNG") from None
+        raise DataError(f"{path}: {_unidentified(path)}; convert it to PNG, 8 bits, grey or RGB") from None
+    except UnreadLayoutError as error:
+        raise DataError(f"{path}: not read, for {error}; convert it to 8 bits, grey or RGB") from None
     except PermissionError:
         raise DataError(f"{path}: may not be read; change its permissions") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    """An image file of ordinary size."""
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise DataError(f"{path}: not an ordinary file; give an image file")
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"{path}: {status.st_size:,} bytes; at most {MAX_BYTES:,} are read, make it smaller")
+    return path.open("rb")
+
+
+def _picture(file: BinaryIO, path: Path) -> Image.Image:
+    """The picture in a file; metadata that can't be read are no reason to refuse it."""
+    try:
+        return _decoded(file, path)
+    except UnreadLayoutError:
+        raise
+    except DAMAGED as error:
+        if os.fstat(file.fileno()).st_size > MAX_RETRIED:
+            raise
+        file.seek(0)
+        bare = without_metadata(file.read())
+        if bare is None:
+            raise
+        try:
+            return turned(_decoded(io.BytesIO(bare[0]), path), of_exif(bare[1]))
+        except DAMAGED:
+            raise error from None
+
+
+def _decoded(file: BinaryIO, path: Path) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(
+                f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
+            )
+        assert isinstance(image, ImageFile.ImageFile)
+        picture = decode(image)
+        return to_8bit(turned(picture, orientation(image)))
+
+
+def _unidentified(path: Path) -> str:
+    """What can be said of a file that Pillow can't open, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] == b"ftyp":
+        return "a photograph in HEIC, AVIF or the like, which isn't read"
+    known = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    return f"a {known} file of a kind that isn't read, or damaged" if known else "not an image that can be read"
 
 
 def to_8bit(image: Image.Image) -> Image.Image:
     """An image of any mode as 8-bit grey ("L") or RGB, by the policy above.
 
     Args:
-        image: the decoded image.
+        image: the image, loaded or not.
 
     Raises:
-        ValueError: the image's values have no fixed range.
+        UnreadLayoutError: the image's values have no fixed range, or its file isn't of a kind that is read.
     """
+    if isinstance(image, ImageFile.ImageFile) and image.tile:  # It isn't loaded yet.
+        image = decode(image)
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its values need more than 16 bits")
-        # 255 / 65535 = 1 / 257: (v + 128) // 257 is the nearest level, and there is never a tie.
-        levels = values.astype(np.uint32)
-        levels += 128
-        levels //= 257
-        return Image.fromarray(levels.astype(np.uint8))
-    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    if transparent:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+            raise UnreadLayoutError("its values need more than 16 bits")
+        grey = levels_of(values)
+        if isinstance(transparent := image.info.get("transparency"), int):
+            grey[values == transparent] = 255
+        return Image.fromarray(grey)
+    if image.mode == "F":
+        raise UnreadLayoutError("its pixels are floating point, which has no fixed range")
+    if image.has_transparency_data:
+        grey_alpha = image.convert("LA") if image.mode == "La" else image
+        rgba = image if image.mode == "RGBA" else grey_alpha.convert("RGBA")
         opaque = Image.new("RGB", rgba.size, "white")
         opaque.paste(rgba, mask=rgba)
         return opaque.convert("L") if image.mode in ("1", "L", "LA", "La") else opaque
-    if image.mode == "F":
-        raise ValueError("its pixels are floating point, which has no fixed range")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
