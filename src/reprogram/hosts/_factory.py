@@ -1,5 +1,6 @@
 """Build hosts, or find their sources, from specs."""
 
+from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure
 
@@ -15,7 +16,23 @@ def load_host(spec: str, *, download: bool = False) -> Host:
         ConfigError: no such host.
         HostUnavailableError: its weights aren't here.
     """
-    return host_source(spec).build(download=download)
+    return built(host_source(spec), download=download)
+
+
+def built(source: HostSource, *, download: bool = False) -> Host:
+    """Build the host of a source and try it out.
+
+    Args:
+        source: the host's source.
+        download: whether weights that aren't here may be fetched.
+
+    Raises:
+        ConfigError: the host can't be built so, or it can't be run on images of its size.
+        HostUnavailableError: its weights aren't here.
+    """
+    host = source.build(download=download)
+    try_out(host)
+    return host
 
 
 def host_source(spec: str) -> HostSource:

@@ -1,6 +1,5 @@
 """Networks as hosts hold them: a frozen view, checked weights, and their output as scores."""
 
-import copy
 import hashlib
 import warnings
 from collections.abc import Callable
@@ -100,34 +99,6 @@ def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
             UserWarning,
             stacklevel=4,
         )
-
-
-def frozen_view(net: nn.Module) -> nn.Module:
-    """A copy of a module's structure over the same weights, frozen, in evaluation mode; the module isn't touched.
-
-    Args:
-        net: the module.
-
-    Returns:
-        The copy, which shares the parameters' memory and has buffers of its own.
-
-    Raises:
-        ConfigError: the module can't be copied.
-    """
-    if isinstance(net, Call):
-        return net
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
-    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
-    try:
-        view = copy.deepcopy(net, memo)
-    except Exception as error:
-        raise ConfigError(
-            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
-        ) from error
-    for parameter in view.parameters():
-        if parameter.requires_grad:  # TorchScript copies its own way.
-            parameter.detach_().requires_grad_(False)
-    return view.eval()
 
 
 def check_finite(net: nn.Module, name: str) -> None:
