@@ -12,9 +12,10 @@ from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
 from reprogram.hosts._features import last_layer_input
-from reprogram.hosts._frozen import check_finite, fingerprint, scores_of
+from reprogram.hosts._frozen import scores_of
 from reprogram.hosts._info import HostInfo, Meter
 from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
+from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_plain
 from reprogram.hosts._view import frozen_view, set_evaluation
 from reprogram.types import EngineName, Precision
 from reprogram.utils.tensor_cache import TensorCache
@@ -41,6 +42,7 @@ class FrozenHost(nn.Module):
 
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Any] | None" = None) -> None:
         super().__init__()
+        check_shapes(net, info.id)
         self.net = frozen_view(net)
         self.info = info
         self.meter = Meter()
@@ -51,7 +53,7 @@ class FrozenHost(nn.Module):
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
-        self._prepared = PreparedModules()
+        self._prepared = PreparedModules(as_is=not is_plain(self.net))
         self._frames: dict[torch.dtype, TensorCache] = {}
         check_finite(self.net, info.id)
         self.train(False)
@@ -83,7 +85,7 @@ class FrozenHost(nn.Module):
             b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
 
         Raises:
-            ConfigError: the pixels have another size or number of channels, or the scores aren't b × K.
+            ConfigError: the pixels are no floats or have another size or number of channels, or the scores aren't b × K.
         """
         if isinstance(pixels, Framed) and self.engine == "dense":
             pixels = pixels.dense()
@@ -119,6 +121,9 @@ class FrozenHost(nn.Module):
     def _normalised(self, pixels: Any) -> Any:
         """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
         whole = pixels.frame if isinstance(pixels, Framed) else pixels
+        if not isinstance(whole, Tensor) or not whole.is_floating_point():
+            kind = whole.dtype if isinstance(whole, Tensor) else type(whole).__name__
+            raise ConfigError(f"host {self.info.id}: pixels are {kind}; a tensor of floats in [0, 1] is expected")
         if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
             expected = " x ".join(map(str, self.info.shape))
             raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
@@ -166,5 +171,6 @@ class FrozenHost(nn.Module):
             self.precision = before
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
-        weight = next((p for p in self.net.parameters() if p.is_floating_point()), self.mean)
+        weights = (p for p in self.net.parameters() if p.is_floating_point() and not p.is_meta)
+        weight = next(weights, self.mean)
         return weight.dtype, weight.device

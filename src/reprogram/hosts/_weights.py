@@ -1,6 +1,7 @@
 """Read weights from a `.safetensors` file, under the names that training scripts leave."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,7 @@ def load_weights(
         for name, value in expected.items()
         if prefix + name in state and state[prefix + name].shape == value.shape
     }
+    check_floats(fitting, expected, where)
     missing = [name for name in expected if name not in fitting and not name.endswith("num_batches_tracked")]
     others = [key for key in state if not (key.startswith(prefix) and key[len(prefix) :] in fitting)]
     means, stds = (_values(state, others, names, channels) for names in (MEANS, STDS))
@@ -86,6 +88,25 @@ def load_weights(
         )
     net.load_state_dict({name: value.to(expected[name].dtype) for name, value in fitting.items()}, strict=False)
     return (next(iter(means.values())), next(iter(stds.values()))) if used else None
+
+
+def check_floats(state: dict[str, Any], expected: dict[str, Tensor], where: str) -> None:
+    """Refuse whole numbers as weights: without their scales, quantised weights are others.
+
+    Args:
+        state: a file's tensors by the network's names, or anything that has a `dtype`.
+        expected: the network's own.
+        where: the file and the architecture, for errors.
+
+    Raises:
+        ConfigError: a weight that should be a floating-point number isn't one; the message names it.
+    """
+    for name, value in state.items():
+        if expected[name].is_floating_point() and not value.dtype.is_floating_point:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"{where}: weight {name!r} is {kind}, as of a quantised model; give its floating-point weights"
+            )
 
 
 def _prefix(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:

@@ -1,6 +1,8 @@
 """Turn any classifier into a host: check what is said about it, probe it with a blank image, and try the host out."""
 
 import inspect
+import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
@@ -70,10 +72,22 @@ def wrapped(
         info,
         num_classes=scores.shape[1],
         class_names=names,
-        access=access or ("gradient" if scores.requires_grad else "scores"),
+        access=access or ("gradient" if _has_gradient(scores, blank) else "scores"),
     )
     try_out(host, given)
     return host
+
+
+def _has_gradient(scores: Tensor, blank: Tensor) -> bool:
+    """Whether the pixels' gradient can be had: quantised layers have scores alone."""
+    if not scores.requires_grad:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of such layers.
+        try:
+            return torch.autograd.grad(scores.sum(), blank, allow_unused=True)[0] is not None
+        except RuntimeError:
+            return False
 
 
 def _record(size: Any, channels: Any, mean: Any, std: Any, name: Any, licence: Any) -> HostInfo:
@@ -81,24 +95,31 @@ def _record(size: Any, channels: Any, mean: Any, std: Any, name: Any, licence: A
     if not isinstance(name, str) or not isinstance(licence, str):
         raise ConfigError(f"host: name={name!r}, licence={licence!r}; text is expected")
     pair = size if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2 or not all(_is_count(side, MAX_SIZE) for side in pair):
+    sides = [_count(side) for side in pair]
+    if len(sides) != 2 or not all(sides):
         raise ConfigError(f"host {name}: size={size!r}; pixels from 1 to {MAX_SIZE} are expected, one number or two")
-    if not _is_count(channels, MAX_SIZE):
+    count = _count(channels)
+    if not count:
         raise ConfigError(f"host {name}: channels={channels!r}; a whole number from 1 to {MAX_SIZE} is expected")
     means, stds = (_numbers_or_names(values, what, name, float) for values, what in ((mean, "mean"), (std, "std")))
     return HostInfo(
         id=name,
         num_classes=1,
-        size=(int(pair[0]), int(pair[1])),
-        channels=int(channels),
-        mean=(0.0,) * channels if means is None else means,
-        std=(1.0,) * channels if stds is None else stds,
+        size=(sides[0], sides[1]),
+        channels=count,
+        mean=(0.0,) * count if means is None else means,
+        std=(1.0,) * count if stds is None else stds,
         licence=licence,
     )
 
 
-def _is_count(value: Any, largest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+def _count(value: Any) -> int:
+    """A whole number from 1 to MAX_SIZE, NumPy's too; 0 for everything else."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return 0
+    return number if 1 <= number <= MAX_SIZE else 0
 
 
 def _numbers_or_names(values: Any, what: str, name: str, kind: type[Any]) -> tuple[Any, ...] | None:
@@ -167,5 +188,7 @@ def probe(net: nn.Module, blank: Tensor, outputs: Outputs, name: str) -> Tensor:
     scores = scores_of(scores, name)
     if len(scores) != 1 or scores.shape[1] < 1:
         raise ConfigError(f"host {name}: one image gave scores of shape {tuple(scores.shape)}, expected 1 x K")
+    if torch.isnan(scores).any():
+        raise ConfigError(f"host {name}: a blank image's scores aren't numbers (NaN); mend the classifier")
     check_outputs(scores, outputs, name)
     return scores

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes, in_units
 from reprogram.hosts._naming import untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
 from reprogram.hosts.base import Host, HostSource
@@ -77,7 +77,8 @@ class Checkpoint(HostSource):
         where = f"{self.config.path}: doesn't fit {self.config.architecture}"
         normalisation = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
         if normalisation and not (self.config.mean or self.config.std):
-            info = replace(info, mean=normalisation[0], std=normalisation[1])
+            mean, std = in_units(*normalisation)
+            info = replace(info, mean=mean, std=std)
         return Host(net, info, untrained=self.untrained)
 
     def info(self) -> HostInfo:

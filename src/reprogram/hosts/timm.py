@@ -116,7 +116,7 @@ class Timm(ZooSource):
             mean=(0.5,) * config.in_chans if other_channels else tuple(default["mean"]),
             std=(0.5,) * config.in_chans if other_channels else tuple(default["std"]),
             interpolation=default["interpolation"],
-            crop=default["crop_pct"],
+            crop=min(1.0, default["crop_pct"]),  # What lies beyond the image isn't made up.
             class_names=class_names() if has_names else None,
             licence=(default.get("license") or "unknown") if config.pretrained else NO_LICENCE,
         )
