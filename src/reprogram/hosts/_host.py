@@ -85,7 +85,7 @@ class FrozenHost(nn.Module):
             b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
 
         Raises:
-            ConfigError: the pixels are no floats or have another size or number of channels, or the scores aren't b × K.
+            ConfigError: the pixels are no floats or have another size or channels, or the scores aren't b × K.
         """
         if isinstance(pixels, Framed) and self.engine == "dense":
             pixels = pixels.dense()
