@@ -31,7 +31,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():
         raise HostUnavailableError(f"{path}: no such file; give the path of a .safetensors file")
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES or _is_pickle(path):
         raise ConfigError(
             f"{path}: a pickle, which may run code when it is read; if you trust it, convert it once: "
             f"reprogram convert {path.name} {path.stem}.safetensors"
@@ -43,6 +43,17 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             f"{path}: can't be read as safetensors ({error}); convert it with safetensors.torch.save_file"
         ) from None
     return state
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save's archives and pickles do; a safetensors file begins with a small number."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False  # Reading it says why.
+    legacy = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and any(start[2:8])
+    return legacy or start.startswith(b"PK\x03\x04")
 
 
 def load_weights(
