@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,8 @@ from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_p
 from reprogram.hosts._view import frozen_view, set_evaluation
 from reprogram.types import EngineName, Precision
 from reprogram.utils.tensor_cache import TensorCache
+
+Result = TypeVar("Result")
 
 
 class FrozenHost(nn.Module):
@@ -85,10 +87,13 @@ class FrozenHost(nn.Module):
             b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
 
         Raises:
-            ConfigError: the pixels are no floats or have another size or channels, or the scores aren't b × K.
+            ConfigError: the pixels are no floats or have another size or channels, the scores aren't b × K, or the
+                host has an operation that isn't there in its precision.
         """
-        if isinstance(pixels, Framed) and self.engine == "dense":
-            pixels = pixels.dense()
+        whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
+        return self._computed(lambda: self._scores(whole, labels))
+
+    def _scores(self, pixels: Tensor | Framed, labels: Tensor | None) -> Tensor:
         images = self._normalised(pixels)
         own, _ = self._dtype_and_device()
         if labels is not None and len(labels) < self.info.num_classes:
@@ -114,9 +119,27 @@ class FrozenHost(nn.Module):
         Returns:
             b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
         """
-        images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
-        features, where = last_layer_input(self.net, self.prepared.module, images, self.info)
+        whole = pixels.dense() if isinstance(pixels, Framed) else pixels
+        features, where = self._computed(
+            lambda: last_layer_input(self.net, self.prepared.module, self._normalised(whole), self.info)
+        )
         return features.to(self.mean.dtype), where
+
+    def _computed(self, compute: Callable[[], Result]) -> Result:
+        """The result in the host's precision; "auto" stays in float32 from where an operation isn't there in half."""
+        try:
+            return compute()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if self.dtype == self._dtype_and_device()[0]:
+                raise
+            reason = str(error).partition("\n")[0]
+            if self.precision != "auto":
+                message = f"host {self.info.id}: can't compute in {self.precision} ({reason}); use float32"
+                raise ConfigError(message) from None
+        self.precision = "float32"
+        return compute()
 
     def _normalised(self, pixels: Any) -> Any:
         """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
