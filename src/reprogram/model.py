@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
 from reprogram.canvases.base import Canvas
 from reprogram.errors import ConfigError, HostUnavailableError, ReprogramError
-from reprogram.hosts._factory import load_host
+from reprogram.hosts._factory import built, load_host
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programfile import file as programfile
@@ -252,7 +252,7 @@ def _named_host(path: Path, spec: str, download: bool) -> Host:
         source: HostSource = variant(config)
         if not source.nameable():
             raise HostUnavailableError("it was built from a file or with special arguments")
-        return source.build(download=download)
+        return built(source, download=download)
     except ReprogramError as error:
         kind = type(error) if isinstance(error, HostUnavailableError) else HostUnavailableError
         raise kind(

@@ -15,7 +15,7 @@ from reprogram.engine.aliasing import in_place, is_view, writes_into_part, writt
 from reprogram.engine.convolution import Convolution, pair
 from reprogram.engine.libraries import normalised_and_activated, same_padded, standardised
 from reprogram.engine.linear import EngineLinear
-from reprogram.engine.trace import HostTracer, UntracedModule, convolves, make_layout_free, normalises
+from reprogram.engine.trace import HostTracer, UntracedModule, acts_otherwise, convolves, make_layout_free, normalises
 from reprogram.utils.seeding import seeded
 
 
@@ -26,10 +26,11 @@ def fuse(net: nn.Module) -> nn.Module:
         net: a frozen module in evaluation mode; it isn't changed.
 
     Returns:
-        A graph that shares everything but convolutions with `net`; `net` itself where it can't be traced or has hooks.
+        A graph that shares everything but convolutions with `net`; `net` itself where it can't be traced, or a
+        call of a part does other than its class says.
     """
-    if any(m._forward_hooks or m._forward_pre_hooks for m in net.modules()):
-        return net  # A hook may read or change a map that folding takes away.
+    if any(map(acts_otherwise, net.modules())):
+        return net
     if not any(map(convolves, net.modules())):
         return net
     try:

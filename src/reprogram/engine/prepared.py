@@ -24,13 +24,14 @@ class Prepared:
     Args:
         net: a frozen module in evaluation mode; it isn't changed.
         dtype: the type to compute in; None for that of the module's weights.
+        as_is: whether the module isn't to be traced.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype | None = None) -> None:
-        self.module = fuse(net)
+    def __init__(self, net: nn.Module, dtype: torch.dtype | None = None, as_is: bool = False) -> None:
+        self.module = net if as_is else fuse(net)
         if dtype is not None:
             self.module = converted(self.module, dtype)
-        self.executor = _executor(self.module)
+        self.executor = None if as_is else _executor(self.module)
         self._heads: dict[tuple[int, ...], tuple[nn.Module, Executor | None] | None] = {}
         self._read: tuple[Tensor, int, tuple[int, ...]] | None = None
 
@@ -38,6 +39,11 @@ class Prepared:
     def shares(self) -> bool:
         """Whether the frame of a `Framed` batch is computed once; otherwise each image runs whole."""
         return self.executor is not None
+
+    def forget(self) -> None:
+        """Drop what is kept of the last frame."""
+        if self.executor is not None:
+            self.executor.store.clear()
 
     def __call__(self, images: Tensor | Framed) -> Tensor:
         """Scores of normalised images, b × K; an executor computes the frame of a `Framed` batch once."""

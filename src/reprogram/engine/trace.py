@@ -137,6 +137,27 @@ def make_layout_free(graph: fx.Graph) -> bool:
     return True
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps what is called beside its `forward`; it may change maps, or read one that folding takes away."""
+
+CALLS = ("forward", "_call_impl", "_wrapped_call_impl")
+"""What calls of a module go through; set on an instance, it goes before its class's own."""
+
+
+def acts_otherwise(module: nn.Module) -> bool:
+    """Whether a call of a module does other than `forward` of its class, which is what a trace and the rules follow.
+
+    Args:
+        module: the module, without its parts.
+    """
+    if any(getattr(module, hooks, None) for hooks in HOOKS):
+        return True
+    if isinstance(module, torch.jit.ScriptModule | fx.GraphModule):
+        return False  # Both have calls of their own, for better messages.
+    own_call = type(module).__call__ is not nn.Module.__call__ or type(module)._call_impl is not nn.Module._call_impl
+    return own_call or not vars(module).keys().isdisjoint(CALLS)
+
+
 def convolves(layer: nn.Module) -> bool:
     """Whether a layer is a two-dimensional convolution that the engine knows, PyTorch's or timm's.
 

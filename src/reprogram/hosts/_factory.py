@@ -1,7 +1,11 @@
 """Build hosts, or find their sources, from specs."""
 
+import re
+
+from reprogram.errors import ConfigError
+from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
-from reprogram.registry import configure
+from reprogram.registry import configure, find, is_listed
 
 
 def load_host(spec: str, *, download: bool = False) -> Host:
@@ -15,7 +19,23 @@ def load_host(spec: str, *, download: bool = False) -> Host:
         ConfigError: no such host.
         HostUnavailableError: its weights aren't here.
     """
-    return host_source(spec).build(download=download)
+    return built(host_source(spec), download=download)
+
+
+def built(source: HostSource, *, download: bool = False) -> Host:
+    """Build the host of a source and try it out.
+
+    Args:
+        source: the host's source.
+        download: whether weights that aren't here may be fetched.
+
+    Raises:
+        ConfigError: the host can't be built so, or it can't be run on images of its size.
+        HostUnavailableError: its weights aren't here.
+    """
+    host = source.build(download=download)
+    try_out(host)
+    return host
 
 
 def host_source(spec: str) -> HostSource:
@@ -27,6 +47,26 @@ def host_source(spec: str) -> HostSource:
     Raises:
         ConfigError: no such host.
     """
-    variant, config = configure("hosts", spec)
+    try:
+        variant, config = configure("hosts", spec)
+    except ConfigError as error:
+        models = _models_named(spec)
+        if not models:
+            raise
+        raise ConfigError(f"no host named {spec!r}; did you mean {' or '.join(map(repr, models))}?") from error
     source: HostSource = variant(config)
     return source
+
+
+def _models_named(spec: str) -> list[str]:
+    """The specs of the libraries' models that a text names without its library, with the text's options."""
+    name, options = re.fullmatch(r"([\w.-]*)(.*)", spec.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
+    architecture = name.partition(".")[0]
+    if options.startswith(":") or is_listed("hosts", architecture.replace("_", "-")):
+        return []
+    known = {library: find("hosts", library).catalogue(f"{architecture}*") for library in ("timm", "torchvision")}
+    return [
+        f"{library}:{name}{options}"
+        for library, models in known.items()
+        if architecture in {model.partition(".")[0] for model in models}
+    ]

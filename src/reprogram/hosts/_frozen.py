@@ -1,7 +1,5 @@
-"""Networks as hosts hold them: a frozen view, checked weights, and their output as scores."""
+"""Callables as modules, and what a classifier gives as scores."""
 
-import copy
-import hashlib
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -9,8 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from reprogram.errors import ConfigError, HostUnavailableError
-from reprogram.hosts._info import HostInfo
+from reprogram.errors import ConfigError
 
 Outputs = Literal["scores", "probabilities"]
 """The kind of output that a classifier gives for an image."""
@@ -102,49 +99,6 @@ def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
         )
 
 
-def frozen_view(net: nn.Module) -> nn.Module:
-    """A copy of a module's structure over the same weights, frozen, in evaluation mode; the module isn't touched.
-
-    Args:
-        net: the module.
-
-    Returns:
-        The copy, which shares the parameters' memory and has buffers of its own.
-
-    Raises:
-        ConfigError: the module can't be copied.
-    """
-    if isinstance(net, Call):
-        return net
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in net.parameters()}
-    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
-    try:
-        view = copy.deepcopy(net, memo)
-    except Exception as error:
-        raise ConfigError(
-            f"the module {type(net).__name__} can't be copied ({error}); wrap it as a callable: lambda x: module(x)"
-        ) from error
-    for parameter in view.parameters():
-        if parameter.requires_grad:  # TorchScript copies its own way.
-            parameter.detach_().requires_grad_(False)
-    return view.eval()
-
-
-def check_finite(net: nn.Module, name: str) -> None:
-    """Refuse weights that aren't finite everywhere.
-
-    Args:
-        net: the host's module.
-        name: the host's, for errors.
-
-    Raises:
-        HostUnavailableError: a parameter or buffer holds NaN or infinity.
-    """
-    for key, tensor in net.state_dict().items():
-        if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
-            raise HostUnavailableError(f"host {name}: weight {key!r} isn't finite everywhere; get the weights anew")
-
-
 def scores_of(output: Any, name: str) -> Tensor:
     """The b x K scores in a network's output.
 
@@ -156,29 +110,12 @@ def scores_of(output: Any, name: str) -> Tensor:
         b x K.
 
     Raises:
-        ConfigError: the output holds no tensor of two axes.
+        ConfigError: the output holds no tensor of two axes, or complex numbers.
     """
     output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
+    if output.is_complex():
+        raise ConfigError(f"host {name}: gave complex numbers where scores are expected")
     return output
-
-
-def fingerprint(net: nn.Module, info: HostInfo) -> str:
-    """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see.
-
-    Args:
-        net: the host's module.
-        info: the host's record.
-    """
-    digest = hashlib.sha256(repr((info.shape, info.mean, info.std, info.num_classes)).encode())
-    state = net.state_dict()
-    if not state:
-        return f"unverified:{info.id}:{digest.hexdigest()[:16]}"
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor  # model.double() is the same host.
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return digest.hexdigest()

@@ -1,14 +1,20 @@
 """The record of a host, and the meter that counts its calls."""
 
+import math
 from dataclasses import dataclass
 
 from reprogram.errors import BudgetError, ConfigError
 from reprogram.types import Access
+from reprogram.utils.messages import nearest
 
 MAX_SIZE = 4096
 MAX_COUNT = 100_000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_UNIT, MIN_STD = 2.0, 1e-6
+"""The largest absolute mean or std, and the smallest std, that are taken for those of pixels in [0, 1]."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming", "random")
+"""The known ways to resize photographs; timm's "random" is bicubic here."""
 NO_LICENCE = "random weights: none"
 """The licence of weights that nobody trained."""
 
@@ -29,6 +35,9 @@ class HostInfo:
         class_names: its K labels, or None where they have no names.
         licence: the weights' licence.
         access: the most that a caller gets: gradients, scores, or less.
+
+    Raises:
+        ConfigError: a number or name can't be what it stands for, such as a mean of pixels from 0 to 255.
     """
 
     id: str
@@ -46,8 +55,20 @@ class HostInfo:
     def __post_init__(self) -> None:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError(f"host {self.id}: mean and std need {self.channels} values, one a channel")
-        if min(self.std) <= 0:
-            raise ConfigError(f"host {self.id}: std {self.std} holds a value that isn't positive")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ConfigError(f"host {self.id}: mean {self.mean} and std {self.std} must be finite numbers")
+        if min(self.std) < MIN_STD:
+            raise ConfigError(f"host {self.id}: std {self.std} holds a value that isn't positive, or below {MIN_STD}")
+        if is_of_bytes(self.mean, self.std):
+            raise ConfigError(
+                f"host {self.id}: mean {self.mean} and std {self.std} are of pixels from 0 to 255; pixels lie in "
+                "[0, 1] here: divide both by 255"
+            )
+        if not 0 < self.crop <= 1:
+            raise ConfigError(f"host {self.id}: crop={self.crop}; a part in (0, 1] is expected")
+        if self.interpolation not in INTERPOLATIONS:
+            advice = nearest(self.interpolation, INTERPOLATIONS)
+            raise ConfigError(f"host {self.id}: no interpolation {self.interpolation!r}; {advice}")
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ConfigError(f"host {self.id}: {len(self.class_names)} class names for {self.num_classes} classes")
 
@@ -63,6 +84,29 @@ class HostInfo:
             index: from 0 to K - 1.
         """
         return self.class_names[index] if self.class_names else f"host label {index}"
+
+
+def is_of_bytes(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    """Whether a normalisation can't be one of pixels in [0, 1], but of pixels from 0 to 255.
+
+    Args:
+        mean: one value per channel.
+        std: one value per channel.
+    """
+    return any(abs(value) > MAX_UNIT for value in (*mean, *std))
+
+
+def in_units(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """A normalisation that a file holds, for pixels in [0, 1].
+
+    (255 p - mean) / std = (p - mean / 255) / (std / 255).
+
+    Args:
+        mean: one value per channel, of pixels in [0, 1] or from 0 to 255.
+        std: one value per channel, of the same pixels.
+    """
+    scale = 255.0 if is_of_bytes(mean, std) else 1.0
+    return tuple(value / scale for value in mean), tuple(value / scale for value in std)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 from reprogram.errors import ConfigError, ExportParityError
 from reprogram.framed import Framed
 from reprogram.hosts._frozen import scores_of
-from reprogram.hosts.base import Host
+from reprogram.hosts._host import FrozenHost
 
 EXACT = 1e-10
 """The largest relative error that float64 allows."""
@@ -60,7 +60,7 @@ class _Outcome:
     gradients: tuple[Tensor, ...]
 
 
-def verify(host: Host, framed: Framed) -> Parity:
+def verify(host: FrozenHost, framed: Framed) -> Parity:
     """Compare a host's engine with dense execution of its original module, in float64 on the CPU.
 
     Args:
@@ -90,7 +90,7 @@ def verify(host: Host, framed: Framed) -> Parity:
     return _largest(_engine_errors(lambda: twin(framed), inputs, reference))
 
 
-def check(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None = None) -> None:
+def check(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None = None) -> None:
     """Refuse a host whose engine is wrong: a cheap check in the host's own precision, before a program is learned.
 
     The host's meter counts nothing of it. A host whose scores depend on chance isn't refused, nor is one so
@@ -116,7 +116,7 @@ def check(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tens
         host.meter.calls, host.meter.images = before.calls, before.images
 
 
-def _check_own(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> None:
+def _check_own(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> None:
     """Check the engine in the type of the host's weights."""
     for trial in range(TRIALS):
         parity, limits = _compare(host, _jittered(framed, SEED + trial), parameters, labels)
@@ -125,7 +125,7 @@ def _check_own(host: Host, framed: Framed, parameters: Sequence[Tensor], labels:
     raise ExportParityError(complaint(host, parity))
 
 
-def _check_half(host: Host, framed: Framed, reference: Tensor) -> None:
+def _check_half(host: FrozenHost, framed: Framed, reference: Tensor) -> None:
     """Check the engine's scores in half precision. Rounding turns gradients far more than scores; they aren't held."""
     with torch.no_grad():
         error = _relative(host(framed).detach(), reference)
@@ -137,7 +137,7 @@ def _check_half(host: Host, framed: Framed, reference: Tensor) -> None:
             raise ExportParityError(complaint(host, Parity(error, 0.0)))
 
 
-def complaint(host: Host, found: Parity) -> str:
+def complaint(host: FrozenHost, found: Parity) -> str:
     """The message that refuses a host whose engine is wrong.
 
     Args:
@@ -159,7 +159,9 @@ def _jittered(framed: Framed, seed: int) -> Framed:
     return replace(framed, frame=frame, window=window)
 
 
-def _compare(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> tuple[Parity, Parity]:
+def _compare(
+    host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None
+) -> tuple[Parity, Parity]:
     """The engine's errors, and the largest ones that pass."""
     columns = slice(None) if labels is None else labels
     limits = Parity(MAX_SCORE_ERROR, MAX_GRADIENT_ERROR)
@@ -174,19 +176,21 @@ def _compare(host: Host, framed: Framed, parameters: Sequence[Tensor], labels: T
     return parity, Parity(max(limits.scores, MARGIN * noise.scores), max(limits.gradient, MARGIN * noise.gradient))
 
 
-def _twin(host: Host) -> Host:
+def _twin(host: FrozenHost) -> FrozenHost:
     """A second host with a copy of the module in float64 on the CPU; without weights, with the module as it is."""
     if not any(p.is_floating_point() for p in host.net.parameters()):
-        return Host(host.net, host.info)
-    return Host(copy.deepcopy(host.net).cpu().double(), host.info)
+        return type(host)(host.net, host.info)
+    return type(host)(copy.deepcopy(host.net).cpu().double(), host.info)
 
 
-def _dense(host: Host, framed: Framed) -> Tensor:
+def _dense(host: FrozenHost, framed: Framed) -> Tensor:
     """The scores of the host's module as it was given, image by image."""
     return scores_of(host.net(host._normalised(framed.dense())), host.info.id)
 
 
-def _in_float64(host: Host, framed: Framed, parameters: Sequence[Tensor], columns: slice | Tensor) -> list[_Outcome]:
+def _in_float64(
+    host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], columns: slice | Tensor
+) -> list[_Outcome]:
     """The outcome of the module itself in float64, as a list of one; an empty list where it can't run so."""
     twin = _twin(host)
     whole = Framed(frame=framed.frame.cpu(), window=framed.window.cpu(), box=framed.box)

@@ -21,13 +21,18 @@ GRADIENT_SCALE = 1024.0
 
 
 class PreparedModules:
-    """The prepared modules of a host by their type, prepared anew when weights change. A copy of it is empty."""
+    """The prepared modules of a host by their type, prepared anew when weights change. A copy of it is empty.
 
-    def __init__(self) -> None:
+    Args:
+        as_is: whether the module runs as it is, untraced.
+    """
+
+    def __init__(self, as_is: bool = False) -> None:
+        self.as_is = as_is
         self._by_dtype: dict[torch.dtype, tuple[ModuleVersion, Prepared]] = {}
 
     def __reduce__(self) -> Any:
-        return PreparedModules, ()
+        return PreparedModules, (self.as_is,)
 
     def get(self, net: nn.Module, dtype: torch.dtype, own: torch.dtype) -> Prepared:
         """The module that runs: equal to `net` up to the type's rounding, and faster.
@@ -40,7 +45,7 @@ class PreparedModules:
         with PREPARING, torch.inference_mode(False):
             version, prepared = self._by_dtype.get(dtype, (None, None))
             if version is None or prepared is None or not version.fits(net):
-                version, prepared = ModuleVersion(net), Prepared(net, None if dtype == own else dtype)
+                version, prepared = ModuleVersion(net), Prepared(net, None if dtype == own else dtype, self.as_is)
                 self._by_dtype[dtype] = version, prepared
             return prepared
 

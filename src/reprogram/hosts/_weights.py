@@ -1,6 +1,7 @@
 """Read weights from a `.safetensors` file, under the names that training scripts leave."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():
         raise HostUnavailableError(f"{path}: no such file; give the path of a .safetensors file")
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES or _is_pickle(path):
         raise ConfigError(
             f"{path}: a pickle, which may run code when it is read; if you trust it, convert it once: "
             f"reprogram convert {path.name} {path.stem}.safetensors"
@@ -42,6 +43,17 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             f"{path}: can't be read as safetensors ({error}); convert it with safetensors.torch.save_file"
         ) from None
     return state
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save's archives and pickles do; a safetensors file begins with a small number."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False  # Reading it says why.
+    legacy = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and any(start[2:8])
+    return legacy or start.startswith(b"PK\x03\x04")
 
 
 def load_weights(
@@ -72,6 +84,7 @@ def load_weights(
         for name, value in expected.items()
         if prefix + name in state and state[prefix + name].shape == value.shape
     }
+    check_floats(fitting, expected, where)
     missing = [name for name in expected if name not in fitting and not name.endswith("num_batches_tracked")]
     others = [key for key in state if not (key.startswith(prefix) and key[len(prefix) :] in fitting)]
     means, stds = (_values(state, others, names, channels) for names in (MEANS, STDS))
@@ -86,6 +99,25 @@ def load_weights(
         )
     net.load_state_dict({name: value.to(expected[name].dtype) for name, value in fitting.items()}, strict=False)
     return (next(iter(means.values())), next(iter(stds.values()))) if used else None
+
+
+def check_floats(state: dict[str, Any], expected: dict[str, Tensor], where: str) -> None:
+    """Refuse whole numbers as weights: without their scales, quantised weights are others.
+
+    Args:
+        state: a file's tensors by the network's names, or anything that has a `dtype`.
+        expected: the network's own.
+        where: the file and the architecture, for errors.
+
+    Raises:
+        ConfigError: a weight that should be a floating-point number isn't one; the message names it.
+    """
+    for name, value in state.items():
+        if expected[name].is_floating_point() and not value.dtype.is_floating_point:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"{where}: weight {name!r} is {kind}, as of a quantised model; give its floating-point weights"
+            )
 
 
 def _prefix(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:

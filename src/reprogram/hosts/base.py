@@ -1,36 +1,27 @@
 """The contract of a host: a frozen classifier that turns [0, 1] pixels into scores and counts every call."""
 
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
-from reprogram.framed import Framed
-from reprogram.hosts._features import last_layer_input
-from reprogram.hosts._frozen import LogProbabilities, Outputs, check_finite, fingerprint, frozen_view, scores_of
+from reprogram.hosts._frozen import Outputs
+from reprogram.hosts._host import FrozenHost
 from reprogram.hosts._info import HostInfo, Meter
-from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
-from reprogram.hosts._wrap import module_of, probe
+from reprogram.hosts._wrap import wrapped
 from reprogram.registry import Component, format_spec
-from reprogram.types import Access, EngineName, Precision
-from reprogram.utils.tensor_cache import TensorCache
+from reprogram.types import Access
 
 __all__ = ["Host", "HostInfo", "HostSource", "Meter"]
 
 
-class Host(nn.Module):
+class Host(FrozenHost):
     """A frozen classifier.
 
     It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
-    require grad, and `train()` leaves it in evaluation mode. Without "gradient" access it gives no gradient. A module
-    given to `wrap` isn't touched; the host holds a frozen view of it that shares its parameters and has buffers of its
-    own: wrap it anew after training it further.
+    require grad and `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a
+    frozen view of it that shares its parameters and has buffers of its own: wrap it anew after training it further.
 
     Args:
         net: the classifier; its input are normalised pixels.
@@ -43,23 +34,6 @@ class Host(nn.Module):
         precision: the type that the host computes in. Pixels, scores and the gradient of the pixels are of its
             weights' own type; "float32" computes in that type, whichever it is.
     """
-
-    def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Host] | None" = None) -> None:
-        super().__init__()
-        self.net = frozen_view(net)
-        self.info = info
-        self.meter = Meter()
-        self.untrained = untrained
-        self.engine: EngineName = "shared"
-        self.precision: Precision = "float32"
-        self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
-        self.mean: Tensor
-        self.std: Tensor
-        self._prepared = PreparedModules()
-        self._frames: dict[torch.dtype, TensorCache] = {}
-        check_finite(self.net, info.id)
-        self.train(False)
 
     @classmethod
     def wrap(
@@ -100,140 +74,19 @@ class Host(nn.Module):
         Warns:
             UserWarning: the scores look like probabilities, and `outputs` doesn't say so.
         """
-        height, width = (size, size) if isinstance(size, int) else size
-        info = HostInfo(
-            id=name,
-            num_classes=1,
-            size=(height, width),
+        return wrapped(
+            cls,
+            classifier,
+            size=size,
             channels=channels,
-            mean=tuple(mean) if mean is not None else (0.0,) * channels,
-            std=tuple(std) if std is not None else (1.0,) * channels,
+            mean=mean,
+            std=std,
+            class_names=class_names,
+            name=name,
+            access=access,
             licence=licence,
+            outputs=outputs,
         )
-        host = cls(module_of(classifier), info)
-        dtype, device = host._dtype_and_device()
-        blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
-        scores = probe(host.net, host._normalised(blank), outputs, name)
-        if outputs == "probabilities":
-            host.net = LogProbabilities(host.net, name)
-        host.info = dataclasses.replace(
-            info,
-            num_classes=scores.shape[1],
-            class_names=tuple(class_names) if class_names is not None else None,
-            access=access or ("gradient" if scores.requires_grad else "scores"),
-        )
-        return host
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see."""
-        return fingerprint(self.net, self.info)
-
-    def train(self, mode: bool = True) -> "Host":
-        """Stay in evaluation mode: a host is frozen.
-
-        Args:
-            mode: has no effect.
-        """
-        super().train(False)
-        return self
-
-    def forward(
-        self, pixels: "Float[Tensor, 'b C H W'] | Framed", labels: "Int[Tensor, ' m'] | None" = None
-    ) -> Float[Tensor, "b K"]:
-        """Classify canvases.
-
-        Args:
-            pixels: in [0, 1], a tensor or a `Framed` batch.
-            labels: the host labels whose scores are wanted, all by default; the others may be NaN.
-
-        Returns:
-            b × K scores (logits).
-
-        Raises:
-            ConfigError: the pixels have another size or number of channels, or the scores aren't b × K.
-        """
-        if isinstance(pixels, Framed) and self.engine == "dense":
-            pixels = pixels.dense()
-        images = self._normalised(pixels)
-        own, _ = self._dtype_and_device()
-        if labels is not None and len(labels) < self.info.num_classes:
-            columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
-            if columns is not None:
-                columns = out_of_host(columns, own, images)
-                unread = columns.new_full((len(pixels), self.info.num_classes), float("nan"))
-                return unread.index_copy(1, labels, columns)
-        scores = scores_of(self.prepared(images), self.info.id)
-        if scores.shape != (len(pixels), self.info.num_classes):
-            raise ConfigError(
-                f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
-                f"expected {len(pixels)} x {self.info.num_classes}"
-            )
-        return out_of_host(scores, own, images)
-
-    def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
-        """The input of the host's last layer: the features that a linear probe reads.
-
-        Args:
-            pixels: in [0, 1], a tensor or a `Framed` batch.
-
-        Returns:
-            b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
-        """
-        if self.info.access != "gradient":
-            return self(pixels), "scores"
-        images = self._normalised(pixels.dense() if isinstance(pixels, Framed) else pixels)
-        features, where = last_layer_input(self.net, self.prepared.module, images, self.info)
-        return features.to(self.mean.dtype), where
-
-    def _normalised(self, pixels: Any) -> Any:
-        """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
-        whole = pixels.frame if isinstance(pixels, Framed) else pixels
-        if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
-            expected = " x ".join(map(str, self.info.shape))
-            raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
-        self.meter.count(len(pixels))
-        own, _ = self._dtype_and_device()
-        mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
-
-        def normalised(part: Tensor) -> Tensor:
-            part = part.to(own) if self.info.access == "gradient" else part.detach().to(own)
-            return into_host((part - mean) / std, dtype)  # b x C x h x w, per channel
-
-        if not isinstance(pixels, Framed):
-            return normalised(pixels)
-        if torch.is_grad_enabled():
-            frame = normalised(pixels.frame)
-        else:
-            frame = self._frames.setdefault(dtype, TensorCache()).get(lambda: normalised(whole), whole, mean, std)
-        return Framed(frame=frame, window=normalised(pixels.window), box=pixels.box)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type that the host computes in; a `ConfigError` where it has no weights to convert to half precision."""
-        return compute_dtype(self.net, self.precision, *self._dtype_and_device(), self.info.id)
-
-    @property
-    def prepared(self) -> Prepared:
-        """The module that runs: equal to `net` up to the precision's rounding, and faster."""
-        return self._prepared.get(self.net, self.dtype, self._dtype_and_device()[0])
-
-    @contextlib.contextmanager
-    def in_precision(self, precision: Precision) -> Iterator[None]:
-        """Compute in another precision within this context.
-
-        Args:
-            precision: see `precision`.
-        """
-        before, self.precision = self.precision, precision
-        try:
-            yield
-        finally:
-            self.precision = before
-
-    def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
-        weight = next((p for p in self.net.parameters() if p.is_floating_point()), self.mean)
-        return weight.dtype, weight.device
 
 
 class HostSource(Component):
@@ -290,7 +143,8 @@ class HostSource(Component):
         host = self.build()
         if host.untrained is None:
             raise ConfigError(f"host {host.info.id}: its architecture can't be built anew, it has no untrained twin")
-        return host.untrained(seed)
+        twin: Host = host.untrained(seed)
+        return twin
 
     @classmethod
     def catalogue(cls, pattern: str) -> list[str]:

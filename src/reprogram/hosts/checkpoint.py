@@ -1,14 +1,14 @@
 """Weights from a `.safetensors` file in a timm or torchvision model: `checkpoint:FILE?architecture=timm:resnet18`."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
-from reprogram.hosts._naming import untrained_id
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes, in_units
+from reprogram.hosts._naming import check_kwargs, untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure
@@ -42,6 +42,7 @@ class Checkpoint(HostSource):
             interpolation: for photographs; empty takes the architecture's own.
             crop: the central part of a photograph's shorter side; 0 takes the architecture's own.
             licence: of the weights.
+            kwargs: further arguments of the architecture, numbers and text only.
         """
 
         path: str
@@ -54,8 +55,10 @@ class Checkpoint(HostSource):
         interpolation: str = ""
         crop: float = 0.0
         licence: str = "unknown"
+        kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
 
         def __post_init__(self) -> None:
+            check_kwargs(self.kwargs)
             check_sizes(size=self.size, num_classes=self.num_classes, in_chans=self.in_chans)
             if not 0 <= self.crop <= 1:
                 raise ConfigError(f"crop={self.crop}; a part in (0, 1], or 0 for the architecture's own")
@@ -77,7 +80,8 @@ class Checkpoint(HostSource):
         where = f"{self.config.path}: doesn't fit {self.config.architecture}"
         normalisation = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
         if normalisation and not (self.config.mean or self.config.std):
-            info = replace(info, mean=normalisation[0], std=normalisation[1])
+            mean, std = in_units(*normalisation)
+            info = replace(info, mean=mean, std=std)
         return Host(net, info, untrained=self.untrained)
 
     def info(self) -> HostInfo:
@@ -90,8 +94,10 @@ class Checkpoint(HostSource):
         options = [f"architecture={quote(config.architecture, safe=SAFE)}"]
         for item in fields(config)[2:]:
             value = getattr(config, item.name)
-            if value != item.default:
-                text = "".join(f"{number}," for number in value) if isinstance(value, tuple) else str(value)
+            if value != (item.default if item.default is not MISSING else {}):
+                text = str(value)
+                if isinstance(value, tuple):  # One number alone needs its comma to be a list.
+                    text = ",".join(map(str, value)) + ("," if len(value) == 1 else "")
                 options.append(f"{item.name}={quote(text, safe=SAFE)}")
         return f"checkpoint:{Path(config.path).name}?{'&'.join(options)}"
 
@@ -121,6 +127,8 @@ class Checkpoint(HostSource):
             raise ConfigError(f"checkpoint: architecture {text!r}; {nearest(name, ['timm', 'torchvision'])}")
         variant, config = configure("hosts", text)
         options: dict[str, Any] = {"pretrained": False}
+        if self.config.kwargs:
+            options["kwargs"] = {**config.kwargs, **self.config.kwargs}
         options |= {key: value for key in ("size", "num_classes", "in_chans") if (value := getattr(self.config, key))}
         if name == "torchvision" and options.pop("in_chans", 3) != 3:
             raise ConfigError(f"checkpoint: in_chans={self.config.in_chans} needs architecture=timm:NAME")

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._info import NO_LICENCE, HostInfo
 from reprogram.hosts._naming import host_id, hub, one_line
+from reprogram.hosts._processors import Preprocessing, measure
 from reprogram.hosts._weights import read_safetensors
 from reprogram.hosts.base import Host, HostSource
 from reprogram.utils.seeding import seeded
 
-RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of resampling filters, by which preprocessor_config.json names an interpolation."""
-
 
 class Hf(HostSource):
-    """A model of `AutoModelForImageClassification`, with the preprocessing of preprocessor_config.json.
+    """A model of `AutoModelForImageClassification`, with the preprocessing of its image processor.
+
+    The processor of the folder's preprocessor_config.json is asked what it does; one that does other than resizing,
+    cropping, a linear normalisation and an exchange of red and blue is refused.
 
     Weights are read from safetensors alone, and no code of a repository is run. A hub name is looked up in the cache,
     online only with `--download`. Needs `pip install 'reprogram[hf]'`.
@@ -55,16 +56,14 @@ class Hf(HostSource):
         with hub(download=download), seeded(config.seed):
             try:
                 record = transformers.AutoConfig.from_pretrained(config.model, trust_remote_code=False)
-                preprocessing = json.loads(
-                    Path(transformers.utils.cached_file(config.model, "preprocessor_config.json")).read_text("utf-8")
-                )
+                processor = transformers.AutoImageProcessor.from_pretrained(config.model, trust_remote_code=False)
                 auto, loaded = transformers.AutoModelForImageClassification, {}
                 if config.pretrained:
                     options = {"config": record, "use_safetensors": True, "output_loading_info": True}
                     model, loaded = auto.from_pretrained(config.model, trust_remote_code=False, **options)
                 else:
                     model = auto.from_config(record, trust_remote_code=False)
-            except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+            except Exception as error:  # transformers raises whatever its readers meet.
                 raise HostUnavailableError(
                     f"hf:{config.model}: can't be loaded ({one_line(error)}); give a folder with config.json, "
                     "preprocessor_config.json and model.safetensors, or a hub name with --download"
@@ -72,7 +71,9 @@ class Hf(HostSource):
         wrong = [str(key) for kind in ("missing_keys", "mismatched_keys") for key in loaded.get(kind, ())]
         if wrong:
             raise ConfigError(f"hf:{config.model}: weights are missing ({', '.join(wrong[:3])}); is it a classifier?")
-        return Host(Logits(model.float()), self._info(record, preprocessing), untrained=self.untrained)
+        self._check_weights(transformers, model)
+        steps = measure(processor, _channels(record), f"hf:{config.model}", getattr(record, "image_size", None))
+        return Host(Logits(model.float(), steps.reverse), self._info(record, steps), untrained=self.untrained)
 
     def spec(self) -> str:
         """The spec `hf:NAME?...`; a folder is named without its path."""
@@ -87,24 +88,58 @@ class Hf(HostSource):
         """The same architecture with random weights; the trained ones aren't read."""
         return Hf(replace(self.config, pretrained=False, seed=seed)).build()
 
-    def _info(self, record: Any, preprocessing: dict[str, Any]) -> HostInfo:
-        config, channels = self.config, int(getattr(record, "num_channels", 3))
-        size, crop = _size(preprocessing, getattr(record, "image_size", None), config.model)
-        mean, std = _normalisation(preprocessing, channels)
-        names = [str(record.id2label[index]) for index in range(record.num_labels)]
+    def _check_weights(self, transformers: Any, model: nn.Module) -> None:
+        """Refuse whole numbers among the weights, which are a quantised model's without its scales."""
+        from safetensors import safe_open
+
+        where, expected = f"hf:{self.config.model}", model.state_dict()
+        for path in _weights_files(transformers, self.config.model) if self.config.pretrained else ():
+            with safe_open(path, "pt") as file:
+                for name in set(file.keys()) & set(expected):
+                    kind = file.get_slice(name).get_dtype()
+                    if expected[name].is_floating_point() and "F" not in kind:
+                        raise ConfigError(f"{where}: weight {name!r} is {kind}, as of a quantised model; give others")
+
+    def _info(self, record: Any, steps: Preprocessing) -> HostInfo:
+        config = self.config
+        names = _label_names(record, f"hf:{config.model}")
         generic = names == [f"LABEL_{index}" for index in range(len(names))]
         return HostInfo(
             id=self.spec(),
-            num_classes=record.num_labels,
-            size=size,
-            channels=channels,
-            mean=mean,
-            std=std,
-            interpolation=RESAMPLE.get(preprocessing.get("resample", 2), "bilinear"),
-            crop=crop,
+            num_classes=len(names),
+            size=steps.size,
+            channels=len(steps.mean),
+            mean=steps.mean,
+            std=steps.std,
+            interpolation=steps.interpolation,
+            crop=steps.crop,
             class_names=tuple(names) if config.pretrained and not generic else None,
             licence=config.licence if config.pretrained else NO_LICENCE,
         )
+
+
+def _channels(record: Any) -> int:
+    channels = getattr(record, "num_channels", 3)
+    return channels if isinstance(channels, int) else 3
+
+
+def _label_names(record: Any, where: str) -> list[str]:
+    """The names of the labels 0 to K - 1."""
+    labels = record.id2label
+    if not isinstance(labels, dict) or sorted(labels, key=str) != sorted(range(len(labels)), key=str):
+        raise ConfigError(f"{where}: config.json: id2label has the keys {str(list(labels))[:60]}, not 0 to K - 1")
+    return [str(labels[index]) for index in range(len(labels))]
+
+
+def _weights_files(transformers: Any, model: str) -> list[Path]:
+    """The files that the weights were read from."""
+    options = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    single = transformers.utils.cached_file(model, "model.safetensors", **options)
+    if single:
+        return [Path(single)]
+    index = transformers.utils.cached_file(model, "model.safetensors.index.json", **options)
+    parts = set(json.loads(Path(index).read_text("utf-8"))["weight_map"].values()) if index else set()
+    return [Path(index).parent / part for part in sorted(parts)]
 
 
 class Logits(nn.Module):
@@ -112,11 +147,13 @@ class Logits(nn.Module):
 
     Args:
         model: a classifier whose output is a record with `logits`.
+        reverse: whether the model takes the channels in reverse order.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, reverse: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.reverse = reverse
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The model's scores.
@@ -127,46 +164,9 @@ class Logits(nn.Module):
         Returns:
             b x K.
         """
-        scores: Tensor = self.model(pixel_values=pixels).logits
+        # b x C x H x W, blue first where the model wants it
+        scores: Tensor = self.model(pixel_values=pixels.flip(1) if self.reverse else pixels).logits
         return scores
-
-
-def _size(preprocessing: dict[str, Any], fallback: Any, where: str) -> tuple[tuple[int, int], float]:
-    """Height and width of the input, and the part of a photograph's shorter side that the crop keeps."""
-    whole = _pair(preprocessing.get("size") or fallback)
-    crop = _pair(preprocessing.get("crop_size")) if preprocessing.get("do_center_crop") else whole
-    if whole is None or crop is None:
-        raise ConfigError(f"hf:{where}: preprocessor_config.json and config.json state no image size")
-    if crop == whole:
-        share = preprocessing.get("crop_pct") or 1.0
-        return whole, 1.0 if min(whole) >= 384 else share  # ConvNeXt's rule: larger images are shown whole.
-    return crop, min(1.0, min(crop) / min(whole))
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    if isinstance(size, dict):
-        size = [size.get("height", size.get("shortest_edge")), size.get("width", size.get("shortest_edge"))]
-    elif isinstance(size, int):
-        size = [size, size]
-    valid = isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
-    return (size[0], size[1]) if valid else None
-
-
-def _normalisation(preprocessing: dict[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation for [0, 1] pixels, of a processor that scales [0, 255] pixels by a factor of its own.
-
-    (255 p · factor - offset - mean) / std = (p - (mean + offset) / (255 factor)) / (std / (255 factor)).
-    """
-    rescale = preprocessing.get("do_rescale", True)
-    # 255 factor
-    scale = 255 * (preprocessing.get("rescale_factor") or 1 / 255) if rescale else 255.0
-    offset = 1.0 if rescale and preprocessing.get("rescale_offset") else 0.0
-    zero, one = [0.0] * channels, [1.0] * channels
-    normalise = preprocessing.get("do_normalize", True)
-    mean = (preprocessing.get("image_mean") or zero) if normalise else zero
-    std = (preprocessing.get("image_std") or one) if normalise else one
-    # (mean + offset) / (255 factor) and std / (255 factor), a channel
-    return tuple((value + offset) / scale for value in mean), tuple(value / scale for value in std)
 
 
 def _package() -> Any:

@@ -1,6 +1,7 @@
 """A folder in timm's format, config.json and model.safetensors: `local-dir:PATH`."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes
+from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes, in_units
 from reprogram.hosts._naming import check_kwargs, host_id, one_line, untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
 from reprogram.hosts.base import Host, HostSource
@@ -85,14 +86,16 @@ class LocalDir(HostSource):
             record: Any = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             raise HostUnavailableError(f"{path}: can't be read; local-dir takes a folder in timm's format") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: no JSON ({one_line(error)})") from None
         if not isinstance(record, dict) or not isinstance(record.get("architecture"), str):
             raise ConfigError(f"{path}: names no timm architecture; for a Hugging Face model take hf:{path.parent}")
-        complete: dict[str, Any] = {"pretrained_cfg": record, **record}
+        complete: dict[str, Any] = {**record, "pretrained_cfg": record.get("pretrained_cfg", record)}
+        _check(path, complete, TOP)
+        _check(path, complete["pretrained_cfg"], PREPROCESSING)
         size = complete["pretrained_cfg"].get("input_size")
-        if not (isinstance(size, list) and len(size) == 3 and all(isinstance(n, int) and n > 0 for n in size)):
-            raise ConfigError(f"{path}: input_size is {size}; channels, height and width are expected")
+        if not (isinstance(size, list) and len(size) == 3 and all(_is_count(n) and n > 0 for n in size)):
+            raise ConfigError(f"{path}: input_size is {str(size)[:60]}; channels, height and width are expected")
         return complete
 
     def _create(self, record: dict[str, Any], seed: int) -> nn.Module:
@@ -110,16 +113,21 @@ class LocalDir(HostSource):
         with seeded(seed):
             try:
                 net: nn.Module = timm.create_model(record["architecture"], pretrained=False, **arguments)
-            except (RuntimeError, TypeError, ValueError, OSError) as error:
+            except Exception as error:  # timm's models raise whatever their arguments make them raise.
                 raise ConfigError(f"{self.config.path}: {one_line(error)}") from error
         return net
 
     def _num_classes(self, record: dict[str, Any]) -> int:
-        return int(record.get("num_classes") or record["pretrained_cfg"].get("num_classes") or 0)
+        number = int(record.get("num_classes") or record["pretrained_cfg"].get("num_classes") or 0)
+        if number < 1:
+            raise ConfigError(f"{self.config.path}: config.json: num_classes is {number}; a classifier has 1 at least")
+        return number
 
     def _info(self, record: dict[str, Any]) -> HostInfo:
         preprocessing, num_classes = record["pretrained_cfg"], self._num_classes(record)
         channels, height, width = preprocessing["input_size"]
+        mean, std = (_per_channel(preprocessing.get(key), channels) for key in ("mean", "std"))
+        mean, std = in_units(mean, std)
         names = record.get("label_names") or preprocessing.get("label_names")
         if isinstance(names, list):  # Short labels such as n01440764; their descriptions stand beside them.
             descriptions = record.get("label_descriptions") or preprocessing.get("label_descriptions") or {}
@@ -131,10 +139,68 @@ class LocalDir(HostSource):
             num_classes=num_classes,
             size=(self.config.size, self.config.size) if self.config.size else (height, width),
             channels=channels,
-            mean=tuple(preprocessing.get("mean") or (0.5,) * channels),
-            std=tuple(preprocessing.get("std") or (0.5,) * channels),
+            mean=mean,
+            std=std,
             interpolation=preprocessing.get("interpolation") or "bilinear",
-            crop=preprocessing.get("crop_pct") or 0.875,
+            crop=min(1.0, preprocessing.get("crop_pct") or 0.875),  # What lies beyond the image isn't made up.
             class_names=tuple(map(str, names)) if names is not None else None,
             licence=preprocessing.get("license") or "unknown",
         )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any) -> bool:
+    return _is_number(value) or (isinstance(value, list) and all(map(_is_number, value)))
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str | int) for item in value)
+
+
+Check = tuple[Callable[[Any], bool], str]
+LABELS: dict[str, Check] = {
+    "num_classes": (_is_count, "a whole number"),
+    "label_names": (_are_texts, "a list of names"),
+    "label_descriptions": (_is_record, "a record of texts"),
+}
+TOP: dict[str, Check] = LABELS | {
+    "pretrained_cfg": (_is_record, "a record"),
+    "model_args": (_is_record, "a record"),
+}
+PREPROCESSING: dict[str, Check] = LABELS | {
+    "mean": (_are_numbers, "a list of numbers"),
+    "std": (_are_numbers, "a list of numbers"),
+    "crop_pct": (_is_number, "a number"),
+    "interpolation": (_is_text, "text"),
+    "license": (_is_text, "text"),
+}
+"""What config.json may hold under a key, beside null, with a test of it; only `pretrained_cfg` is never null."""
+
+
+def _check(path: Path, record: dict[str, Any], expected: dict[str, Check]) -> None:
+    """Refuse values of the wrong JSON type, by their keys."""
+    for key, (fits, kind) in expected.items():
+        value = record.get(key)
+        if not fits(value) and (value is not None or key == "pretrained_cfg"):
+            raise ConfigError(f"{path}: {key} is {str(value)[:60]}; {kind} is expected")
+
+
+def _per_channel(value: Any, channels: int) -> tuple[float, ...]:
+    """A mean or std of each channel; one number stands for all, as timm takes it."""
+    values = [0.5] if value in (None, []) else value if isinstance(value, list) else [value]
+    return tuple(map(float, values * channels if len(values) == 1 else values))

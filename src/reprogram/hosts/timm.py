@@ -95,8 +95,8 @@ class Timm(ZooSource):
                 net: nn.Module = timm.create_model(
                     config.model, pretrained=pretrained, pretrained_cfg_overlay=overlay or {}, **arguments
                 )
-            except (RuntimeError, TypeError, ValueError, OSError) as error:
-                raise ConfigError(f"timm:{config.model}: {one_line(error)}") from error
+            except Exception as error:  # timm's models raise whatever their arguments make them raise.
+                raise ConfigError(f"timm:{config.model}: can't be built so: {one_line(error)}") from error
         return net
 
     def info(self) -> HostInfo:
@@ -116,7 +116,7 @@ class Timm(ZooSource):
             mean=(0.5,) * config.in_chans if other_channels else tuple(default["mean"]),
             std=(0.5,) * config.in_chans if other_channels else tuple(default["std"]),
             interpolation=default["interpolation"],
-            crop=default["crop_pct"],
+            crop=min(1.0, default["crop_pct"]),  # What lies beyond the image isn't made up.
             class_names=class_names() if has_names else None,
             licence=(default.get("license") or "unknown") if config.pretrained else NO_LICENCE,
         )

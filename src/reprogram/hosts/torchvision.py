@@ -94,8 +94,8 @@ class Torchvision(ZooSource):
         with seeded(seed):
             try:
                 net: nn.Module = get_model(architecture, weights=None, **arguments)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"torchvision:{config.model}: {one_line(error)}") from error
+            except Exception as error:  # The builders raise whatever their arguments make them raise.
+                raise ConfigError(f"torchvision:{config.model}: can't be built so: {one_line(error)}") from error
         return net
 
     def info(self) -> HostInfo:

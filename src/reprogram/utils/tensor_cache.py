@@ -40,7 +40,12 @@ class ModuleVersion:
         return [value for holder in self._holders for value in holder.values()]
 
     def _current_versions(self) -> tuple[list[Any], list[int]]:
-        return [(t.data_ptr(), t.dtype) for t in self._tensors], [t._version for t in self._versioned]
+        return [(_address(t), t.dtype) for t in self._tensors], [t._version for t in self._versioned]
+
+
+def _address(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; a sparse one has no such place."""
+    return tensor.data_ptr() if tensor.layout == torch.strided else id(tensor)
 
 
 class TensorCache:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import reprogram
-from helpers import ConvNet, seeded
+from helpers import ConvNet, random_task, seeded
 from reprogram.engine.precision import fast_dtypes
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -100,6 +100,36 @@ def test_wrong_precisions_are_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         wrong(torch.rand(2, 3, 48, 48))
     one_line(error, "int8", "bfloat16")
+
+
+class Inverse(torch.nn.Module):
+    """Has an operation without a kernel in half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(4, 12)
+
+    def forward(self, pixels):
+        return self.head(torch.linalg.inv(pixels.mean(1) + 9 * torch.eye(2).to(pixels)).flatten(1))
+
+
+@halves
+def test_an_operation_that_is_not_there_is_one_line_in_every_verb(precision, one_line):
+    task = random_task()
+    model = reprogram.Reprogrammed.build(reprogram.Host.wrap(Inverse(), size=2, name="odd"), task, canvas="scaled")
+    wanted = reprogram.evaluate(model, task.test).accuracy
+    model.host.precision = precision
+    for verb in (
+        lambda: reprogram.evaluate(model, task.test),
+        lambda: model(task.test.images),
+        lambda: reprogram.fit(model, task, epochs=1, precision=precision),
+        lambda: model.host.features(torch.rand(2, 3, 2, 2)),
+    ):
+        with pytest.raises(reprogram.ConfigError) as error:
+            verb()
+        one_line(error, "odd", precision, "use float32")
+    model.host.precision = "auto"
+    assert reprogram.evaluate(model, task.test).accuracy == wanted
 
 
 def test_a_precision_holds_within_its_context_only():

@@ -2,15 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-import transformers
 from huggingface_hub import constants
 
 import reprogram
 from helpers import normalised, tiny_hf
-from reprogram.hosts.hf import _normalisation, _size
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -56,53 +53,3 @@ def test_a_hub_name_stays_offline_without_download(tmp_path, monkeypatch, one_li
     with pytest.raises(reprogram.HostUnavailableError) as error:
         reprogram.load_host("hf:somebody/something")
     one_line(error, "somebody/something", "--download")
-
-
-@pytest.mark.parametrize(
-    "given,size,crop",
-    [
-        ({"size": 224}, (224, 224), 1.0),
-        ({"size": {"height": 30, "width": 40}}, (30, 40), 1.0),
-        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, (224, 224), 0.875),
-        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, (384, 384), 1.0),
-        ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": 224}, (224, 224), 0.875),
-        ({}, (64, 64), 1.0),
-    ],
-)
-def test_sizes_of_preprocessors(given, size, crop):
-    assert _size(given, 64, "x") == (size, crop)
-
-
-def test_a_preprocessor_without_a_size_is_refused(one_line):
-    with pytest.raises(reprogram.ConfigError) as error:
-        _size({}, None, "x")
-    one_line(error, "hf:x", "image size")
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"image_mean": [0.1, 0.2], "image_std": [0.3, 0.4]},
-        {"image_mean": [0.1, 0.2], "image_std": [0.3, 0.4], "rescale_factor": 1 / 127.5, "rescale_offset": True},
-        {"image_mean": [9.0, 8.0], "image_std": [70.0, 60.0], "do_rescale": False},
-        {"image_mean": [0.1, 0.2], "image_std": [0.3, 0.4], "do_normalize": False},
-    ],
-)
-def test_normalisation_is_what_the_processor_does_to_bytes(given):
-    """Step by step on bytes, in NumPy."""
-    image = np.arange(2 * 6).reshape(2, 6) * 20.0
-    expected = image * (given.get("rescale_factor", 1 / 255) if given.get("do_rescale", True) else 1)
-    expected = expected - 1 if given.get("rescale_offset") else expected
-    if given.get("do_normalize", True):
-        expected = (expected - np.array(given["image_mean"])[:, None]) / np.array(given["image_std"])[:, None]
-    mean, std = _normalisation(given, 2)
-    np.testing.assert_allclose((image / 255 - np.array(mean)[:, None]) / np.array(std)[:, None], expected, atol=1e-9)
-
-
-def test_normalisation_agrees_with_transformers_own_processor():
-    given = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "rescale_factor": 1 / 200}
-    image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    processor = transformers.ViTImageProcessor(do_resize=False, **given)
-    expected = processor(image, return_tensors="pt")["pixel_values"][0]
-    mean, std = (torch.tensor(part).view(3, 1, 1) for part in _normalisation(given, 3))
-    torch.testing.assert_close((image / 255 - mean) / std, expected, rtol=1e-5, atol=1e-5)

@@ -1,6 +1,7 @@
 """The engine against the host's own module: what is wrong is caught by library, fit and doctor."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -63,13 +64,13 @@ class Noise(nn.Module):
 
 
 def pooled_model(layer=nn.Identity, program="frame"):
-    host = Host.wrap(seeded(lambda: Pooled(layer)), size=24, name="pooled")
+    with pytest.warns(UserWarning, match="chance") if layer is Noise else nullcontext():
+        host = Host.wrap(seeded(lambda: Pooled(layer)), size=24, name="pooled")
     return reprogram.Reprogrammed.build(host, random_task(), program=program)
 
 
-@pytest.fixture
-def broken(monkeypatch):
-    """A rule that forgets what max pooling does to the window."""
+def break_rule(monkeypatch):
+    """Have a rule forget what max pooling does to the window."""
     rule = MODULES[nn.MaxPool2d]
 
     def wrong(layer, value):
@@ -124,15 +125,18 @@ def test_a_host_that_depends_on_chance_can_not_be_verified(one_line):
     one_line(error, "pooled", "chance")
 
 
-def test_verify_catches_a_broken_rule(broken):
+def test_verify_catches_a_broken_rule(monkeypatch):
     host = pooled_model().host
+    break_rule(monkeypatch)
     parity = verify(host, framed(host))
     assert parity.scores > 1e-3 and parity.gradient > 1e-3
 
 
 @pytest.mark.parametrize("loss", ["task", "host"])
-def test_fit_refuses_a_broken_rule(broken, one_line, loss, tmp_path):
+def test_fit_refuses_a_broken_rule(monkeypatch, one_line, loss, tmp_path):
     model = pooled_model()
+    model.host._prepared.clear()
+    break_rule(monkeypatch)
     with pytest.raises(ExportParityError) as error:
         reprogram.fit(model, random_task(), epochs=1, loss=loss, checkpoint=tmp_path / "c.safetensors")
     one_line(error, "pooled", "scores", "gradient", 'engine="dense"', "--engine dense")
@@ -143,6 +147,8 @@ def test_fit_refuses_a_broken_rule(broken, one_line, loss, tmp_path):
 
 
 def test_a_gradient_alone_that_is_wrong_is_caught(monkeypatch):
+    model = pooled_model()
+    model.host._prepared.clear()
     rule = MODULES[nn.MaxPool2d]
 
     def wrong(layer, value):
@@ -152,7 +158,18 @@ def test_a_gradient_alone_that_is_wrong_is_caught(monkeypatch):
 
     monkeypatch.setitem(MODULES, nn.MaxPool2d, wrong)
     with pytest.raises(ExportParityError):
-        reprogram.fit(pooled_model(), random_task(), epochs=1)
+        reprogram.fit(model, random_task(), epochs=1)
+
+
+def test_a_host_that_the_engine_gets_wrong_runs_as_it_is(monkeypatch):
+    break_rule(monkeypatch)
+    net = seeded(Pooled).eval()
+    with pytest.warns(UserWarning, match="engine differs"):
+        host = Host.wrap(net, size=24)
+    batch = framed(host, gradients=(False, False))
+    with torch.no_grad():
+        assert torch.equal(host(batch), net(batch.dense()))
+    reprogram.fit(reprogram.Reprogrammed.build(host, random_task()), random_task(), epochs=1)
 
 
 @pytest.mark.parametrize("program", ["frame", "frame(init=0)", "full(init=0)", "patch(height=4, width=4)"])
@@ -213,7 +230,9 @@ def test_doctor_verifies():
     assert code == 0 and "28x28" in out and "scores" in out and "gradient" in out
 
 
-def test_doctor_catches_a_broken_rule(broken):
+def test_doctor_catches_a_broken_rule(monkeypatch):
+    break_rule(monkeypatch)
+    monkeypatch.setattr("reprogram.hosts._factory.try_out", lambda host: None)
     for flags in ((), ("--json",)):
         assert "--engine dense" in refused(6, "doctor", "--host", RESNET, "--verify", "--window", 16, *flags)
 

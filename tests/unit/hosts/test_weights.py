@@ -222,3 +222,35 @@ def test_folders_that_do_not_fit_are_refused(net, folder, one_line):
     with pytest.raises(reprogram.HostUnavailableError) as error:
         reprogram.load_host("local-dir:/nowhere")
     one_line(error, "/nowhere", "timm's format")
+
+
+def test_a_normalisation_of_bytes_is_one_of_unit_pixels(net, pixels, tmp_path):
+    """As the preprocessors of OpenMMLab save it: on pixels from 0 to 255, in float64 by hand."""
+    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    state = {f"backbone.{key}": value for key, value in net.state_dict().items()}
+    state |= {
+        "data_preprocessor.mean": torch.tensor(mean).view(3, 1, 1),
+        "data_preprocessor.std": torch.tensor(std).view(3, 1, 1),
+    }
+    save_file(state, tmp_path / "w.safetensors")
+    with torch.no_grad():
+        given = (255 * pixels.double() - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        expected = net(given.float())
+        torch.testing.assert_close(load(tmp_path / "w.safetensors")(pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.int32])
+def test_whole_numbers_are_no_weights(net, tmp_path, one_line, dtype):
+    state = {key: (value * 50).to(dtype) if value.ndim == 4 else value for key, value in net.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(reprogram.ConfigError) as error:
+        load(tmp_path / "w.safetensors")
+    one_line(error, "w.safetensors", str(dtype).removeprefix("torch."), "quantised")
+
+
+def test_half_precision_weights_are_taken(net, pixels, tmp_path):
+    save_file({key: value.half() for key, value in net.state_dict().items()}, tmp_path / "w.safetensors")
+    with torch.no_grad():
+        host = load(tmp_path / "w.safetensors", "&mean=0.5,0.4,0.3&std=0.2,0.2,0.2")
+        expected = scores(net, pixels, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+        torch.testing.assert_close(host(pixels), expected, rtol=0.02, atol=0.02)

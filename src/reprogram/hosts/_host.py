@@ -1,0 +1,201 @@
+"""How a host runs: it normalises pixels, counts every call, and computes by the engine or as its module is."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from reprogram.engine.prepared import Prepared
+from reprogram.errors import ConfigError
+from reprogram.framed import Framed
+from reprogram.hosts._features import last_layer_input
+from reprogram.hosts._frozen import scores_of
+from reprogram.hosts._info import HostInfo, Meter
+from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
+from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_plain
+from reprogram.hosts._view import frozen_view, set_evaluation
+from reprogram.types import EngineName, Precision
+from reprogram.utils.tensor_cache import TensorCache
+
+Result = TypeVar("Result")
+
+
+class FrozenHost(nn.Module):
+    """A frozen classifier; `reprogram.Host` is one that any module can be made into.
+
+    It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
+    require grad and `train()` leaves it in evaluation mode. Without "gradient" access it gives no gradient. The module
+    isn't touched: the host holds a frozen view of it that shares its parameters and has buffers of its own.
+
+    Args:
+        net: the classifier; its input are normalised pixels.
+        info: the host's record.
+        untrained: a function from a seed to the same architecture with random weights, for the baseline.
+
+    Attributes:
+        engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"
+            every image whole; the scores are the same up to rounding.
+        precision: the type that the host computes in. Pixels, scores and the gradient of the pixels are of its
+            weights' own type; "float32" computes in that type, whichever it is.
+    """
+
+    def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Any] | None" = None) -> None:
+        super().__init__()
+        check_shapes(net, info.id)
+        self.net = frozen_view(net)
+        self.info = info
+        self.meter = Meter()
+        self.untrained = untrained
+        self.engine: EngineName = "shared"
+        self.precision: Precision = "float32"
+        self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        self._prepared = PreparedModules(as_is=not is_plain(self.net))
+        self._frames: dict[torch.dtype, TensorCache] = {}
+        check_finite(self.net, info.id)
+        self.train(False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see."""
+        return fingerprint(self.net, self.info)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: a host is frozen.
+
+        Args:
+            mode: has no effect.
+        """
+        set_evaluation(self)
+        return self
+
+    def forward(
+        self, pixels: "Float[Tensor, 'b C H W'] | Framed", labels: "Int[Tensor, ' m'] | None" = None
+    ) -> Float[Tensor, "b K"]:
+        """Classify canvases.
+
+        Args:
+            pixels: in [0, 1], a tensor or a `Framed` batch.
+            labels: the host labels whose scores are wanted; all by default.
+
+        Returns:
+            b × K scores (logits). Where `labels` are given, the others may not be computed: they are NaN then.
+
+        Raises:
+            ConfigError: the pixels are no floats or have another size or channels, the scores aren't b × K, or the
+                host has an operation that isn't there in its precision.
+        """
+        whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
+        return self._computed(lambda: self._scores(whole, labels))
+
+    def _scores(self, pixels: Tensor | Framed, labels: Tensor | None) -> Tensor:
+        images = self._normalised(pixels)
+        own, _ = self._dtype_and_device()
+        if labels is not None and len(labels) < self.info.num_classes:
+            columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
+            if columns is not None:
+                columns = out_of_host(columns, own, images)
+                unread = columns.new_full((len(pixels), self.info.num_classes), float("nan"))
+                return unread.index_copy(1, labels, columns)
+        scores = scores_of(self.prepared(images), self.info.id)
+        if scores.shape != (len(pixels), self.info.num_classes):
+            raise ConfigError(
+                f"host {self.info.id}: scores of shape {tuple(scores.shape)}, "
+                f"expected {len(pixels)} x {self.info.num_classes}"
+            )
+        return out_of_host(scores, own, images)
+
+    def features(self, pixels: "Float[Tensor, 'b C H W'] | Framed") -> tuple[Float[Tensor, "b d"], str]:
+        """The input of the host's last layer: the features that a linear probe reads.
+
+        Args:
+            pixels: in [0, 1], a tensor or a `Framed` batch.
+
+        Returns:
+            b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
+        """
+        if self.info.access != "gradient":
+            return self(pixels), "scores"
+        whole = pixels.dense() if isinstance(pixels, Framed) else pixels
+        features, where = self._computed(
+            lambda: last_layer_input(self.net, self.prepared.module, self._normalised(whole), self.info)
+        )
+        return features.to(self.mean.dtype), where
+
+    def _computed(self, compute: Callable[[], Result]) -> Result:
+        """The result in the host's precision; "auto" stays in float32 from where an operation isn't there in half."""
+        try:
+            return compute()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if self.dtype == self._dtype_and_device()[0]:
+                raise
+            reason = str(error).partition("\n")[0]
+            if self.precision != "auto":
+                message = f"host {self.info.id}: can't compute in {self.precision} ({reason}); use float32"
+                raise ConfigError(message) from None
+        self.precision = "float32"
+        return compute()
+
+    def _normalised(self, pixels: Any) -> Any:
+        """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
+        whole = pixels.frame if isinstance(pixels, Framed) else pixels
+        if not isinstance(whole, Tensor) or not whole.is_floating_point():
+            kind = whole.dtype if isinstance(whole, Tensor) else type(whole).__name__
+            raise ConfigError(f"host {self.info.id}: pixels are {kind}; a tensor of floats in [0, 1] is expected")
+        if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
+            expected = " x ".join(map(str, self.info.shape))
+            raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
+        self.meter.count(len(pixels))
+        own, _ = self._dtype_and_device()
+        mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
+
+        def normalised(part: Tensor) -> Tensor:
+            part = part.to(own) if self.info.access == "gradient" else part.detach().to(own)
+            return into_host((part - mean) / std, dtype)  # b x C x h x w, per channel
+
+        if not isinstance(pixels, Framed):
+            return normalised(pixels)
+        if torch.is_grad_enabled():
+            frame = normalised(pixels.frame)
+        else:
+            frame = self._frames.setdefault(dtype, TensorCache()).get(lambda: normalised(whole), whole, mean, std)
+        return Framed(frame=frame, window=normalised(pixels.window), box=pixels.box)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the host computes in; a `ConfigError` where it has no weights to convert to half precision."""
+        return compute_dtype(self.net, self.precision, *self._dtype_and_device(), self.info.id)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The module that runs: equal to `net` up to the precision's rounding, and faster."""
+        return self._prepared.get(self.net, self.dtype, self._dtype_and_device()[0])
+
+    def run_as_is(self) -> None:
+        """From now on run the module itself, untraced and image by image."""
+        self._prepared = PreparedModules(as_is=True)
+
+    @contextlib.contextmanager
+    def in_precision(self, precision: Precision) -> Iterator[None]:
+        """Compute in another precision within this context.
+
+        Args:
+            precision: see `precision`.
+        """
+        before, self.precision = self.precision, precision
+        try:
+            yield
+        finally:
+            self.precision = before
+
+    def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
+        weights = (p for p in self.net.parameters() if p.is_floating_point() and not p.is_meta)
+        weight = next(weights, self.mean)
+        return weight.dtype, weight.device

@@ -1,0 +1,148 @@
+"""The trial of a host, once, when it is wrapped or loaded: every way in which it may run gives the module's scores."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from reprogram.errors import ConfigError, ExportParityError, ReprogramError
+from reprogram.framed import Box, Framed
+from reprogram.hosts import _parity
+from reprogram.hosts._frozen import Call, scores_of
+from reprogram.hosts._host import FrozenHost
+from reprogram.hosts._view import AsGiven, evaluation, overrides_train
+from reprogram.utils.seeding import seeded
+
+MAX_ERROR = 1e-3
+"""The largest relative error between two ways to run a host; beyond it, rounding is looked at more closely."""
+
+MAX_CALL_ERROR = 1e-2
+"""The largest relative difference between two calls of a callable with one image, which may round as it likes."""
+
+ADVICE = "a module in training mode does so: call module.eval() first"
+
+
+def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
+    """Run a host on two images of noise, and have it run so that its scores are those of the module itself.
+
+    A module that its copy or the engine gets wrong runs as it was given, image by image. The meter counts the calls of
+    a callable alone: everything else is the host's own work.
+
+    Args:
+        host: the host; how it runs may be changed.
+        given: the module that was wrapped, with the host's outputs; None where there is only the host's own.
+
+    Raises:
+        ConfigError: a call fails, or it doesn't give a row of scores for each image.
+
+    Warns:
+        UserWarning: scores of one image differ between calls, or the engine gets the host wrong.
+    """
+    if host.mean.is_meta:
+        return  # Shapes alone.
+    framed = _noise(host)
+    with seeded(None, host.mean.device), torch.no_grad():
+        if isinstance(getattr(host.net, "net", host.net), Call):
+            _try_call(host, framed.dense())
+            return
+        before = replace(host.meter)
+        try:
+            _try_module(host, framed, given)
+        finally:
+            host.meter.calls, host.meter.images = before.calls, before.images
+
+
+def _noise(host: FrozenHost) -> Framed:
+    """Two images of noise that are equal outside a window in their middle."""
+    channels, height, width = host.info.shape
+    box = Box(top=height // 4, left=width // 4, height=(height + 1) // 2, width=(width + 1) // 2)
+    dtype, device = host._dtype_and_device()
+    generator = torch.Generator().manual_seed(_parity.SEED)
+    frame = torch.rand(1, channels, height, width, generator=generator)
+    window = torch.rand(2, channels, box.height, box.width, generator=generator)
+    return Framed(frame=frame.to(device, dtype), window=window.to(device, dtype), box=box)
+
+
+def _try_call(host: FrozenHost, images: Tensor) -> None:
+    """Call a callable with one image, alone and beside another one: scores that differ depend on chance or company."""
+    alone, beside = (_scores(host, host.net, host._normalised(part)) for part in (images[:1], images))
+    if _parity._relative(beside[:1], alone) > MAX_CALL_ERROR:
+        _warn(host, f"two calls gave different scores for one image; {ADVICE}")
+
+
+def _try_module(host: FrozenHost, framed: Framed, given: nn.Module | None) -> None:
+    images = host._normalised(framed.dense())
+    with _unwritten(given or nn.Identity()):
+        reference = _scores(host, host.net, images)
+    if given is not None and not (overrides_train(given) and any(part.training for part in given.modules())):
+        with _unwritten(given), evaluation(given):
+            wanted, again = (_scores(host, given, images) for _ in range(2))
+        if _parity._relative(wanted, again) > MAX_ERROR:
+            _warn(host, "two calls gave different scores for one image: they depend on chance")
+            return
+        if _parity._relative(reference, wanted) > MAX_ERROR:
+            host.net = AsGiven(given, host.net)
+            reference = wanted
+    engine = host.prepared
+    if engine.module is host.net:
+        return
+    runs = (engine(images), *((engine(host._normalised(framed)),) if engine.shares else ()))
+    engine.forget()
+    if all(_parity._relative(scores_of(scores, host.info.id), reference) <= MAX_ERROR for scores in runs):
+        return
+    if _parity._relative(_scores(host, host.net, images), reference) > MAX_ERROR:
+        _warn(host, "two calls gave different scores for one image: they depend on chance")
+        return
+    try:
+        _parity._check_own(host, framed, (), None)
+    except ExportParityError:
+        host.run_as_is()
+        _warn(
+            host, "the engine differs from the module itself; every image runs whole, by the module; please report it"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, of at most 300 characters; its class's name where it has none.
+
+    Args:
+        error: any exception.
+    """
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
+def _scores(host: FrozenHost, net: nn.Module, images: Tensor) -> Tensor:
+    """The scores of normalised images, checked for their shape."""
+    name = host.info.id
+    try:
+        scores = scores_of(net(images), name)
+    except ReprogramError:
+        raise
+    except Exception as error:  # A module raises whatever it likes.
+        shape = "x".join(map(str, images.shape))
+        raise ConfigError(f"host {name}: a call with {shape} pixels failed: {first_line(error)}") from error
+    if tuple(scores.shape) != (len(images), host.info.num_classes):
+        raise ConfigError(
+            f"host {name}: {len(images)} images gave scores of shape {tuple(scores.shape)}, expected "
+            f"{len(images)} x {host.info.num_classes}"
+        )
+    return scores
+
+
+@contextlib.contextmanager
+def _unwritten(net: nn.Module) -> Iterator[None]:
+    """A context after which a module's buffers hold what they held before."""
+    before = [(buffer, buffer._version, buffer.clone()) for buffer in net.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, version, values in before:
+            if buffer._version != version:
+                buffer.copy_(values)
+
+
+def _warn(host: FrozenHost, message: str) -> None:
+    warnings.warn(f"host {host.info.id}: {message}", UserWarning, stacklevel=5)
