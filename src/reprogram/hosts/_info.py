@@ -1,5 +1,6 @@
 """The record of a host, and the meter that counts its calls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reprogram.errors import ConfigError
@@ -76,6 +77,20 @@ class Meter:
 
     calls: int = 0
     images: int = 0
+
+    def __post_init__(self) -> None:
+        self.watcher: Callable[[], None] | None = None  # Called after each count, where a run sets it for a while.
+
+    def count(self, images: int) -> None:
+        """Count a call.
+
+        Args:
+            images: the number of its images.
+        """
+        self.calls += 1
+        self.images += images
+        if self.watcher is not None:
+            self.watcher()
 
 
 def check_sizes(*, size: int = 0, **counts: int) -> None:

@@ -189,8 +189,7 @@ class Host(nn.Module):
         if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
             expected = " x ".join(map(str, self.info.shape))
             raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
-        self.meter.calls += 1
-        self.meter.images += len(pixels)
+        self.meter.count(len(pixels))
         own, _ = self._dtype_and_device()
         mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
 

@@ -18,8 +18,10 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
+from reprogram.runs.forecast import forecast
 from reprogram.runs.index import recorded
 from reprogram.runs.measure import build, measure
+from reprogram.runs.progress import RunProgress
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Checkpoint
@@ -56,15 +58,19 @@ def execute(
     on_progress: Callable[[FitProgress], None] | None = None,
     command: str | None = None,
     loader: Loader | None = None,
+    estimate: bool = False,
 ) -> dict[str, Any]:
     """Learn, measure and report; or resume an interrupted run of the same configuration.
 
     Args:
         config: the run's configuration.
         say: called with each line of what is going on.
-        on_progress: called after every step.
+        on_progress: called after every step, every batch of a validation, and every call of the host in the test and in
+            baselines.
         command: the command that the result names; by default this process's own.
         loader: loads host and task; by default they are loaded anew.
+        estimate: whether to say before the start what the run asks of the host and how long it may take, for which a
+            few images are timed.
 
     Returns:
         The result, as `result.json` holds it; it is empty in all processes but the main one.
@@ -90,10 +96,14 @@ def execute(
             say(f"going on with the interrupted run in {folder.path}")
         model, task, data_check = _load(config, say, loader or Loader())
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
-        fit_result = _learn(config, folder, model, task, say, on_progress)
+        expected = forecast(config, model, task, timed=group.size == 1) if estimate and group.is_main else None
+        if expected is not None and state == "new":
+            say(expected.line())
+        progress = RunProgress(expected, on_progress)
+        fit_result = _learn(config, folder, model, task, say, progress)
         if not group.is_main:  # The main process alone measures and writes.
             return {}
-        return measure(config, folder, model, task, fit_result, data_check, say, command)
+        return measure(config, folder, model, task, fit_result, data_check, say, command, progress)
 
 
 def _load(
@@ -118,13 +128,14 @@ def _learn(
     model: Reprogrammed,
     task: Task,
     say: Callable[[str], None],
-    on_progress: Callable[[FitProgress], None] | None,
+    run_progress: RunProgress,
 ) -> FitResult:
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
 
     def after_step(progress: FitProgress) -> None:
         folder.append_history(progress.history)
-        if on_progress is not None:
-            on_progress(progress)
+        run_progress.on_fit(progress)
 
-    return fit(model, task, config, checkpoint=folder.checkpoint, on_progress=after_step)
+    return fit(
+        model, task, config, checkpoint=folder.checkpoint, on_progress=after_step, on_validation=run_progress.on_fit
+    )

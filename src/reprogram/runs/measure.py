@@ -17,7 +17,9 @@ from reprogram.registry import configure, find, names
 from reprogram.report.examples import examples_of
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
+from reprogram.runs.forecast import TEST
 from reprogram.runs.predictions import to_csv
+from reprogram.runs.progress import RunProgress
 from reprogram.runs.result import build_result
 from reprogram.tasks._split import stratified
 from reprogram.tasks.base import Task
@@ -54,6 +56,7 @@ def measure(
     data_check: DataCheck,
     say: Callable[[str], None],
     command: str | None,
+    progress: RunProgress,
 ) -> dict[str, Any]:
     """Measure the learned program and the baselines on the test images, and write the rest of the run folder.
 
@@ -66,6 +69,7 @@ def measure(
         data_check: what was found in the task's images.
         say: called with each line of what is going on.
         command: the command that the result names; None for this process's own.
+        progress: is told how far the test and the baselines are.
 
     Returns:
         The result, as `result.json` holds it.
@@ -73,9 +77,10 @@ def measure(
     folder.append_history(fit_result.history)
     say("measuring on the test split")
     task = whole_task.with_test_sample(config.test_images, seed=config.seed)
-    answers = read_answers(model, task.test)
+    with progress.part(TEST, model.host):
+        answers = read_answers(model, task.test)
     test, predictions = score(answers.scores, task.test.labels), _predictions(config, answers, whole_task, task)
-    baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say)
+    baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say, progress)
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))
@@ -114,6 +119,7 @@ def _baselines(
     images_seen: int,
     predictions: dict[str, Tensor],
     say: Callable[[str], None],
+    progress: RunProgress,
 ) -> dict[str, dict[str, Any]]:
     """The results of the baselines that cost nothing and of the configured ones, by their names with underscores."""
 
@@ -138,7 +144,8 @@ def _baselines(
         if name not in free:
             say(f"measuring the baseline {name}")
         variant, options = configure("baselines", name)
-        results[name.replace("-", "_")] = variant(options).measure(run)
+        with progress.part(name, model.host):
+            results[name.replace("-", "_")] = variant(options).measure(run)
     return results
 
 

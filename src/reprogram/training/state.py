@@ -74,12 +74,15 @@ class TrainState:
         )
         self.loss_sum, self.loss_count = 0.0, 0
 
-    def progress(self, fraction: float, validation: Evaluation | None) -> FitProgress:
+    def progress(
+        self, fraction: float, validation: Evaluation | None, *, validating: float | None = None
+    ) -> FitProgress:
         """The state for people and programs that watch the run.
 
         Args:
             fraction: the part of the budget that is spent, 0 to 1.
             validation: the latest validation; None before the first of this process.
+            validating: the part of a validation that is done, 0 to 1; None while none goes on.
         """
         return FitProgress(
             fraction=fraction,
@@ -89,6 +92,10 @@ class TrainState:
             validation=validation,
             images_per_s=self.images / max(self.train_seconds, 1e-9),
             history=self.history,
+            stage="learning" if validating is None else "validation",
+            stage_fraction=validating or 0.0,
+            # Before the first validation nobody knows what one takes.
+            seconds_left=self.seconds * (1 - fraction) / fraction if self.history and fraction else None,
         )
 
 

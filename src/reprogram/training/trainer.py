@@ -40,6 +40,7 @@ class Trainer:
         saver: saves and loads the run's state.
         group: the processes that learn together.
         on_progress: called after every step, in the main process.
+        on_validation: called after every batch of a validation, in the main process.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Trainer:
         saver: TrainStateSaver,
         group: ProcessGroup,
         on_progress: Callable[[FitProgress], None] | None = None,
+        on_validation: Callable[[FitProgress], None] | None = None,
     ) -> None:
         self.model, self.options, self.learner, self.augmentation = model, options, learner, augmentation
-        self.saver, self.group, self.on_progress = saver, group, on_progress
+        self.saver, self.group, self.on_progress, self.on_validation = saver, group, on_progress, on_validation
         device = model.canvas.frame.device
         self.train = task.train.to(device)
         self.validator = Validator(model, learner, task.validation.to(device), options.seed, group)
@@ -251,7 +253,8 @@ class Trainer:
                 self.options, learned=self._images_of_run(), available=len(self.validator.split)
             )
             self.validator.choose(state.validation_images)
-        scores, learned_state = self.validator.scores(lambda: bool(pending))
+        num_shard = max(len(self.group.shard(self.validator.indices)), 1)
+        scores, learned_state = self.validator.scores(lambda: bool(pending), lambda n: self._notify(n / num_shard))
         self._sync_signals(pending)
         if self.signal:
             return
@@ -271,10 +274,10 @@ class Trainer:
             self.best = learned_state
         state.add_row(result)
 
-    def _notify(self) -> None:
-        if self.on_progress is None or not self.group.is_main:
-            return
-        self.on_progress(self.state.progress(min(self._fraction(), 1.0), self.validation))
+    def _notify(self, validating: float | None = None) -> None:
+        tell = self.on_progress if validating is None else self.on_validation
+        if tell is not None and self.group.is_main:
+            tell(self.state.progress(min(self._fraction(), 1.0), self.validation, validating=validating))
 
     def _save(self) -> None:
         if self.group.is_main:

@@ -56,3 +56,18 @@ def difference(value: float, interval: Sequence[float] | None) -> str:
     """
     ends = "" if interval is None else f" ({interval[0]:+.4f} to {interval[1]:+.4f})"
     return f"{value:+.4f}{ends}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes and seconds, minutes, or hours and minutes, as text: no more digits than an estimate has.
+
+    Args:
+        seconds: a time, 0 or more.
+    """
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(round(seconds / 60), 60)
+    if seconds < 600:
+        return f"{minutes}:{s:02d} min"
+    return f"{hours}:{m:02d} h" if hours else f"{m} min"
