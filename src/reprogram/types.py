@@ -11,6 +11,9 @@ EngineName = Literal["shared", "dense"]
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 """The type that a host computes in; "auto" is what the device multiplies fastest, bfloat16 or float32."""
 
+SampleSize = int | Literal["all"]
+"""How many images of a split are looked at: a stratified sample of so many, or all of them."""
+
 LossKind = Literal["auto", "task", "smoothed", "host"]
 """What learning minimises; `reprogram.training.losses` says what each is, and which one "auto" stands for."""
 

@@ -39,8 +39,9 @@ def flags_of(config: Any) -> Any:
 
 def _kind(hint: Any) -> Any:
     """The type that the command line reads for a field's type: without None, and `Whole` for whole numbers."""
-    if isinstance(hint, types.UnionType):
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        hint = kinds[0] if len(kinds) == 1 else str  # A number or a word: the configuration reads which.
     return {int: Whole, tuple[str, ...]: list[str]}.get(hint, hint)
 
 

@@ -103,28 +103,19 @@ class Display:
 
         columns = (BarColumn(bar_width=24), TextColumn("{task.percentage:3.0f} %  {task.description}"))
         with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
-            bar = progress.add_task("", total=1.0)
-            yield lambda state: progress.update(bar, completed=state.fraction, description=_describe(state))
+            bars: dict[str, Any] = {}
+
+            def show(state: "FitProgress") -> None:
+                learning = state.stage in ("learning", "validation")
+                stage, fraction = ("", state.fraction) if learning else (state.stage, state.stage_fraction)
+                bar = bars[stage] if stage in bars else bars.setdefault(stage, progress.add_task("", total=1.0))
+                progress.update(bar, completed=fraction, description=str(state))
+
+            yield show
 
     def _line(self, progress: "FitProgress") -> None:
-        if not self.quiet and (time.monotonic() - self.last_line > LINE_EVERY_S or progress.fraction >= 1):
+        learning = progress.stage in ("learning", "validation")
+        is_end = progress.stage == "learning" and progress.fraction >= 1
+        if not self.quiet and (time.monotonic() - self.last_line > LINE_EVERY_S or is_end):
             self.last_line = time.monotonic()
-            self.say(f"{100 * progress.fraction:3.0f} %  {_describe(progress)}")
-
-
-def _describe(progress: "FitProgress") -> str:
-    """Loss, validation accuracy, speed and time left, as text."""
-    # seconds so far × (1 − fraction) / fraction
-    remaining = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
-    accuracy = f"{progress.validation.accuracy:.3f}" if progress.validation else "–"
-    return (
-        f"loss {progress.loss:.3f}  validation {accuracy}  {progress.images_per_s:.0f} images/s  "
-        f"{progress.images} images  {_duration(remaining)} left"
-    )
-
-
-def _duration(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes, as text."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02d} h" if hours else f"{m}:{s:02d} min"
+            self.say(f"{100 * progress.fraction:3.0f} %  {progress}" if learning else f"       {progress}")

@@ -60,7 +60,7 @@ def demo_command(
     results = []
     for config in configs:
         with answered_signals(), display.learning() as on_progress:
-            results.append(execute(config, say=display.say, on_progress=on_progress))
+            results.append(execute(config, say=display.say, on_progress=on_progress, estimate=not common.quiet))
     if common.json:
         emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])
         return 0

@@ -51,7 +51,7 @@ def fit_command(
         from reprogram.runs.execute import execute
 
         with display.learning() as on_progress:
-            result = execute(resolved, say=display.say, on_progress=on_progress)
+            result = execute(resolved, say=display.say, on_progress=on_progress, estimate=not common.quiet)
     if launched_rank() > 0:
         return 0
     if common.json:

@@ -37,6 +37,7 @@ def predict(
     *,
     batch_size: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    on_batch: Callable[[int], None] = lambda _: None,
 ) -> Float[Tensor, "n k"]:
     """Task scores of every image of a split, on the CPU.
 
@@ -45,16 +46,20 @@ def predict(
         split: the images.
         batch_size: images of a call; scores don't depend on it. None for as many as suit the device.
         stop: called before each batch; once it returns True, nothing more is computed.
+        on_batch: called after each batch with the number of images that are computed.
 
     Returns:
         n × k scores (logits), n being the images that were computed; 0 × 0 where there are none.
     """
     device = _device_of(model)
-    scores = []
+    scores: list[Tensor] = []
+    done = 0
     for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
         if stop():
             break
         scores.append(model(images).float())
+        done += len(images)
+        on_batch(done)
     return torch.cat(scores).cpu() if scores else torch.empty(0, 0)  # One transfer.
 
 

@@ -1,6 +1,7 @@
 """The record of a host, and the meter that counts its calls."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reprogram.errors import BudgetError, ConfigError
@@ -123,6 +124,9 @@ class Meter:
     images: int = 0
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        self.watcher: Callable[[], None] | None = None  # Called after each count, where a run sets it for a while.
+
     def count(self, images: int) -> None:
         """Count a call, before the host is asked.
 
@@ -139,6 +143,8 @@ class Meter:
             )
         self.calls += 1
         self.images += images
+        if self.watcher is not None:
+            self.watcher()
 
 
 def check_sizes(*, size: int = 0, **counts: int) -> None:

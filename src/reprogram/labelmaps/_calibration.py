@@ -59,6 +59,23 @@ def calibration_images(train: Split, seed: int, count: int) -> Split:
     return train.take(epoch_order(len(train), seed, 0)[:count].to(train.labels.device))
 
 
+def num_fit_images(label_map: LabelMap, available: int, least: int = 0) -> int:
+    """The number of images whose host scores a label map is fitted to in one pass.
+
+    Args:
+        label_map: the map.
+        available: training images.
+        least: the least number of images for a map that otherwise follows the scores of the steps too.
+
+    Returns:
+        0 for a map that is never fitted, else the map's `fit_images`, or `least`, as far as there are so many.
+    """
+    if label_map.refit_schedule == "never":
+        return 0
+    steps = label_map.refit_schedule == "steps"
+    return min(max(least, label_map.fit_images) if steps else label_map.fit_images, available)
+
+
 def fit_without_program(
     label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, images: int = 0
 ) -> LabelMap:
@@ -77,7 +94,7 @@ def fit_without_program(
         return label_map
     label_map = copy.deepcopy(label_map)
     label_map.statistics = None
-    count = max(images, label_map.fit_images) if label_map.refit_schedule == "steps" else label_map.fit_images
+    count = num_fit_images(label_map, len(train), images)
     collect_statistics(label_map, host_scores, calibration_images(train, 0, count))
     label_map.fit_from_statistics()
     return label_map

@@ -27,12 +27,13 @@ def host_of(spec: str, download: bool = False) -> Any:
 
 
 def task_of(config: RunConfig) -> Any:
-    """The task of a run, loaded once for all measurements.
+    """The task of a run, with the test images that the run was measured on; it is loaded once for all measurements.
 
     Args:
         config: the run's configuration.
     """
-    return _cached_task(config.task, config.data, config.download)
+    task = _cached_task(config.task, config.data, config.download)
+    return task.with_test_sample(config.test_images, seed=config.seed)
 
 
 @functools.cache

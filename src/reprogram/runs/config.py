@@ -10,9 +10,9 @@ from typing import Any
 from reprogram.errors import ConfigError
 from reprogram.registry import RENAMED, added_later, is_listed, names, stored_spelling
 from reprogram.runs import recipes
-from reprogram.training.options import FitOptions, current_names
-from reprogram.types import EngineName, LossKind
-from reprogram.utils.messages import expected, nearest
+from reprogram.training.options import FitOptions, check_sample_size, current_names
+from reprogram.types import EngineName, LossKind, SampleSize
+from reprogram.utils.messages import expected_instead, nearest, path_of
 from reprogram.utils.text import is_unicode, printable, slug
 from reprogram.utils.toml import read_table
 
@@ -48,6 +48,8 @@ class RunConfig(FitOptions):
         warm_start: program file whose program the learning begins with, learned for another task or host; without one
             it begins with the program's own start values.
         shots: images a class to learn from, and as many to validate with, chosen by the seed; without it all.
+        test_images: how many images of the test split program and baselines are measured on in the end: "all", or a
+            number of them, a stratified sample by the seed.
         baselines: what the accuracy is held against beside chance and majority, see reprogram list baselines; "none"
             for no other.
         data: folder of the task's files, for tasks that take one.
@@ -65,6 +67,7 @@ class RunConfig(FitOptions):
     label_map: str = "first"
     warm_start: str = added_later("", former="start")
     shots: int | None = added_later(None)
+    test_images: SampleSize = added_later("all")
     baselines: tuple[str, ...] = ("map-alone", "linear-probe")
     data: str = ""
     download: bool = False
@@ -83,6 +86,7 @@ class RunConfig(FitOptions):
                 raise ConfigError("baseline 'none' stands alone; leave it out, or the others")
             if not is_listed("baselines", name):
                 raise ConfigError(f"no baseline {name!r}; {nearest(name, names('baselines'))}")
+        check_sample_size("test_images", self.test_images)
         if self.shots is not None and self.shots < 1:
             raise ConfigError(f"shots={self.shots}; at least 1 is expected")
 
@@ -164,7 +168,7 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
         first = error.errors()[0]
         if first["type"] == "value_error":  # Raised by RunConfig itself, with a full message.
             raise ConfigError(str(first["ctx"]["error"])) from None
-        raise ConfigError(f"{'.'.join(map(str, first['loc'])) or where}={expected(first)}") from None
+        raise ConfigError(f"{path_of(first) or where}={expected_instead(error.errors())}") from None
     return config
 
 

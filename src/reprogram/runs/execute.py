@@ -8,37 +8,26 @@ folder resumes the run; on a finished one it returns the result. The parent fold
 """
 
 import contextlib
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from reprogram.evaluation import datacheck
-from reprogram.evaluation.baselines.base import BaselineInput
-from reprogram.evaluation.effect import program_effect
-from reprogram.evaluation.metrics import score
-from reprogram.evaluation.paired import paired
-from reprogram.evaluation.reading import Answers, host_shows, read_answers
 from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
-from reprogram.registry import configure, find, names
-from reprogram.report.doubts import doubts
-from reprogram.report.examples import examples_of
+from reprogram.registry import configure
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
+from reprogram.runs.forecast import forecast
 from reprogram.runs.index import recorded
-from reprogram.runs.predictions import to_csv
-from reprogram.runs.result import build_result
+from reprogram.runs.measure import build, measure
+from reprogram.runs.progress import RunProgress
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.fit import fit
 from reprogram.training.results import FitProgress, FitResult
-from reprogram.utils.distributed import alone, process_group
-from reprogram.utils.files import write_atomic
+from reprogram.utils.distributed import process_group
 from reprogram.utils.process import local_device, resolve_device
 
 
@@ -69,15 +58,19 @@ def execute(
     on_progress: Callable[[FitProgress], None] | None = None,
     command: str | None = None,
     loader: Loader | None = None,
+    estimate: bool = False,
 ) -> dict[str, Any]:
     """Learn, measure and report; or resume an interrupted run of the same configuration.
 
     Args:
         config: the run's configuration.
         say: called with each line of what is going on.
-        on_progress: called after every step.
+        on_progress: called after every step, every batch of a validation, and every call of the host in the test and in
+            baselines.
         command: the command that the result names; by default this process's own.
         loader: loads host and task; by default they are loaded anew.
+        estimate: whether to say before the start what the run asks of the host and how long it may take, for which a
+            few images are timed.
 
     Returns:
         The result, as `result.json` holds it; it is empty in all processes but the main one.
@@ -104,10 +97,14 @@ def execute(
         model, task, data_check = _load(config, say, loader or Loader())
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
-        fit_result = _learn(config, folder, model, task, say, on_progress)
+        expected = forecast(config, model, task, timed=group.size == 1) if estimate and group.is_main else None
+        if expected is not None and state == "new":
+            say(expected.line())
+        progress = RunProgress(expected, on_progress)
+        fit_result = _learn(config, folder, model, task, say, progress)
         if not group.is_main:  # The main process alone measures and writes.
             return {}
-        return _measure(config, folder, model, task, fit_result, start, data_check, say, command)
+        return measure(config, folder, model, task, fit_result, start, data_check, say, command, progress)
 
 
 def _load(
@@ -123,16 +120,7 @@ def _load(
     data_check = datacheck.check(task)
     for line in data_check.warnings():
         say(f"warning: {line}")
-    return _build(config, host, task), task, data_check
-
-
-def _build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
-    model = Reprogrammed.build(
-        host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
-    )
-    if config.warm_start:
-        model.warm_start(config.warm_start)
-    return model
+    return build(config, host, task), task, data_check
 
 
 def _learn(
@@ -141,117 +129,14 @@ def _learn(
     model: Reprogrammed,
     task: Task,
     say: Callable[[str], None],
-    on_progress: Callable[[FitProgress], None] | None,
+    run_progress: RunProgress,
 ) -> FitResult:
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
 
     def after_step(progress: FitProgress) -> None:
         folder.append_history(progress.history)
-        if on_progress is not None:
-            on_progress(progress)
+        run_progress.on_fit(progress)
 
-    return _fit(model, task, config, folder.checkpoint, after_step)
-
-
-def _measure(
-    config: RunConfig,
-    folder: RunFolder,
-    model: Reprogrammed,
-    task: Task,
-    fit_result: FitResult,
-    start: Sequence[Tensor],
-    data_check: datacheck.DataCheck,
-    say: Callable[[str], None],
-    command: str | None,
-) -> dict[str, Any]:
-    folder.append_history(fit_result.history)
-    say("measuring on the test split")
-    answers = read_answers(model, task.test)
-    test, predictions = score(answers.scores, task.test.labels), _predictions(answers, task)
-    baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say)
-    model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
-    model.save(folder.program)
-    write_atomic(folder.predictions, to_csv(predictions))
-    result = build_result(config, model, task, fit_result, test, baselines, command)
-    result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
-    result |= _worth(model, task, start, predictions)
-    result |= {"doubts": doubts(result)}
-    examples = {
-        **examples_of(model, task, answers.scores),
-        "history": fit_result.history,
-        "confusion": [list(row) for row in test.confusion],
-    }
-    write_atomic(folder.examples, _json(examples))
-    from reprogram.report.page import write_report
-
-    write_report(folder.path, result=json.loads(_json(result)))
-    folder.end()
-    write_atomic(folder.result, _json(result))
-    Checkpoint(folder.checkpoint).remove()
-    return result
-
-
-def _worth(model: Reprogrammed, task: Task, start: Sequence[Tensor], predictions: dict[str, Tensor]) -> dict[str, Any]:
-    """The fields that say what the program itself does: what was learned, and what it adds to the label map alone."""
-    learned = zip(model.learned_parameters(), start, strict=True)
-    found: dict[str, Any] = {"changed_numbers": sum(int((now != before).sum()) for now, before in learned)}
-    if (effect := program_effect(model, task.test.images)) is not None:
-        found |= {"program_effect": effect}
-    if "map_alone" in predictions:
-        worth = paired(predictions["program"], predictions["map_alone"], predictions["label"])
-        found |= {"program_worth": worth.to_json()}
-    return found
-
-
-def _fit(
-    model: Reprogrammed,
-    task: Task,
-    config: RunConfig,
-    checkpoint: Path | None,
-    on_progress: Callable[[FitProgress], None] | None = None,
-) -> FitResult:
-    return fit(model, task, config, checkpoint=checkpoint, on_progress=on_progress)
-
-
-def _predictions(answers: Answers, task: Task) -> dict[str, Tensor]:
-    """The columns of `predictions.csv` before any baseline adds its own."""
-    return {"label": task.test.labels, "program": answers.scores.argmax(dim=1), "top_label": answers.top_labels}
-
-
-def _baselines(
-    config: RunConfig,
-    model: Reprogrammed,
-    task: Task,
-    images_seen: int,
-    predictions: dict[str, Tensor],
-    say: Callable[[str], None],
-) -> dict[str, dict[str, Any]]:
-    """The results of the baselines that cost nothing and of the configured ones, by their names with underscores."""
-
-    def learn_on(host: Host) -> tuple[Reprogrammed, int, float]:
-        twin = _build(config, host.to(resolve_device(config.device)), task)
-        with alone():  # Only the main process measures baselines.
-            result = _fit(twin, task, config, None)
-        return twin, result.images_seen, result.seconds
-
-    run = BaselineInput(
-        model=model,
-        task=task,
-        images_seen=images_seen,
-        seed=config.seed,
-        augmentation=config.augmentation,
-        learn_on=learn_on,
-        predictions=predictions,
+    return fit(
+        model, task, config, checkpoint=folder.checkpoint, on_progress=after_step, on_validation=run_progress.on_fit
     )
-    free = [name for name in names("baselines") if find("baselines", name).always]
-    results = {}
-    for name in dict.fromkeys([*free, *config.baselines]):
-        if name not in free:
-            say(f"measuring the baseline {name}")
-        variant, options = configure("baselines", name)
-        results[name.replace("-", "_")] = variant(options).measure(run)
-    return results
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

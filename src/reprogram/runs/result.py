@@ -48,6 +48,7 @@ def build_result(
         "host_fingerprint": host.fingerprint,
         "task": task.name,
         "task_fingerprint": task.fingerprint,
+        "measured_images": {"validation": fit_result.validation.n, "test": test.n},
         "splits": {name: len(getattr(task, name)) for name in ("train", "validation", "test")},
         "canvas": format_spec(model.canvas),
         "program": format_spec(model.program),

@@ -44,6 +44,15 @@ class Split:
         """
         return Split(images=self.images[indices], labels=self.labels[indices])
 
+    def sample(self, count: int, *, seed: int) -> "Split":
+        """A stratified sample of the images, in their order; the split itself where it has no more.
+
+        Args:
+            count: the number of images, at the most; each class has its share of them, see `stratified`.
+            seed: decides the choice.
+        """
+        return self.take(stratified(self.labels, count, seed)) if count < len(self) else self
+
     def to(self, device: torch.device | str) -> "Split":
         """The same images and labels on a device.
 
@@ -51,6 +60,30 @@ class Split:
             device: where they are copied to, if they aren't there.
         """
         return Split(images=self.images.to(device), labels=self.labels.to(device))
+
+
+def stratified(labels: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, " count"]:
+    """The indices of a stratified sample: each class has the same share of it as of all labels, rounded.
+
+    The shares are rounded by the largest remainders. The sample depends on labels, count and seed alone.
+
+    Args:
+        labels: n class indices.
+        count: the number of indices, 0 to n.
+        seed: decides which images of a class are chosen, and which of equal remainders is rounded up.
+
+    Returns:
+        The indices in ascending order, on the device of the labels.
+    """
+    generator = np.random.default_rng([seed, 1])
+    classes, sizes = np.unique(labels.cpu().numpy(), return_counts=True)
+    orders = [generator.permutation(np.flatnonzero(labels.cpu().numpy() == label)) for label in classes]
+    # count · n_class / n, its whole part and what remains, as whole numbers
+    shares, remainders = np.divmod(count * sizes, len(labels))
+    by_remainder = np.lexsort((generator.permutation(len(classes)), -remainders))
+    shares[by_remainder[: count - shares.sum()]] += 1
+    chosen = np.concatenate([order[:share] for order, share in zip(orders, shares, strict=True)])
+    return torch.from_numpy(np.sort(chosen)).to(labels.device)
 
 
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:

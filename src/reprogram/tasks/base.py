@@ -13,6 +13,7 @@ from reprogram.errors import DataError
 from reprogram.registry import Component
 from reprogram.tasks._datasets import read_dataset
 from reprogram.tasks._split import SPLITS, Split, check_labels, from_arrays, split_off
+from reprogram.types import SampleSize
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
 __all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "read_dataset", "split_off"]
@@ -124,6 +125,15 @@ class Task:
             DataError: a class has fewer images.
         """
         return replace(self, train=self._some("train", shots, seed), validation=self._some("validation", shots, seed))
+
+    def with_test_sample(self, size: SampleSize, *, seed: int) -> "Task":
+        """The same task with a stratified sample of its test images, for measurements that can't take all of them.
+
+        Args:
+            size: the number of test images, or "all".
+            seed: decides the choice.
+        """
+        return self if size == "all" else replace(self, test=self.test.sample(size, seed=seed))
 
     def _some(self, name: str, shots: int, seed: int) -> Split:
         split: Split = getattr(self, name)

@@ -13,6 +13,7 @@ from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Interval
 from reprogram.training.losses import settled
+from reprogram.training.notebook import NotebookLine, is_notebook
 from reprogram.training.options import FitOptions, check_fit, resume_key, with_changes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals
@@ -32,6 +33,7 @@ def fit(
     *,
     checkpoint: str | Path | None = None,
     on_progress: Callable[[FitProgress], None] | None = None,
+    on_validation: Callable[[FitProgress], None] | None = None,
     **changes: Any,
 ) -> FitResult:
     """Learn a model's program; the test split isn't looked at.
@@ -45,7 +47,9 @@ def fit(
         options: how the program is learned; every field of `FitOptions` is a keyword too, and counts more.
         checkpoint: a file that holds the run's state; where it is there, the run goes on from it. With it, SIGINT and
             SIGTERM save the state before they end the run.
-        on_progress: called after every step, in the main process.
+        on_progress: called after every step, in the main process. Without it, a line under the cell shows the progress
+            in a notebook.
+        on_validation: called after every batch of a validation, in the main process.
         **changes: values for the fields of `FitOptions`, which are:
         {options}
 
@@ -73,6 +77,9 @@ def fit(
         loss=settled(options.loss, model.label_map),
     )
     check_fit(options, learner, model, task)
+    if on_progress is None and is_notebook():
+        on_progress = line = NotebookLine()
+        on_validation = on_validation or line
     with (
         held_signals(checkpoint is not None) as pending,
         process_group(model.canvas.frame.device) as group,
@@ -81,7 +88,15 @@ def fit(
         interval = Interval.parse(options.checkpoint_every)
         saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)
         trainer = Trainer(
-            model, task, options, learner, augmentation, saver=saver, group=group, on_progress=on_progress
+            model,
+            task,
+            options,
+            learner,
+            augmentation,
+            saver=saver,
+            group=group,
+            on_progress=on_progress,
+            on_validation=on_validation,
         )
         return trainer.run(pending)
 

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reprogram.errors import BudgetError, ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
 from reprogram.training.checkpoint import Interval
-from reprogram.types import RANK, LossKind, Precision
+from reprogram.types import RANK, LossKind, Precision, SampleSize
 from reprogram.utils.messages import nearest
 from reprogram.utils.validation import validate
 
@@ -93,6 +93,9 @@ class FitOptions:
             any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
             and as many as there are processes; on a GPU as many as there are processes.
         validations: how often the validation split is looked at; the best program of these is kept.
+        validation_images: how many images of the validation split each validation looks at: a number, or "all". They
+            are a stratified sample by the seed, the same in every validation. "auto" is as many as are learned from
+            between two validations, 250 at the least: what validating costs follows the budget.
         precision: the type that the host computes in while the program learns: its weights' own ("float32"),
             "bfloat16", "float16", or "auto": bfloat16 where the device multiplies it in hardware, else float32.
             Program, label map, loss and learner stay in float32.
@@ -113,6 +116,7 @@ class FitOptions:
     batch_size: int = 16
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
+    validation_images: SampleSize | Literal["auto"] = added_later("auto")
     precision: Precision = added_later("float32")
     cuda_graphs: bool = added_later(True)
     seed: int = 0
@@ -127,6 +131,7 @@ class FitOptions:
             raise ConfigError(f"no precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
+        check_sample_size("validation_images", self.validation_images)
         if self.num_microbatches is not None and not 1 <= self.num_microbatches <= self.batch_size:
             raise ConfigError(
                 f"num_microbatches={self.num_microbatches}; 1 to {self.batch_size} are expected, the images of a batch"
@@ -140,6 +145,20 @@ class FitOptions:
         unlimited = self.epochs is None and self.images is None and self.seconds is None and self.queries is None
         epochs = EPOCHS if unlimited else self.epochs
         return Budget(epochs=epochs, images=self.images, seconds=self.seconds, queries=self.queries)
+
+
+def check_sample_size(name: str, size: int | str) -> None:
+    """Refuse a number of images that isn't positive.
+
+    Args:
+        name: the option's name, for the message.
+        size: the option's value: a number of images, or a word.
+
+    Raises:
+        ConfigError: the number is below 1.
+    """
+    if isinstance(size, int) and size < 1:
+        raise ConfigError(f"{name}={size}; at least 1 is expected, or 'all'")
 
 
 def current_names(options: type[FitOptions], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +261,12 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     Returns:
         JSON values, by name.
     """
-    younger = {"augmentation": options.augmentation, "precision": options.precision, "queries": options.queries}
+    younger = {
+        "augmentation": (options.augmentation, "none"),
+        "precision": (options.precision, "float32"),
+        "validation images": (options.validation_images, "auto"),
+        "queries": (options.queries, None),
+    }
     return {
         "host": model.host.fingerprint,
         "task": model.task.fingerprint,
@@ -257,5 +281,5 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "images": options.budget.images,
         "seconds": options.budget.seconds,
         "validations": options.validations,
-        **{name: value for name, value in younger.items() if value not in ("none", "float32", None)},
+        **{name: value for name, (value, default) in younger.items() if value != default},
     }

@@ -7,8 +7,8 @@ from reprogram.errors import BudgetError
 from reprogram.hosts.base import Meter
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
-from reprogram.tasks.base import Task
 from reprogram.training.options import FitOptions
+from reprogram.training.validation import Validator, num_validation_images
 
 
 class QueryBudget:
@@ -39,18 +39,22 @@ class QueryBudget:
             )
 
     @classmethod
-    def of_run(cls, model: Reprogrammed, learner: Learner, *, task: Task, options: FitOptions) -> "QueryBudget":
+    def of_run(
+        cls, model: Reprogrammed, learner: Learner, validator: Validator, options: FitOptions, num_train: int
+    ) -> "QueryBudget":
         """The budget of a run.
 
         Args:
             model: the model that is learned.
             learner: improves it; it has been started.
-            task: whose training images the label map is fitted to, and whose validation images are asked.
+            validator: asks the validation images.
             options: the run's options.
+            num_train: images of the training split, to some of which the label map may be fitted.
         """
-        fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, len(task.train))
-        step = learner.num_losses * min(options.batch_size, len(task.train))
-        return cls(model.host.meter, options.queries, first=fitted, step=step, validation=len(task.validation))
+        fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, num_train)
+        step = learner.num_losses * min(options.batch_size, num_train)
+        validation = num_validation_images(options, learned=0, available=len(validator.split))
+        return cls(model.host.meter, options.queries, first=fitted, step=step, validation=validation)
 
     @contextlib.contextmanager
     def limiting(self, spent: int) -> Iterator[None]:

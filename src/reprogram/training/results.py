@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reprogram.evaluation.metrics import Evaluation
-from reprogram.utils.text import html_table
+from reprogram.utils.text import duration, html_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,9 @@ class FitProgress:
         validation: the latest validation; None before the first.
         images_per_s: training images a second since the start.
         history: a row for each validation so far.
+        stage: what goes on: "learning", "validation", and in a whole run then "the test" and "the baseline NAME".
+        stage_fraction: the part of a validation, the test or a baseline that is done, 0 to 1.
+        seconds_left: seconds that are left, of a whole run with its test and baselines; None where that isn't known.
     """
 
     fraction: float
@@ -28,6 +31,21 @@ class FitProgress:
     validation: Evaluation | None
     images_per_s: float
     history: Sequence[dict[str, float]] = ()
+    stage: str = "learning"
+    stage_fraction: float = 0.0
+    seconds_left: float | None = None
+
+    def __str__(self) -> str:
+        """Loss, validation accuracy, speed and time left; of a later part of a run, how far it is."""
+        left = "" if self.seconds_left is None else f"  about {duration(self.seconds_left)} left"
+        if self.stage not in ("learning", "validation"):
+            return f"{self.stage} {100 * self.stage_fraction:.0f} %{left}"
+        accuracy = f"{self.validation.accuracy:.3f}" if self.validation else "–"
+        now = f"  validating {100 * self.stage_fraction:.0f} %" if self.stage == "validation" else ""
+        return (
+            f"loss {self.loss:.3f}  validation {accuracy}  {self.images_per_s:.0f} images/s  "
+            f"{self.images} images{now}{left}"
+        )
 
     def __repr__(self) -> str:
         validation = self.validation or "not measured yet"

@@ -14,6 +14,7 @@ from reprogram.evaluation.metrics import Evaluation
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.checkpoint import Checkpoint, Interval
+from reprogram.training.results import FitProgress
 from reprogram.types import Precision
 
 
@@ -37,6 +38,8 @@ class TrainState:
         precision: the type that the host computes in, so that "auto" goes on as it began on another kind of machine;
             empty in checkpoints of earlier versions.
         queries: images that the host was asked for.
+        validation_images: the number of images that each validation looks at; None before the first one. 0 stands for
+            all in checkpoints of earlier versions, which don't say it.
     """
 
     step: int = 0
@@ -53,6 +56,7 @@ class TrainState:
     history: list[dict[str, float]] = field(default_factory=list)
     precision: Precision | Literal[""] = ""
     queries: int = 0
+    validation_images: int | None = None
 
     def add_row(self, result: Evaluation) -> None:
         """Add a validation to the history, and begin the next mean of the training loss.
@@ -71,6 +75,30 @@ class TrainState:
             }
         )
         self.loss_sum, self.loss_count = 0.0, 0
+
+    def progress(
+        self, fraction: float, validation: Evaluation | None, *, validating: float | None = None
+    ) -> FitProgress:
+        """The state for people and programs that watch the run.
+
+        Args:
+            fraction: the part of the budget that is spent, 0 to 1.
+            validation: the latest validation; None before the first of this process.
+            validating: the part of a validation that is done, 0 to 1; None while none goes on.
+        """
+        return FitProgress(
+            fraction=fraction,
+            images=self.images,
+            seconds=self.seconds,
+            loss=self.loss_sum / self.loss_count if self.loss_count else self.history[-1]["loss"],
+            validation=validation,
+            images_per_s=self.images / max(self.train_seconds, 1e-9),
+            history=self.history,
+            stage="learning" if validating is None else "validation",
+            stage_fraction=validating or 0.0,
+            # Before the first validation nobody knows what one takes.
+            seconds_left=self.seconds * (1 - fraction) / fraction if self.history and fraction else None,
+        )
 
 
 class TrainStateSaver:
@@ -156,7 +184,7 @@ class TrainStateSaver:
             groups[group][name] = value
         meter = self.model.host.meter
         meter.calls, meter.images = meter.calls + record["meter"]["calls"], meter.images + record["meter"]["images"]
-        state = TrainState(**record["state"])
+        state = TrainState(**{"validation_images": 0, **record["state"]})
         self.saved_step = state.step
         return state, groups.pop("best"), groups
 

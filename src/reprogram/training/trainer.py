@@ -10,7 +10,6 @@ from torch import Tensor
 from reprogram.augmentations.base import Augmentation
 from reprogram.errors import DataError, ProcessLostError
 from reprogram.evaluation.metrics import Evaluation, score
-from reprogram.evaluation.predict import predict
 from reprogram.labelmaps._calibration import calibration_images, collect_statistics
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
@@ -25,6 +24,7 @@ from reprogram.training.options import FitOptions
 from reprogram.training.queries import QueryBudget
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.state import TrainState, TrainStateSaver
+from reprogram.training.validation import Validator, num_validation_images
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import epoch_order, seeded
 
@@ -41,6 +41,7 @@ class Trainer:
         saver: saves and loads the run's state.
         group: the processes that learn together.
         on_progress: called after every step, in the main process.
+        on_validation: called after every batch of a validation, in the main process.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Trainer:
         saver: TrainStateSaver,
         group: ProcessGroup,
         on_progress: Callable[[FitProgress], None] | None = None,
+        on_validation: Callable[[FitProgress], None] | None = None,
     ) -> None:
         self.model, self.options, self.learner, self.augmentation = model, options, learner, augmentation
-        self.saver, self.group, self.on_progress, self.task = saver, group, on_progress, task
+        self.saver, self.group, self.on_progress, self.on_validation = saver, group, on_progress, on_validation
         device = model.canvas.frame.device
-        self.train, self.validation_split = task.train.to(device), task.validation.to(device)
+        self.train = task.train.to(device)
+        self.validator = Validator(model, learner, task.validation.to(device), options.seed, group)
         model.label_map.different_images = len(self.train)
         self.batch_size = min(options.batch_size, len(self.train))
         self.objective = BatchObjective(
@@ -95,7 +98,7 @@ class Trainer:
             self.learner.start(self.model.learned_parameters())
             self._restore()
             self._settle_precision()
-            self.queries = QueryBudget.of_run(self.model, self.learner, task=self.task, options=self.options)
+            self.queries = QueryBudget.of_run(self.model, self.learner, self.validator, self.options, len(self.train))
             try:
                 with self.queries.limiting(self.state.queries):
                     if self.state.step == 0:
@@ -139,7 +142,7 @@ class Trainer:
         return FitResult(
             images_seen=state.images,
             seconds=state.seconds,
-            validation=Evaluation(n=len(self.validation_split), correct=state.best_correct, loss=state.best_loss),
+            validation=Evaluation(n=len(self.validator.indices), correct=state.best_correct, loss=state.best_loss),
             best_step=state.best_step,
             history=state.history,
             precision=str(self.model.host.dtype).removeprefix("torch."),
@@ -235,6 +238,12 @@ class Trainer:
         by_steps = self.state.step / self.last_step if self.last_step is not None else 0.0
         return max(by_time, by_steps, self.queries.fraction)
 
+    def _images_of_run(self) -> float:
+        """The training images that the whole run learns from; a guess by its first part where time limits it."""
+        if self.last_step is not None and self.options.budget.seconds is None:
+            return self.last_step * self.batch_size
+        return self.state.images / self._fraction()
+
     def _validation_due(self) -> bool:
         fraction = self._fraction()
         if fraction >= 1:
@@ -244,13 +253,22 @@ class Trainer:
 
     def _validate(self, pending: list[int]) -> None:
         state, start = self.state, time.monotonic()
-        scores, learned_state = self._validation_scores(pending)
+        if state.validation_images is None:
+            state.validation_images = num_validation_images(
+                self.options, learned=self._images_of_run(), available=len(self.validator.split)
+            )
+            self.validator.choose(state.validation_images)
+        num_shard = max(len(self.group.shard(self.validator.indices)), 1)
+        scores, learned_state = self.validator.scores(lambda: bool(pending), lambda n: self._notify(n / num_shard))
+        self._sync_signals(pending)
         if self.signal:
             return
+        scores = self.validator.of_all_processes(scores)
         try:
-            result = self.validation = score(scores, self.validation_split.labels.cpu())
+            result = self.validation = score(scores, self.validator.labels)
         except DataError as error:
-            samples = torch.nonzero(~torch.isfinite(scores).all(dim=1))[:, 0].tolist()
+            non_finite = ~torch.isfinite(scores).all(dim=1)
+            samples = self.validator.indices.cpu()[non_finite].tolist()
             self._load_best()
             raise stopped(state.step, "validation", samples, f": {error}") from error
         state.seconds += time.monotonic() - start
@@ -261,31 +279,10 @@ class Trainer:
             self.best = learned_state
         state.add_row(result)
 
-    def _validation_scores(self, pending: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The n × k task scores of the validation split, in all processes, and the learned state that gives them."""
-        split = self.validation_split
-        shard = split.take(self.group.shard(torch.arange(len(split), device=split.labels.device)))
-        with self.learner.eval_weights():
-            scores = predict(self.model, shard, stop=lambda: bool(pending))
-            learned_state = self.model.learned_state()
-        self._sync_signals(pending)
-        return (scores if self.signal else self.group.all_gather(scores, len(split))), learned_state
-
-    def _notify(self) -> None:
-        if self.on_progress is None or not self.group.is_main:
-            return
-        state = self.state
-        self.on_progress(
-            FitProgress(
-                fraction=min(self._fraction(), 1.0),
-                images=state.images,
-                seconds=state.seconds,
-                loss=state.loss_sum / state.loss_count if state.loss_count else state.history[-1]["loss"],
-                validation=self.validation,
-                images_per_s=state.images / max(state.train_seconds, 1e-9),
-                history=state.history,
-            )
-        )
+    def _notify(self, validating: float | None = None) -> None:
+        tell = self.on_progress if validating is None else self.on_validation
+        if tell is not None and self.group.is_main:
+            tell(self.state.progress(min(self._fraction(), 1.0), self.validation, validating=validating))
 
     def _save(self) -> None:
         self.state.queries = self.queries.spent
@@ -296,5 +293,8 @@ class Trainer:
         saved = self.group.on_main(self.saver.load)
         if saved is not None:
             self.state.__dict__.update(saved[0].__dict__)
+            if self.state.validation_images is not None:
+                self.state.validation_images = self.state.validation_images or len(self.validator.split)
+                self.validator.choose(self.state.validation_images)
             self.best = saved[1]
             self.saver.restore(saved[2])

@@ -1,6 +1,6 @@
 """Phrases that several error messages share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 EXPECTED = {
@@ -29,16 +29,44 @@ def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
     return "known: " + ", ".join(sorted(names)[:20]) if names else "none is known"
 
 
+def path_of(error: Mapping[str, Any]) -> str:
+    """The place of one of pydantic's errors: the option, and places in a list.
+
+    Args:
+        error: an item of `ValidationError.errors()`; the members of a union, which it names too, are left out.
+    """
+    return ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or isinstance(part, int))
+
+
+def expected_instead(errors: Sequence[Mapping[str, Any]]) -> str:
+    """A message for the first of pydantic's errors: the value, and what is expected instead.
+
+    Args:
+        errors: what `ValidationError.errors()` returns; it has an item for each member of a union.
+    """
+    members = [error for error in errors if path_of(error) == path_of(errors[0])]
+    if len(members) > 1 and all(description(error) for error in members):
+        expectations = " or ".join(str(description(error)) for error in members)
+        return f"{repr(members[0].get('input'))[:60]}; {expectations} is expected"
+    return expected(errors[0])
+
+
+def description(error: Mapping[str, Any]) -> str | None:
+    """What one of pydantic's errors expects, as a phrase; None where there is no phrase for it.
+
+    Args:
+        error: an item of `ValidationError.errors()`.
+    """
+    if error["type"] == "literal_error":
+        return str(error["ctx"]["expected"])
+    return next((phrase for prefix, phrase in EXPECTED.items() if error["type"].startswith(prefix)), None)
+
+
 def expected(error: Mapping[str, Any]) -> str:
     """A message for one of pydantic's errors: the value, and what is expected instead.
 
     Args:
         error: an item of `ValidationError.errors()`.
     """
-    kind, value = error["type"], repr(error.get("input"))[:60]
-    for prefix, description in EXPECTED.items():
-        if kind.startswith(prefix):
-            return f"{value}; {description} is expected"
-    if kind == "literal_error":
-        return f"{value}; {error['ctx']['expected']} is expected"
-    return str(error["msg"]).replace("Input should", f"{value} should")
+    value, phrase = repr(error.get("input"))[:60], description(error)
+    return f"{value}; {phrase} is expected" if phrase else str(error["msg"]).replace("Input should", f"{value} should")

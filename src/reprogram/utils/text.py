@@ -91,3 +91,18 @@ def shortened(names: Sequence[str], most: int = 10) -> str:
     """
     more = len(names) - most
     return printable(", ".join(names[:most])) + (f" and {more} more" if more > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes and seconds, minutes, or hours and minutes, as text: no more digits than an estimate has.
+
+    Args:
+        seconds: a time, 0 or more.
+    """
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(round(seconds / 60), 60)
+    if seconds < 600:
+        return f"{minutes}:{s:02d} min"
+    return f"{hours}:{m:02d} h" if hours else f"{m} min"

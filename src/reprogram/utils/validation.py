@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import expected
+from reprogram.utils.messages import expected_instead, path_of
 
 
 @functools.cache
@@ -47,6 +47,5 @@ def validate(config: Any, options: dict[str, Any], *, component: str, strict: bo
         if first["type"] == "missing" and len(first["loc"]) == 1:
             option = first["loc"][0]
             raise ConfigError(f"{component}: option {option} is missing; write {component}({option}=...)") from None
-        # The option and places in a list, without the members of a union, which pydantic names too.
-        where = ".".join(str(part) for i, part in enumerate(first["loc"]) if i == 0 or isinstance(part, int))
-        raise ConfigError(f"{component}: {where}{'=' if where else ''}{expected(first)}") from None
+        where = path_of(first)
+        raise ConfigError(f"{component}: {where}{'=' if where else ''}{expected_instead(error.errors())}") from None

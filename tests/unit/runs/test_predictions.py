@@ -74,3 +74,32 @@ def test_people_are_told(first):
     assert ("holds 0" in out) == (low <= 0 <= high)
     page = Path(result["folder"], "report.html").read_text()
     assert "percentage points" in page and "by the host's top label alone" in page
+
+
+def test_program_and_baselines_are_measured_on_the_same_sample(tmp_path, one_line):
+    flags = ("--baselines", "map-alone", "all-scores", "linear-probe", "--label-map", "first", "--seed", "3")
+    result, found = run(tmp_path / "a", *flags, "--test-images", "20", "--validation-images", "11")
+    test = reprogram.load_task(TASK).test.labels.numpy()
+    assert list(found)[:2] == ["image", "label"] and len(set(found["image"].tolist())) == 20
+    assert found["label"].tolist() == test[found["image"]].tolist()
+    counts = [np.bincount(labels, minlength=10) for labels in (test, found["label"])]
+    assert (abs(counts[1] - counts[0] / 3) < 1).all()
+    right, alone = found["program"] == found["label"], found["map_alone"] == found["label"]
+    assert result["test"]["accuracy"] == right.mean() and result["baselines"]["map_alone"]["accuracy"] == alone.mean()
+    assert result["program_worth"]["difference"] == pytest.approx(right.mean() - alone.mean())
+    measured = {result["test"]["n"], result["program_worth"]["n"]}
+    assert measured | {value.get("n", 20) for value in result["baselines"].values()} == {20}
+    assert result["measured_images"] == {"validation": 11, "test": 20}
+    assert result["splits"] == {"train": 160, "validation": 40, "test": 60} and result["validation"]["n"] == 11
+    code, _, err = cli(*FIT, "--out", tmp_path / "a", *flags, "--validation-images", "11")
+    assert code == 3
+    one_line(err.strip(), "test_images=20", "'all'")
+    # The data are the same, so the program file is of the task as a whole.
+    assert result["task_fingerprint"] == reprogram.load_task(TASK).fingerprint
+
+
+@pytest.mark.parametrize("value", ["0", "many", "2.5"])
+def test_no_number_of_test_images_is_one_line(tmp_path, value, one_line):
+    code, _, err = cli(*FIT, "--out", tmp_path / "a", "--test-images", value)
+    assert code == 3
+    one_line(err.strip(), "test_images=", value, "expected", "'all'")

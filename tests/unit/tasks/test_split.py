@@ -1,12 +1,14 @@
 """Splits: stratified, seeded, fingerprinted."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 import reprogram
 from helpers import random_task
-from reprogram.tasks._split import split_off
+from reprogram.tasks._split import split_off, stratified
 
 SPLITS = ("train", "validation", "test")
 
@@ -60,3 +62,37 @@ def test_few_images_a_class_are_chosen_by_the_seed():
     assert task.few(15, seed=0).fingerprint == task.fingerprint
     with pytest.raises(reprogram.DataError, match=r"class 'a' has 15 train image\(s\), 16 shot"):
         task.few(16, seed=0)
+
+
+@pytest.mark.parametrize("sizes", [(50, 30, 20), (333, 1, 66), (7, 7, 7, 7, 7), (1000, 3)])
+def test_a_sample_has_each_class_by_its_share(sizes):
+    """Oracle: Hamilton's apportionment in fractions, which is defined by floors and the largest remainders."""
+    labels = torch.from_numpy(np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)))
+    for count in {1, 2, 5, sum(sizes) // 3, sum(sizes) - 1, sum(sizes)}:
+        chosen = stratified(labels, count, 7)
+        assert len(set(chosen.tolist())) == count and chosen.tolist() == sorted(chosen.tolist())
+        counts = np.bincount(labels[chosen], minlength=len(sizes))
+        exact = [Fraction(count * size, sum(sizes)) for size in sizes]
+        rounded_up = [got - int(share) for got, share in zip(counts, exact, strict=True)]
+        assert set(rounded_up) <= {0, 1}
+        parts = [share - int(share) for share in exact]
+        up = [part for part, more in zip(parts, rounded_up, strict=True) if more]
+        down = [part for part, more in zip(parts, rounded_up, strict=True) if not more]
+        assert not up or not down or min(up) >= max(down)
+
+
+def test_a_sample_depends_on_the_seed_and_equal_remainders_fall_to_all_classes():
+    labels = torch.arange(1000) % 10
+    assert stratified(labels, 100, 3).equal(stratified(labels, 100, 3))
+    assert not stratified(labels, 100, 3).equal(stratified(labels, 100, 4))
+    seen = {int(labels[i]) for seed in range(60) for i in stratified(labels, 3, seed)}
+    assert seen == set(range(10))
+
+
+def test_a_sampled_test_split_is_a_part_of_it():
+    task = random_task(n=(40, 12, 100))
+    assert task.with_test_sample("all", seed=0) is task
+    sampled = task.with_test_sample(20, seed=5)
+    assert np.bincount(sampled.test.labels).tolist() == [5, 5, 5, 5]
+    assert sampled.test.images.equal(task.test.images[stratified(task.test.labels, 20, 5)])
+    assert sampled.train is task.train and len(task.with_test_sample(10**6, seed=0).test) == 100

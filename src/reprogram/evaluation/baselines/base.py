@@ -37,6 +37,20 @@ class BaselineInput:
     predictions: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asks:
+    """What something will ask of the host.
+
+    Attributes:
+        images: the number of images; None where that isn't known.
+        ask: asks the host with a batch of b × c × h × w task images in the same way, so that it can be timed; None
+            where it can't be.
+    """
+
+    images: int | None
+    ask: Callable[[Tensor], Any] | None
+
+
 class Baseline(Component):
     """An accuracy without the program. An author writes `measure`; the module's first line is its title in reports.
 
@@ -51,6 +65,14 @@ class Baseline(Component):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """What `measure` will ask of the run's host; by default that isn't known.
+
+        Args:
+            run: the run as it will be.
+        """
+        return Asks(images=None, ask=None)
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure the baseline on the test split.

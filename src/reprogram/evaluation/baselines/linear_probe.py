@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from reprogram.canvases.resize import Resize
-from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.metrics import Evaluation
 from reprogram.evaluation.predict import batches
 from reprogram.hosts.base import Host
@@ -20,6 +20,11 @@ PROBE_IMAGES = 2_000
 
 class LinearProbe(Baseline):
     """Logistic regression on the features of the host's inner layer."""
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """The training images that the probe learns from, and the test images."""
+        canvas, images = _canvas(run.model.host, run.task), min(PROBE_IMAGES, len(run.task.train)) + len(run.task.test)
+        return Asks(images=images, ask=lambda batch: run.model.host.features(canvas(batch)))
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""
@@ -63,9 +68,13 @@ def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
 @torch.no_grad()
 def _features(host: Host, task: Task, split: Split) -> "tuple[np.ndarray[Any, Any], str]":
     """The n × d features of a split's images, and the name of the layer that they come from."""
-    canvas = Resize(Resize.Config(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)
+    canvas = _canvas(host, task)
     features, layer = [], ""
     for images in batches(split, 64, host.mean.device):
         batch_features, layer = host.features(canvas(images))
         features.append(batch_features.float().cpu())
     return torch.cat(features).numpy(), layer
+
+
+def _canvas(host: Host, task: Task) -> Resize:
+    return Resize(Resize.Config(), image_shape=task.image_shape, host_shape=host.info.shape).to(host.mean.device)

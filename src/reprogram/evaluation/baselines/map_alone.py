@@ -5,10 +5,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.metrics import score
 from reprogram.evaluation.predict import predict
-from reprogram.labelmaps._calibration import fit_without_program
+from reprogram.labelmaps._calibration import fit_without_program, num_fit_images
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
 
@@ -18,6 +18,12 @@ ALONE_IMAGES = 10_000
 
 class MapAlone(Baseline):
     """The run's canvas, host and label map without its program."""
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """The training images that fit the map, and the test images."""
+        least = min(run.images_seen, ALONE_IMAGES)
+        images = num_fit_images(run.model.label_map, len(run.task.train), least) + len(run.task.test)
+        return Asks(images=images, ask=lambda batch: run.model.host(run.model.canvas(batch)))
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""

@@ -1,0 +1,193 @@
+"""What a run will ask of its host, counted before the start, and how long it may take, by timing a few images."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reprogram.evaluation.baselines.base import Asks, BaselineInput
+from reprogram.evaluation.predict import BATCH_SIZE
+from reprogram.labelmaps._calibration import num_fit_images
+from reprogram.model import Reprogrammed
+from reprogram.registry import configure
+from reprogram.report.examples import COUNT
+from reprogram.runs.config import RunConfig
+from reprogram.tasks.base import Task
+from reprogram.training.losses import loss_of
+from reprogram.training.microbatch import usual_number
+from reprogram.training.validation import num_validation_images
+from reprogram.utils.seeding import seeded
+from reprogram.utils.text import duration
+
+LIMIT_S = 1.0
+"""About how long each kind of work is timed, at the most; a few images are enough where they take longer."""
+
+LEARNING, VALIDATIONS, MAP, TEST, REPORT = "learning", "validations", "label map", "test", "report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a run.
+
+    Attributes:
+        name: `LEARNING`, `VALIDATIONS`, `MAP`, `TEST`, `REPORT`, or a baseline's name.
+        images: images that the host is asked for; None where that isn't known, such as under a limit of seconds.
+        seconds_per_image: as timed; None where it wasn't.
+    """
+
+    name: str
+    images: int | None
+    seconds_per_image: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The time of all its images; None where it isn't known."""
+        if self.images == 0:
+            return 0.0
+        return None if self.images is None or self.seconds_per_image is None else self.images * self.seconds_per_image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a run will ask of its host.
+
+    Attributes:
+        parts: the parts of the run by name, in their order.
+        seconds: the limit of seconds for learning, validations included; None where there is none.
+        num_validations: how often the validation images are looked at.
+    """
+
+    parts: dict[str, Part]
+    seconds: float | None
+    num_validations: int
+
+    def line(self) -> str:
+        """The forecast for people, in one line."""
+        baselines = [
+            part for name, part in self.parts.items() if name not in (LEARNING, VALIDATIONS, MAP, TEST, REPORT)
+        ]
+        counted = [
+            (self.parts[LEARNING].images, "to learn from"),
+            (self.parts[MAP].images, "to fit the label map"),
+            (self.parts[VALIDATIONS].images, f"in {self.num_validations} validations"),
+            (self.parts[TEST].images, "for the test"),
+            (sum(part.images or 0 for part in baselines), "for baselines"),
+            (self.parts[REPORT].images, "for the report"),
+        ]
+        numbers = ", ".join(f"{images:,} {what}" for images, what in counted if images)
+        total = sum(images or 0 for images, _ in counted)
+        learns = "" if self.seconds is None else f"learns for {duration(self.seconds)} at the most; then "
+        left_out = [part.name for part in baselines if part.images is None or part.seconds is None]
+        without = f", without {' and '.join(left_out)}" if left_out else ""
+        learning = [self.parts[LEARNING].seconds, self.parts[VALIDATIONS].seconds] if self.seconds is None else []
+        known = [self.parts[MAP].seconds, self.parts[TEST].seconds, self.parts[REPORT].seconds, *learning]
+        if any(seconds is None for seconds in known):
+            how_long = "how long it takes shows as it goes on"
+        else:
+            seconds = sum(s or 0.0 for s in [*known, *(part.seconds for part in baselines)]) + (self.seconds or 0.0)
+            how_long = f"about {duration(seconds)} in all{without}, by a few images of each kind that were just timed"
+        return f"{learns}asks the host for {total:,} images: {numbers}; {how_long}"
+
+    def seconds_after(self, name: str) -> float | None:
+        """The time of all parts after one of them; None where one isn't known.
+
+        Args:
+            name: the part's name.
+        """
+        names = list(self.parts)
+        later = [self.parts[other].seconds for other in names[names.index(name) + 1 :]]
+        return None if None in later else sum(seconds or 0.0 for seconds in later)
+
+
+def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed: bool) -> Forecast:
+    """Count what a run will ask of its host, and time a few images of each kind; nothing of the run changes by it.
+
+    The images that are timed aren't counted by the host's meter: they are no part of the run.
+
+    Args:
+        config: the run's configuration.
+        model: the model with its start values.
+        whole_task: the run's task.
+        timed: whether to time anything. A host without weights of its own, such as a function that asks a server, is
+            never asked for it.
+    """
+    task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
+    batch_size = min(config.batch_size, len(task.train))
+    steps_per_epoch = -(-len(task.train) // batch_size)
+    steps = budget.steps(batch_size, steps_per_epoch) if budget.seconds is None else None
+    learned = num_validations = looked_at = None
+    if steps is not None:
+        epochs, position = divmod(steps, steps_per_epoch)
+        learned = epochs * len(task.train) + position * batch_size
+        num_validations = min(config.validations, steps)
+        looked_at = num_validations * num_validation_images(
+            config, learned=steps * batch_size, available=len(task.validation)
+        )
+    run = BaselineInput(
+        model=model, task=task, images_seen=learned or 0, seed=config.seed, augmentation=config.augmentation
+    )
+    asks = {
+        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
+        MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),
+        VALIDATIONS: Asks(images=looked_at, ask=model),
+        TEST: Asks(images=len(task.test), ask=model.host_scores),
+    }
+    for name in config.baselines:
+        variant, options = configure("baselines", name)
+        asks[name] = variant(options).asks(run)
+    asks[REPORT] = Asks(images=min(COUNT, len(task.test)), ask=model.host_scores)
+    parts = {name: Part(name=name, images=value.images) for name, value in asks.items()}
+    if timed and next(model.host.net.parameters(), None) is not None:
+        batch = task.train.images[: BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])]
+        parts = {
+            name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()
+        }
+    return Forecast(parts=parts, seconds=budget.seconds, num_validations=num_validations or config.validations)
+
+
+def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any]:
+    """A function that computes loss and gradient of images as a step does, in microbatches, and changes nothing."""
+    device = model.canvas.frame.device
+    microbatch = -(-batch_size // (config.num_microbatches or usual_number(batch_size, 1, device)))
+
+    def learn(images: Tensor) -> None:
+        labels = task.train.labels[: len(images)].to(device)
+        with torch.enable_grad(), model.host.in_precision(config.precision):
+            for some, their_labels in zip(
+                torch.split(images, microbatch), torch.split(labels, microbatch), strict=True
+            ):
+                loss = loss_of(model, some, their_labels, config.loss)
+                torch.autograd.grad(loss, model.learned_parameters(), allow_unused=True)
+
+    return learn
+
+
+@torch.no_grad()
+def _timed(asks: Asks, model: Reprogrammed, images: Tensor) -> float | None:
+    """The seconds that an image takes; None where that can't be measured: the run itself will say why."""
+    if asks.ask is None:
+        return None
+    device, meter = model.canvas.frame.device, model.host.meter
+    before = replace(meter)
+
+    def seconds(count: int) -> float:
+        assert asks.ask is not None
+        start = time.monotonic()
+        asks.ask(images[:count].to(device))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.monotonic() - start
+
+    try:
+        with seeded(None, device):
+            seconds(2)  # What is prepared once is prepared here.
+            few = min(8, len(images))
+            count = min(len(images), max(few, round(few * LIMIT_S / max(seconds(few), 1e-6))))
+            return seconds(count) / count
+    except Exception:
+        return None
+    finally:
+        meter.calls, meter.images = before.calls, before.images
