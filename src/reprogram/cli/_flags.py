@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from reprogram.cli._completers import components
 from reprogram.cli.console import Whole
+from reprogram.registry import FAMILIES
+from reprogram.runs.config import SPECS
 from reprogram.utils.signature import attribute_docs
 
 
@@ -28,6 +31,8 @@ def flags_of(config: Any) -> Any:
             continue
         kind = _kind(hints[option.name])
         parameter: dict[str, Any] = {"help": docs[option.name] + _default(option.default)}
+        if (family := SPECS.get(option.name, option.name)) in FAMILIES:
+            parameter["completer"] = components(family)
         if "former" in option.metadata:
             parameter["name"] = [f"--{name.replace('_', '-')}" for name in (option.name, option.metadata["former"])]
         if kind == list[str]:

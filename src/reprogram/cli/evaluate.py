@@ -1,8 +1,11 @@
 """`reprogram evaluate`: measure a program on a task."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Parameter
+
+from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
 from reprogram.types import Precision
@@ -21,9 +24,9 @@ def evaluate_command(
     program_file: Path,
     /,
     *,
-    task: str,
+    task: Annotated[str, Parameter(completer=components("tasks"))],
     split: Literal["train", "validation", "test"] = "test",
-    host: str | None = None,
+    host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
     data: str = "",
     download: bool = False,

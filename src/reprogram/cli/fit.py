@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from reprogram.cli._completers import recipes
 from reprogram.cli._flags import flags_of
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
@@ -21,7 +24,7 @@ Flags = flags_of(RunConfig)
 def fit_command(
     *,
     flags: Flags | None = None,  # type: ignore[valid-type]
-    recipe: str | None = None,
+    recipe: Annotated[str | None, Parameter(completer=recipes)] = None,
     resume: Path | None = None,
     config: Path | None = None,
     common: Common | None = None,

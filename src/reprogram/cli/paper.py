@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reprogram.cli._completers import experiments, presets
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.errors import ConfigError
 from reprogram.runs.folder import require_writable
@@ -21,10 +22,10 @@ EXIT_FAILED = 3
 
 
 def paper_command(
-    experiment: str = "list",
+    experiment: Annotated[str, Parameter(completer=experiments)] = "list",
     /,
     *,
-    preset: str = "cpu",
+    preset: Annotated[str, Parameter(completer=presets)] = "cpu",
     hosts: Annotated[list[str] | None, Many] = None,
     tasks: Annotated[list[str] | None, Many] = None,
     seeds: Annotated[list[Whole] | None, Many] = None,

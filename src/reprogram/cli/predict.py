@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
 from reprogram.cli.usage import UsageError
 from reprogram.errors import DataError
@@ -26,7 +27,7 @@ def predict_command(
     program_file: Path,
     /,
     *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    host: str | None = None,
+    host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
     download: bool = False,
     engine: Literal["shared", "dense"] = "shared",

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from reprogram.cli.console import emit, table
 from reprogram.cli.usage import refuse_empty
+from reprogram.cli.varying import varying_columns
 from reprogram.errors import ConfigError
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
@@ -42,6 +43,8 @@ def list_runs(
 ) -> int:
     """List the runs, the newest last.
 
+    Of the options, those are shown in which the runs differ; reprogram runs show has all of them.
+
     Patterns are shell-style: * and ? are wildcards. "squares" also matches what has options: "squares(train=100)".
 
     Args:
@@ -65,11 +68,14 @@ def list_runs(
     if json:
         emit({"schema": SCHEMA, "runs": [_with_folder(record, runs) for record in records]})
         return 0
-    heads = ("name", "state", "task", "host", "program", "seed")
+    columns = varying_columns([record["config"] for record in records])
+    if len(records) < 2:
+        columns = {key: [_text(record, key) for record in records] for key in ("task", "host", "program", "seed")}
+    heads = ("name", "state", *(key.replace("_", " ") for key in columns))
     measures = ("test accuracy", "n", "95 % interval", "worth of the program", "began")
     rows = [
-        (*(_text(r, key) for key in heads), *_accuracy(r["test"]), _worth(r["program_worth"]), _time(r["began"]))
-        for r in records
+        (r["name"], r["state"], *options, *_accuracy(r["test"]), _worth(r["program_worth"]), _time(r["began"]))
+        for r, *options in zip(records, *columns.values(), strict=True)
     ]
     table([(*heads, *measures), *rows])
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reprogram.cli.console import Common, Display, Whole, emit, table
+from reprogram.cli.varying import varying_columns
 from reprogram.types import Precision
 from reprogram.utils.files import exists
 from reprogram.utils.process import start_torch
@@ -78,7 +79,7 @@ def sweep_command(
 
 
 def _list(cells: "list[Cell]", as_json: bool) -> None:
-    """Print the cells and their states."""
+    """Print the cells, their states and the options in which they differ."""
     from reprogram.runs.folder import RunFolder
 
     states = []
@@ -88,7 +89,9 @@ def _list(cells: "list[Cell]", as_json: bool) -> None:
     if as_json:
         emit([{**_row(cell), "state": state} for cell, state in zip(cells, states, strict=True)])
     else:
-        table([(cell.name, state) for cell, state in zip(cells, states, strict=True)])
+        columns = varying_columns([vars(cell.config) for cell in cells])
+        rows = zip([cell.name for cell in cells], states, *columns.values(), strict=True)
+        table([("name", "state", *(key.replace("_", " ") for key in columns)), *rows])
 
 
 def _row(cell: "Cell") -> dict[str, Any]:

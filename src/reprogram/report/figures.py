@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import warnings
 from typing import Any
 
@@ -15,8 +16,12 @@ def figure_of(width: float, height: float) -> Any:
         width: the width in inches.
         height: the height in inches.
     """
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # Where no cache can be kept in HOME, it says so on stderr, and goes on.
     from matplotlib.figure import Figure
 
+    logger.setLevel(level)
     return Figure(figsize=(width, height), layout="constrained")
 
 
