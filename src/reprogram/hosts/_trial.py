@@ -135,13 +135,19 @@ def _scores(host: FrozenHost, net: nn.Module, images: Tensor) -> Tensor:
 @contextlib.contextmanager
 def _unwritten(net: nn.Module) -> Iterator[None]:
     """A context after which a module's buffers hold what they held before."""
-    before = [(buffer, buffer._version, buffer.clone()) for buffer in net.buffers()]
+    before = [(buffer, _version(buffer), buffer.clone()) for buffer in net.buffers()]
     try:
         yield
     finally:
         for buffer, version, values in before:
-            if buffer._version != version:
+            unknown = version is None and torch.is_inference_mode_enabled()  # Elsewhere nobody may write into it.
+            if unknown or _version(buffer) != version:
                 buffer.copy_(values)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to; None where it doesn't count that."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _warn(host: FrozenHost, message: str) -> None:

@@ -293,7 +293,8 @@ class Noisy(ConvNet):
 
 def test_a_randomised_host_stays_random():
     """Tracing must not freeze the noise of one call into a constant."""
-    host = reprogram.Host.wrap(seeded(Noisy), size=16)
+    with pytest.warns(UserWarning, match="chance"):
+        host = reprogram.Host.wrap(seeded(Noisy), size=16)
     pixels = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         answers = torch.stack([host(pixels) for _ in range(4)])
