@@ -58,21 +58,28 @@ class Forecast:
         parts: the parts of the run by name, in their order.
         seconds: the limit of seconds for learning, validations included; None where there is none.
         num_validations: how often the validation images are looked at.
+        queries: the budget of images that the host is asked for while the program is learned; None for no limit.
     """
 
     parts: dict[str, Part]
     seconds: float | None
     num_validations: int
+    queries: int | None = None
 
     def line(self) -> str:
         """The forecast for people, in one line."""
         baselines = [
             part for name, part in self.parts.items() if name not in (LEARNING, VALIDATIONS, MAP, TEST, REPORT)
         ]
-        counted = [
+        learning_images = [
             (self.parts[LEARNING].images, "to learn from"),
             (self.parts[MAP].images, "to fit the label map"),
             (self.parts[VALIDATIONS].images, f"in {self.num_validations} validations"),
+        ]
+        if self.queries is not None:
+            learning_images = [(self.queries, "at the most while it learns")]
+        counted = [
+            *learning_images,
             (self.parts[TEST].images, "for the test"),
             (sum(part.images or 0 for part in baselines), "for baselines"),
             (self.parts[REPORT].images, "for the report"),
@@ -145,7 +152,12 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         parts = {
             name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()
         }
-    return Forecast(parts=parts, seconds=budget.seconds, num_validations=num_validations or config.validations)
+    return Forecast(
+        parts=parts,
+        seconds=budget.seconds,
+        num_validations=num_validations or config.validations,
+        queries=budget.queries,
+    )
 
 
 def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any]:

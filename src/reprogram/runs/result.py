@@ -67,6 +67,7 @@ def build_result(
         "selected_step": fit_result.best_step,
         "host_calls": host.meter.calls,
         "host_images": host.meter.images,
+        "queries": fit_result.queries,
         "engine": host.engine,
         "precision": fit_result.precision,
         "device": str(host.mean.device),

@@ -66,6 +66,7 @@ class FitResult:
         best_step: the step at which that program was selected.
         history: a row for each validation.
         precision: the type that the host computed in: "float32", "bfloat16", "float16", or that of its weights.
+        queries: images that the host was asked for while the program was learned, those of validations included.
     """
 
     images_seen: int
@@ -74,6 +75,7 @@ class FitResult:
     best_step: int
     history: list[dict[str, float]]
     precision: str = "float32"
+    queries: int = 0
 
     def _facts(self) -> dict[str, str]:
         """What people want to know of a result, by what it is; the accuracy first."""

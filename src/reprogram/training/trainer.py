@@ -1,5 +1,6 @@
 """The one training loop: its order is deterministic, the validation split selects, and it can be resumed."""
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -145,6 +146,7 @@ class Trainer:
             validation=Evaluation(n=len(self.validator.indices), correct=state.best_correct, loss=state.best_loss),
             best_step=state.best_step,
             history=state.history,
+            queries=self.queries.spent,
             precision=str(self.model.host.dtype).removeprefix("torch."),
         )
 
@@ -233,8 +235,7 @@ class Trainer:
 
     def _fraction(self) -> float:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
-        budget = self.options.budget
-        by_time = self.state.seconds / budget.seconds if budget.seconds is not None else 0.0
+        by_time = self.state.seconds / (self.options.budget.seconds or math.inf)
         by_steps = self.state.step / self.last_step if self.last_step is not None else 0.0
         return max(by_time, by_steps, self.queries.fraction)
 
