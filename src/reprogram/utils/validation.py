@@ -33,7 +33,7 @@ def validate(config: Any, options: dict[str, Any], *, component: str, strict: bo
 
     for name, value in options.items():
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ConfigError(f"{component}: {name} is a number of {value.bit_length()} bits; at most 64 are expected")
+            raise ConfigError(f"{component}: {name} has {value.bit_length()} bits; a number of 64 bits is expected")
     try:
         if strict:
             import json
