@@ -10,7 +10,7 @@ from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import DataError
 from reprogram.types import Precision
 from reprogram.utils.process import start_torch
-from reprogram.utils.text import printable
+from reprogram.utils.text import counted, printable
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
@@ -77,20 +77,28 @@ def predict_command(
 
 
 def _paths(images: tuple[str, ...]) -> list[Path]:
-    """The image files that the arguments name: files, folders, and - for a list on stdin."""
+    """The image files that the arguments name: files, folders, and - for a list on stdin.
+
+    What is left out of a folder is counted on stderr.
+    """
+    from collections import Counter
+
     from reprogram.utils.images import list_images
 
     paths: list[Path] = []
+    left_out: Counter[str] = Counter()
     for name in images:
         if name == "-":
             paths += [Path(line.rstrip("\r\n")) for line in sys.stdin if line.strip()]
         elif Path(name).is_dir():
-            in_folder = list_images(Path(name))
+            in_folder = list_images(Path(name), left_out)
             if not in_folder:
                 raise DataError(f"{name}: the folder holds no images; give image files")
             paths += in_folder
         else:
             paths.append(Path(name))
+    if left_out:
+        print(f"reprogram: left out: {counted(left_out)}", file=sys.stderr)
     if not paths:
         raise DataError("no images; give image files, a folder, or - and a list on stdin")
     return paths

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from reprogram.canvases.base import size_in_window
 from reprogram.evaluation import datacheck
 from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.metrics import score
@@ -30,7 +31,7 @@ from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import recorded
 from reprogram.runs.predictions import to_csv
 from reprogram.runs.result import build_result
-from reprogram.tasks._factory import load_task
+from reprogram.tasks._factory import load_task, task_source
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.fit import fit
@@ -51,13 +52,20 @@ class Loader:
         """
         return load_host(config.host, download=config.download)
 
-    def task(self, config: RunConfig) -> Task:
+    def task(self, config: RunConfig, host: Host) -> Task:
         """Load a run's task.
 
         Args:
             config: the run's configuration.
+            host: the run's host: images of several sizes are brought to the one that the canvas has on it.
         """
-        return load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
+        return load_task(
+            config.task,
+            data=config.data,
+            download=config.download,
+            skip_bad=config.skip_bad,
+            size_of_unequal=lambda: size_in_window(config.canvas, host.info.shape),
+        )
 
 
 def execute(
@@ -87,6 +95,7 @@ def execute(
     """
     for option, family in SPECS.items():  # A misspelt spec is refused before anything is loaded or written.
         configure(family, getattr(config, option))
+    task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
     folder = RunFolder(config.folder)
     with process_group(resolve_device(local_device(config.device))) as group, contextlib.ExitStack() as contexts:
         group.on_main(lambda: contexts.enter_context(folder.owned()))
@@ -114,7 +123,7 @@ def _load(
     host = loader.host(config).to(resolve_device(local_device(config.device)))
     host.engine = config.engine
     say(f"loading task {config.task}")
-    task = loader.task(config)
+    task = loader.task(config, host)
     if config.shots is not None:
         task = task.few(config.shots, seed=config.seed)
     data_check = datacheck.check(task)

@@ -1,7 +1,7 @@
 """Text from strangers (class names, paths, headers), and numbers as text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_CLASS_NAME = 256
@@ -18,6 +18,20 @@ def printable(text: object) -> str:
         The text with U+FFFD for each unprintable character.
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def counted(counts: Mapping[str, int], most: int = 8) -> str:
+    """Counts as text, the largest first.
+
+    Args:
+        counts: how many there are of each kind, by its name.
+        most: the most kinds that are named; the others are counted together.
+    """
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count} {printable(name)}" for name, count in ordered[:most]]
+    if rest := sum(count for _, count in ordered[most:]):
+        parts.append(f"{rest} others")
+    return ", ".join(parts)
 
 
 def slug(text: str) -> str:
