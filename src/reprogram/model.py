@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
-from reprogram.canvases.base import Canvas
+from reprogram.canvases.base import Canvas, size_in_window
 from reprogram.errors import ConfigError, HostUnavailableError, ReprogramError
 from reprogram.hosts._factory import built, load_host
 from reprogram.hosts.base import Host, HostSource
@@ -70,7 +70,9 @@ class Reprogrammed(nn.Module):
             ConfigError: a spec is wrong, or the components don't fit each other.
         """
         host = load_host(host) if isinstance(host, str) else host
-        task = load_task(task) if isinstance(task, str) else task
+        if isinstance(task, str):
+            shape = host.info.shape
+            task = load_task(task, size_of_unequal=lambda: size_in_window(canvas, shape))
         record = TaskRecord.of(task)
         adapter = compose(
             {

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.framed import BACKGROUND, Box, Framed, Geometry
-from reprogram.registry import Component, added_later
+from reprogram.registry import Component, added_later, configure
 from reprogram.utils.quantize import eps_bounds, round_to_8bit, within
 
 LUMA = (0.299, 0.587, 0.114)
@@ -67,6 +67,10 @@ class Canvas(Component, nn.Module):
         """The box of the canvas that the task image fills."""
         raise NotImplementedError
 
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the task image on the canvas, in pixels; by default the window's."""
+        return self.geometry.window.height, self.geometry.window.width
+
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Turn task images into the window's pixels; by default they stay as they are.
 
@@ -108,6 +112,25 @@ class Canvas(Component, nn.Module):
             low, high = eps_bounds(self.frame.new_tensor(BACKGROUND), contrast / 2, whole=True)
             window = round_to_8bit(within(window, low, high))
         return window
+
+
+def size_in_window(canvas: str, host_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """The size at which a canvas shows a square image, for images that have no common size of their own.
+
+    Args:
+        canvas: the canvas's spec.
+        host_shape: C, H, W of the host's input.
+
+    Returns:
+        Height and width in pixels; half the host's shorter side where the canvas leaves images at their own size.
+
+    Raises:
+        ConfigError: there is no such canvas, or it doesn't fit the host.
+    """
+    variant, config = configure("canvases", canvas)
+    side = max(1, min(host_shape[1:]) // 2)
+    size: tuple[int, int] = variant(config, image_shape=(host_shape[0], side, side), host_shape=host_shape).image_size()
+    return size
 
 
 def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:

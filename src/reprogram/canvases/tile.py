@@ -16,6 +16,10 @@ class Tile(Canvas):
         self.first = centred(self.image_shape[1:], self.host_shape[1:])
         return Box(top=0, left=0, height=self.host_shape[1], width=self.host_shape[2])
 
+    def image_size(self) -> tuple[int, int]:
+        """That of one copy."""
+        return self.first.height, self.first.width
+
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Repeat the image in both directions."""
         # Canvas row y shows image row (y - top) mod h; columns likewise.

@@ -56,12 +56,16 @@ def evaluate_command(
     from reprogram.evaluation.datacheck import check
     from reprogram.evaluation.metrics import score
     from reprogram.evaluation.reading import host_shows, read_answers
-    from reprogram.tasks._factory import load_task
+    from reprogram.tasks._factory import load_task, task_source
 
     display = Display(common.quiet)
+    task_source(task, data=data, skip_bad=skip_bad).check()
     model = open_program(program_file, host, download, any_host, common.device, display)
     model.host.engine, model.host.precision = engine, precision
-    loaded = load_task(task, data=data, download=download, skip_bad=skip_bad)
+    shape = model.task.shape
+    loaded = load_task(
+        task, data=data, download=download, skip_bad=skip_bad, size_of_unequal=lambda: (shape[1], shape[2])
+    )
     checked = check(loaded)
     for line in checked.warnings():
         display.say(f"warning: {line}")

@@ -14,7 +14,7 @@ from reprogram.errors import DataError
 from reprogram.types import Precision
 from reprogram.utils.files import exists, is_folder
 from reprogram.utils.process import start_torch
-from reprogram.utils.text import printable
+from reprogram.utils.text import counted, printable
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
@@ -81,23 +81,31 @@ def predict_command(
 
 
 def _paths(images: tuple[str, ...]) -> list[Path]:
-    """The image files that the arguments name: files, folders, and - for a list on stdin."""
+    """The image files that the arguments name: files, folders, and - for a list on stdin.
+
+    What is left out of a folder is counted on stderr.
+    """
+    from collections import Counter
+
     from reprogram.utils.images import list_images
 
     for name in images:
         if name.startswith("-") and name != "-" and not exists(name):
             raise UsageError(f"predict: no option {name}, and no such file; reprogram predict --help shows the options")
     paths: list[Path] = []
+    left_out: Counter[str] = Counter()
     for name in images:
         if name == "-":
             paths += [Path(os.fsdecode(line)) for line in _lines_of_stdin()]
         elif is_folder(name):
-            in_folder = list_images(Path(name))
+            in_folder = list_images(Path(name), left_out)
             if not in_folder:
                 raise DataError(f"{name}: the folder holds no images; give image files")
             paths += in_folder
         else:
             paths.append(Path(name))
+    if left_out:
+        print(f"reprogram: left out: {counted(left_out)}", file=sys.stderr)
     if not paths:
         raise DataError("no images; give image files, a folder, or - and a list on stdin")
     return paths

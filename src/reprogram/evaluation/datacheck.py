@@ -1,7 +1,7 @@
 """Faults of a task that its accuracy can't show: images in two splits, classes that a split lacks, files left out."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from reprogram.tasks._split import SPLITS, Split
 from reprogram.tasks.base import Task
+from reprogram.utils.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,8 @@ class DataCheck:
 
     Attributes:
         skipped: the files that were left out because they can't be read, with the reasons.
+        left_out: how many files and folders were left out unread, by reason.
+        notes: what else a reader of the accuracy should know of how the task was read.
         overlap: how many images of one split are in another too, pixel for pixel; by "test_in_train" and so on.
         missing_classes: the names of the classes without an image, by split.
     """
@@ -24,18 +27,24 @@ class DataCheck:
     skipped: tuple[str, ...]
     overlap: dict[str, int]
     missing_classes: dict[str, list[str]]
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The value of a result's field `data`."""
         return {
             "skipped": {"count": len(self.skipped), "files": list(self.skipped)},
+            "left_out": self.left_out,
+            "notes": list(self.notes),
             "overlap": self.overlap,
             "missing_classes": self.missing_classes,
         }
 
     def warnings(self) -> list[str]:
         """A line for each fault that a reader of the accuracy should know."""
-        lines = []
+        lines = list(self.notes)
+        if self.left_out:
+            lines.append(f"left out of the task: {counted(self.left_out)}")
         if self.skipped:
             lines.append(f"{len(self.skipped)} files can't be read and are left out, such as {self.skipped[0]}")
         for pair, count in self.overlap.items():
@@ -65,7 +74,9 @@ def check(task: Task) -> DataCheck:
     for split in SPLITS:
         counts = torch.bincount(getattr(task, split).labels, minlength=task.num_classes)
         missing[split] = [task.class_names[int(label)] for label in torch.nonzero(counts == 0)]
-    return DataCheck(skipped=task.skipped, overlap=overlap, missing_classes=missing)
+    return DataCheck(
+        skipped=task.skipped, left_out=task.left_out, notes=task.notes, overlap=overlap, missing_classes=missing
+    )
 
 
 def _digests(split: Split) -> list[bytes]:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from reprogram.canvases.base import size_in_window
 from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
@@ -22,7 +23,7 @@ from reprogram.runs.forecast import forecast
 from reprogram.runs.index import recorded
 from reprogram.runs.measure import build, measure
 from reprogram.runs.progress import RunProgress
-from reprogram.tasks._factory import load_task
+from reprogram.tasks._factory import load_task, task_source
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.fit import fit
@@ -42,13 +43,20 @@ class Loader:
         """
         return load_host(config.host, download=config.download)
 
-    def task(self, config: RunConfig) -> Task:
+    def task(self, config: RunConfig, host: Host) -> Task:
         """Load a run's task.
 
         Args:
             config: the run's configuration.
+            host: the run's host: images of several sizes are brought to the one that the canvas has on it.
         """
-        return load_task(config.task, data=config.data, download=config.download, skip_bad=config.skip_bad)
+        return load_task(
+            config.task,
+            data=config.data,
+            download=config.download,
+            skip_bad=config.skip_bad,
+            size_of_unequal=lambda: size_in_window(config.canvas, host.info.shape),
+        )
 
 
 def execute(
@@ -82,6 +90,7 @@ def execute(
     """
     for option, family in SPECS.items():  # A misspelt spec is refused before anything is loaded or written.
         configure(family, getattr(config, option))
+    task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
     folder = RunFolder(config.folder)
     with process_group(resolve_device(local_device(config.device))) as group, contextlib.ExitStack() as contexts:
         group.on_main(lambda: contexts.enter_context(folder.owned()))
@@ -114,7 +123,7 @@ def _load(
     host = loader.host(config).to(resolve_device(local_device(config.device)))
     host.engine = config.engine
     say(f"loading task {config.task}")
-    task = loader.task(config)
+    task = loader.task(config, host)
     if config.shots is not None:
         task = task.few(config.shots, seed=config.seed)
     data_check = datacheck.check(task)

@@ -6,16 +6,20 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from reprogram.canvases.base import size_in_window
 from reprogram.errors import DataError
 from reprogram.hosts._info import Meter
 from reprogram.hosts.base import Host
 from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import Loader
+from reprogram.tasks._factory import task_source
 from reprogram.tasks._split import SPLITS, Split
 from reprogram.tasks.base import Task
 
@@ -44,11 +48,19 @@ class CachedLoader(Loader):
         host.meter = Meter()
         return host
 
-    def task(self, config: RunConfig) -> Task:
-        """The task, its arrays mapped from files."""
-        key = hashlib.sha256(repr((config.task, config.data, config.skip_bad)).encode()).hexdigest()[:32]
+    def task(self, config: RunConfig, host: Host) -> Task:
+        """The task, its arrays mapped from files.
+
+        Args:
+            config: the run's configuration.
+            host: the run's host.
+        """
+        said: tuple[Any, ...] = (config.task, config.data, config.skip_bad)
+        if "size" in {f.name for f in fields(task_source(config.task).config)}:  # Of such files the canvas may decide.
+            said = (*said, size_in_window(config.canvas, host.info.shape))
+        key = hashlib.sha256(repr(said).encode()).hexdigest()[:32]
         if key not in self._tasks:
-            task = _mapped(self.folder / key, lambda: super(CachedLoader, self).task(config))
+            task = _mapped(self.folder / key, lambda: super(CachedLoader, self).task(config, host))
             if len(self._tasks) >= MAX_TASKS:
                 self._tasks.pop(next(iter(self._tasks)))
             self._tasks[key] = task
@@ -90,7 +102,10 @@ def _write(folder: Path, task: Task) -> None:
             shapes[name] = list(split.images.shape)
             split.images.contiguous().numpy().tofile(temporary / f"{name}.images")
             split.labels.contiguous().numpy().tofile(temporary / f"{name}.labels")
-        record = {"name": task.name, "class_names": task.class_names, "skipped": task.skipped, "shapes": shapes}
+        record = {
+            "name": task.name, "class_names": task.class_names, "skipped": task.skipped, "left_out": task.left_out,
+            "notes": task.notes, "shapes": shapes,
+        }  # fmt: skip
         (temporary / "task.json").write_text(json.dumps(record), encoding="utf-8")
         with contextlib.suppress(FileExistsError):  # Without locks, another process may have been faster.
             temporary.rename(folder)
@@ -106,7 +121,12 @@ def _read(folder: Path) -> Task:
         images = _map(folder / f"{name}.images", torch.uint8).view(shape)
         splits[name] = Split(images=images, labels=_map(folder / f"{name}.labels", torch.int64))
     return Task(
-        name=record["name"], class_names=tuple(record["class_names"]), skipped=tuple(record["skipped"]), **splits
+        name=record["name"],
+        class_names=tuple(record["class_names"]),
+        skipped=tuple(record["skipped"]),
+        left_out=record["left_out"],
+        notes=tuple(record["notes"]),
+        **splits,
     )
 
 

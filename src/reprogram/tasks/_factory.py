@@ -1,11 +1,20 @@
 """Load tasks, or find their sources, from specs."""
 
+from collections.abc import Callable
+
 from reprogram.errors import ConfigError
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
 
 
-def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bool = False) -> Task:
+def load_task(
+    spec: str,
+    *,
+    data: str = "",
+    download: bool = False,
+    skip_bad: bool = False,
+    size_of_unequal: Callable[[], tuple[int, int]] | None = None,
+) -> Task:
     """Load a task from its spec, such as `mnist` or `folder:PATH`.
 
     Args:
@@ -13,12 +22,16 @@ def load_task(spec: str, *, data: str = "", download: bool = False, skip_bad: bo
         data: the path of its files, for tasks that take such an option.
         download: whether data may be fetched.
         skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
+        size_of_unequal: gives the height and width, in pixels, that images of several sizes are brought to, where the
+            spec says none; without it they are refused.
 
     Raises:
         ConfigError: there is no such task.
         DataError: the task's data aren't here, or are damaged.
     """
-    return task_source(spec, data=data, skip_bad=skip_bad).load(download=download)
+    source = task_source(spec, data=data, skip_bad=skip_bad)
+    source.size_of_unequal = size_of_unequal
+    return source.load(download=download)
 
 
 def task_source(spec: str, *, data: str = "", skip_bad: bool = False) -> TaskSource:

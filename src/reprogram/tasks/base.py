@@ -2,8 +2,9 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class Task:
         test: the images that are used once, at the end.
         class_names: K names, one for each label.
         skipped: files that were left out because they can't be read, with the reasons.
+        left_out: how many files and folders were left out unread, by reason.
+        notes: what else a reader of its accuracies should know of how it was read.
 
     Raises:
         DataError: a split is empty or has other image shapes, labels are out of range, there is one class only, or
@@ -42,6 +45,8 @@ class Task:
     test: Split
     class_names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -201,8 +206,21 @@ class TaskSource(Component):
         config: the variant's `Config`. One with a field `data` takes the command line's `--data`.
     """
 
+    size_of_unequal: Callable[[], tuple[int, int]] | None = None
+    """Gives the height and width that images of several sizes are brought to, where the options say none."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def check(self) -> None:
+        """Refuse a configuration that names files or folders that aren't there, before anything is loaded.
+
+        Raises:
+            DataError: a file or folder is missing.
+        """
+        for path in self.needs(self.config):
+            if not os.path.lexists(path):
+                raise DataError(f"{path}: no such file or folder, which task {self.name()} reads; give another path")
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.

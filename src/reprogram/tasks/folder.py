@@ -1,6 +1,5 @@
 """A folder of images, one subfolder a class: `folder:PATH`, split already (train, validation, test) or to be split."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +7,12 @@ import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError, DataError
-from reprogram.tasks._split import SPLITS, Split, split_off
+from reprogram.tasks._folders import LAYOUTS, FoundImages, find_images
+from reprogram.tasks._split import Split, split_off
 from reprogram.tasks.base import Task, TaskSource
 from reprogram.utils import images
 from reprogram.utils.files import is_folder
 from reprogram.utils.text import printable
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test", "testing"),
-}
 
 SHOWN = 3
 
@@ -28,8 +22,8 @@ class Folder(TaskSource):
 
     PATH/train/CLASS/*.png, PATH/test/CLASS/*.png and, if there is one, PATH/validation/CLASS/*.png; or
     PATH/CLASS/*.png alone, which is split 70/10/20. A validation split that isn't there is split off the training
-    images, an eighth of each class. Classes are the sorted names of the subfolders of all splits. Files are read by
-    the policy of `reprogram.utils.images`.
+    images, an eighth of each class. Classes are the sorted names of the subfolders of all splits; one that ends up
+    without images is refused. Files are read by the policy of `reprogram.utils.images`; what is left out is counted.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -39,10 +33,12 @@ class Folder(TaskSource):
         Attributes:
             path: of the folder.
             size: height and width in pixels; images are resized to cover it and cut to the centre. 0 takes images as
-                they are, which then must be equal in size.
+                they are; where they are of several sizes, the canvas decides, or the program file.
             mode: "rgb", "grey", or "auto": grey if every image is grey.
             seed: decides the splits.
             skip_bad: go on without the files that can't be read; results count and name them.
+            layout: "splits" for PATH/train/CLASS and so on, "classes" for PATH/CLASS whatever the names are, "auto" for
+                what the folder's names say.
         """
 
         path: str
@@ -50,10 +46,13 @@ class Folder(TaskSource):
         mode: str = "auto"
         seed: int = 0
         skip_bad: bool = False
+        layout: str = "auto"
 
         def __post_init__(self) -> None:
             if self.mode not in ("auto", "rgb", "grey"):
                 raise ConfigError(f"mode={self.mode!r}; auto, rgb or grey is expected")
+            if self.layout not in LAYOUTS:
+                raise ConfigError(f"layout={self.layout!r}; {', '.join(LAYOUTS)} is expected")
             if not 0 <= self.size <= 4096:
                 raise ConfigError(f"size={self.size}; 0 (as they are) to 4096 pixels is expected")
 
@@ -72,29 +71,14 @@ class Folder(TaskSource):
         root = Path(self.config.path)
         if not is_folder(root):
             raise DataError(f"{root}: no such folder; give folder:PATH with one subfolder a class")
-        by_split = {split: folder for split in SPLITS if (folder := _first_folder(root, SPLIT_NAMES[split]))}
-        if by_split and not {"train", "test"} <= set(by_split):
-            raise DataError(
-                f"{root}: holds a folder for {' and '.join(by_split)} alone; both train and test are needed, "
-                f"or the classes in {root} itself"
-            )
-        folders = by_split if "train" in by_split else {"all": root}
-        listing = {split: _images_by_class(folder) for split, folder in folders.items()}
-        names = sorted({name for classes in listing.values() for name in classes})
-        if len(names) < 2:
-            raise DataError(f"{root}: {len(names)} class folder(s); one subfolder a class is expected, two or more")
-        files = {
-            split: [(path, label) for label, name in enumerate(names) for path in classes.get(name, ())]
-            for split, classes in listing.items()
-        }
-        for split, listed in files.items():
-            if not listed:
-                raise DataError(f"{folders[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
-        decoded, bad = self._read([path for listed in files.values() for path, _ in listed])
+        found = find_images(root, self.config.layout)
+        num_files = sum(map(len, found.files.values()))
+        decoded, bad, notes = self._read([path for listed in found.files.values() for path, _ in listed])
         if bad and (not self.config.skip_bad or not len(decoded)):
-            raise _unreadable(root, bad, len(decoded) + len(bad))
+            raise _unreadable(root, bad, num_files)
+        _refuse_emptied_classes(found, bad)
         splits, start = {}, 0
-        for split, listed in files.items():
+        for split, listed in found.files.items():
             labels = torch.tensor([label for path, label in listed if path not in bad], dtype=torch.int64)
             splits[split] = Split(images=decoded[start : start + len(labels)], labels=labels)
             start += len(labels)
@@ -103,11 +87,39 @@ class Folder(TaskSource):
         if "validation" not in splits:
             splits["train"], splits["validation"] = split_off(splits["train"], 0.125, self.config.seed)
         skipped = tuple(printable(reason.removeprefix(f"{root}/")) for reason in bad.values())
-        return Task(name=f"folder:{root.name}", class_names=tuple(names), skipped=skipped, **splits)
+        left_out = {printable(reason): count for reason, count in sorted(found.left_out.items())}
+        return Task(
+            name=f"folder:{root.name}",
+            class_names=found.class_names,
+            skipped=skipped,
+            left_out=left_out,
+            notes=(*found.notes, *notes),
+            **splits,
+        )
 
-    def _read(self, paths: list[Path]) -> tuple[Tensor, dict[Path, str]]:
-        """The images of all readable files, n × c × h × w, and the reason for each file that can't be read."""
-        size, channels = self.config.size, {"grey": 1, "rgb": 3}.get(self.config.mode)
+    def _read(self, paths: list[Path]) -> tuple[Tensor, dict[Path, str], list[str]]:
+        """The images of all readable files, n × c × h × w, the reason for each other file, and what to say of them."""
+        if self.config.size:
+            return *self._decoded(paths, (self.config.size, self.config.size)), []
+        try:
+            return *self._decoded(paths, None), []
+        except _UnequalSizesError as error:
+            if self.size_of_unequal is None:
+                raise
+            height, width = self.size_of_unequal()
+            first, second = error.sizes
+            note = (
+                f"the images are of several sizes, such as {first} and {second}; they are resized to {width}x{height}"
+            )
+            return *self._decoded(paths, (height, width)), [f"{note}, give folder:PATH?size=N for another size"]
+
+    def _decoded(self, paths: list[Path], size: tuple[int, int] | None) -> tuple[Tensor, dict[Path, str]]:
+        """The images of all readable files in one size, n × c × h × w, and the reason for each other file.
+
+        Raises:
+            _UnequalSizesError: no size is given, and the images are of several.
+        """
+        channels = {"grey": 1, "rgb": 3}.get(self.config.mode)
         pictures: list[Tensor] = []
         first, bad = None, {}
         for path in paths:
@@ -116,13 +128,10 @@ class Folder(TaskSource):
             except DataError as error:
                 bad[path] = str(error)
                 continue
-            picture = images.fit(picture, size, size) if size else picture
+            picture = images.fit(picture, *size) if size else picture
             first = first or (path, picture.size)
             if picture.size != first[1]:
-                raise DataError(
-                    f"{path}: {picture.width}x{picture.height} pixels, {first[0]} has {first[1][0]}x{first[1][1]}; "
-                    "make them equal, or give folder:PATH?size=N"
-                )
+                raise _UnequalSizesError(path, picture.size, *first)
             pictures.append(images.to_tensor(picture, channels or (1 if picture.mode == "L" else 3)))
         if not pictures:
             return torch.empty(0, 1, 1, 1, dtype=torch.uint8), bad
@@ -132,6 +141,16 @@ class Folder(TaskSource):
         for index in reversed(range(len(pictures))):  # Each image is freed as soon as it is copied.
             decoded[index] = pictures.pop()
         return decoded, bad
+
+
+class _UnequalSizesError(DataError):
+    """Two images of one task differ in size."""
+
+    def __init__(self, path: Path, size: tuple[int, int], first: Path, first_size: tuple[int, int]) -> None:
+        self.sizes = tuple(f"{width}x{height}" for width, height in (first_size, size))
+        super().__init__(
+            f"{path}: {self.sizes[1]} pixels, {first} has {self.sizes[0]}; make them equal, or give folder:PATH?size=N"
+        )
 
 
 def _unreadable(root: Path, bad: dict[Path, str], num_files: int) -> DataError:
@@ -144,13 +163,13 @@ def _unreadable(root: Path, bad: dict[Path, str], num_files: int) -> DataError:
     )
 
 
-def _first_folder(root: Path, names: Iterable[str]) -> Path | None:
-    folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
-    return next((folders[name] for name in names if name in folders), None)
-
-
-def _images_by_class(folder: Path) -> dict[str, list[Path]]:
-    """The images below each subfolder; a subfolder without images is no class."""
-    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-    listed = {p.name: images.list_images(p) for p in folders}
-    return {name: paths for name, paths in listed.items() if paths}
+def _refuse_emptied_classes(found: FoundImages, bad: dict[Path, str]) -> None:
+    """Refuse to go on where a class of a split has images, and none of them can be read."""
+    for split, listed in found.files.items():
+        readable = {label for path, label in listed if path not in bad}
+        for path, label in listed:
+            if label not in readable:
+                where = found.class_names[label] if split == "all" else f"{split}/{found.class_names[label]}"
+                raise DataError(
+                    f"{where}: no image of this class can be read, such as {bad[path]}; mend them, or remove the folder"
+                )

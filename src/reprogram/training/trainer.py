@@ -1,6 +1,5 @@
 """The one training loop: its order is deterministic, the validation split selects, and it can be resumed."""
 
-import math
 import signal
 import time
 from collections.abc import Callable
@@ -235,7 +234,7 @@ class Trainer:
 
     def _fraction(self) -> float:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
-        by_time = self.state.seconds / (self.options.budget.seconds or math.inf)
+        by_time = self.state.seconds / (self.options.budget.seconds or float("inf"))
         by_steps = self.state.step / self.last_step if self.last_step is not None else 0.0
         return max(by_time, by_steps, self.queries.fraction)
 

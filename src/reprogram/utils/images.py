@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +35,12 @@ DAMAGED = (
     struct.error,
 )  # fmt: skip
 """What Pillow raises for damaged files."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".gitignore", ".gitkeep", ".gitattributes"}
+"""Names of files and folders that operating systems and Git leave beside images."""
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
@@ -68,7 +74,10 @@ def read(path: str | Path) -> Image.Image:
             warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
             return _picture(file, path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise DataError(f"{path}: no such file; give the path of an image") from None
+        what = (
+            "a link to nowhere; mend or remove it" if path.is_symlink() else "no such file; give the path of an image"
+        )
+        raise DataError(f"{path}: {what}") from None
     except Image.DecompressionBombError:
         raise DataError(f"{path}: too many pixels; at most {MAX_PIXELS:,} are read, make it smaller") from None
     except UnidentifiedImageError:
@@ -236,29 +245,37 @@ def to_png(pixels: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
     """The image files below a folder, sorted.
 
     Args:
         folder: it is searched with its subfolders, but for hidden ones and links to folders.
+        left_out: counts, by reason, what is left out; what systems leave in every folder isn't counted.
 
     Returns:
-        The paths of the files whose endings are in `SUFFIXES`; hidden files are left out.
+        The paths of the files whose endings are in `SUFFIXES`, links to nowhere among them; hidden files are left out.
 
     Raises:
         DataError: a folder can't be listed.
     """
-    paths, folders = [], [str(folder)]
+    paths, folders, left_out = [], [str(folder)], Counter() if left_out is None else left_out
     try:
         while folders:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if entry.name in CLUTTER:
                         continue
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.name.startswith("."):
+                        left_out["hidden files and folders"] += 1
+                    elif entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                    elif entry.is_dir():
+                        left_out["links to folders"] += 1
+                    elif entry.name.lower().endswith(SUFFIXES):
                         paths.append(entry.path)
+                    else:
+                        ending = Path(entry.name).suffix.lower()
+                        left_out[f"files ending in {ending}" if ending else "files without an ending"] += 1
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
     except OSError as error:

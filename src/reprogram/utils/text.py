@@ -30,6 +30,20 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
+def counted(counts: Mapping[str, int], most: int = 8) -> str:
+    """Counts as text, the largest first.
+
+    Args:
+        counts: how many there are of each kind, by its name.
+        most: the most kinds that are named; the others are counted together.
+    """
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count} {printable(name)}" for name, count in ordered[:most]]
+    if rest := sum(count for _, count in ordered[most:]):
+        parts.append(f"{rest} others")
+    return ", ".join(parts)
+
+
 def slug(text: str) -> str:
     """Text as part of the name of a file or a folder.
 

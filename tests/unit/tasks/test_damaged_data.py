@@ -84,8 +84,8 @@ def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch,
     paths = grey_folder(tmp_path, 10)
     listing = images.list_images
 
-    def list_and_lose(where):
-        found = listing(where)
+    def list_and_lose(where, left_out):
+        found = listing(where, left_out)
         if paths[3] in found:
             paths[3].unlink(missing_ok=True)
             if becomes == "folder":
