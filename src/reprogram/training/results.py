@@ -1,5 +1,6 @@
 """The progress of a run, and its result."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,11 +42,9 @@ class FitProgress:
         if self.stage not in ("learning", "validation"):
             return f"{self.stage} {100 * self.stage_fraction:.0f} %{left}"
         accuracy = f"{self.validation.accuracy:.3f}" if self.validation else "–"
+        loss = "–" if math.isnan(self.loss) else f"{self.loss:.3f}"
         now = f"  validating {100 * self.stage_fraction:.0f} %" if self.stage == "validation" else ""
-        return (
-            f"loss {self.loss:.3f}  validation {accuracy}  {self.images_per_s:.0f} images/s  "
-            f"{self.images} images{now}{left}"
-        )
+        return f"loss {loss}  validation {accuracy}  {self.images_per_s:.0f} images/s  {self.images} images{now}{left}"
 
     def __repr__(self) -> str:
         validation = self.validation or "not measured yet"

@@ -90,7 +90,7 @@ class TrainState:
             fraction=fraction,
             images=self.images,
             seconds=self.seconds,
-            loss=self.loss_sum / self.loss_count if self.loss_count else self.history[-1]["loss"],
+            loss=self._loss(),
             validation=validation,
             images_per_s=self.images / max(self.train_seconds, 1e-9),
             history=self.history,
@@ -99,6 +99,12 @@ class TrainState:
             # Before the first validation nobody knows what one takes.
             seconds_left=self.seconds * (1 - fraction) / fraction if self.history and fraction else None,
         )
+
+    def _loss(self) -> float:
+        """The mean training loss since the last validation, or before it; NaN before the first step."""
+        if self.loss_count:
+            return self.loss_sum / self.loss_count
+        return self.history[-1]["loss"] if self.history else float("nan")
 
 
 class TrainStateSaver:
