@@ -58,6 +58,9 @@ class Task:
                 raise DataError(f"task {self.name}: the {name} split is empty; add images to it")
             if split.images.dtype != torch.uint8 or split.images.ndim != 4 or len(split.images) != len(split):
                 raise DataError(f"task {self.name}: {name} images must be n x c x h x w, uint8, one label each")
+            if not split.images.numel():
+                shape = " x ".join(map(str, split.images.shape[1:]))
+                raise DataError(f"task {self.name}: {name} images of {shape} hold no pixels; give others")
             if tuple(split.images.shape[1:]) != self.image_shape:
                 raise DataError(
                     f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, "
