@@ -11,7 +11,8 @@ from reprogram.utils.spec import parse
 
 NAMES = (
     "写真\u30001", "a\u00a0b", "می\u200cخواهم", "👨\u200d👩\u200d👧", "e\u0301", "soft\u00adhyphen", "שלום\u200f",
-    "\ue000", "photos (2024)", "a b", "what?", "\u3000ends\u3000", "x=1", "50%", "a:b", "#1", "line\u2028separator", "\ufeffbom",
+    "\ue000", "photos (2024)", "a b", "what?", "\u3000ends\u3000", "x=1", "50%", "a:b", "#1", "line\u2028separator",
+    "\ufeffbom",
 )  # fmt: skip
 
 
