@@ -1,6 +1,5 @@
 """Read the images and labels of training and test split from one .npz file."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +36,13 @@ def arrays_of(path: Path, classes: tuple[str, ...] | None = None) -> tuple[Split
             x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the path of an .npz file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise DataError(f"{path}: can't be read ({error}); it must hold the arrays {', '.join(ARRAYS)}") from None
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]}; it must hold the arrays {', '.join(ARRAYS)}") from None
+    except Exception as error:  # zipfile, its decompressors and NumPy's header reader raise whatever they meet.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(
+            f"{path}: damaged, or no .npz file ({reason[:120]}); it must hold the arrays {', '.join(ARRAYS)}"
+        ) from None
     splits = []
     for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
         if (

@@ -12,6 +12,8 @@ from torch import Tensor
 from reprogram.errors import DataError
 
 SPLITS = ("train", "validation", "test")
+MAX_CLASSES = 2**15
+"""The most classes of a task: as many as a program file may name."""
 
 
 @dataclass(frozen=True, kw_only=True)

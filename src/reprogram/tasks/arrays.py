@@ -5,10 +5,8 @@ from pathlib import Path
 
 from reprogram.errors import DataError
 from reprogram.tasks._npz import arrays_of
-from reprogram.tasks._split import split_off
+from reprogram.tasks._split import MAX_CLASSES, split_off
 from reprogram.tasks.base import Task, TaskSource
-
-MAX_CLASSES = 100_000
 
 
 class Arrays(TaskSource):

@@ -3,21 +3,24 @@
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 from reprogram.registry import Component
-from reprogram.tasks._datasets import read_dataset
-from reprogram.tasks._split import SPLITS, Split, check_labels, from_arrays, split_off
+from reprogram.tasks._datasets import class_names_of, read_datasets
+from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, from_arrays, split_off
 from reprogram.types import SampleSize
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
-__all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "read_dataset", "split_off"]
+__all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "split_off"]
+
+MAX_SIZE = 4096
+"""The largest height and width, in pixels, that images are resized to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,9 @@ class Task:
                 raise DataError(f"task {self.name}: the {name} split is empty; add images to it")
             if split.images.dtype != torch.uint8 or split.images.ndim != 4 or len(split.images) != len(split):
                 raise DataError(f"task {self.name}: {name} images must be n x c x h x w, uint8, one label each")
+            if not split.images.numel():
+                shape = " x ".join(map(str, split.images.shape[1:]))
+                raise DataError(f"task {self.name}: {name} images of {shape} hold no pixels; give others")
             if tuple(split.images.shape[1:]) != self.image_shape:
                 raise DataError(
                     f"task {self.name}: {name} images are {tuple(split.images.shape[1:])}, "
@@ -66,8 +72,10 @@ class Task:
             raise DataError(f"task {self.name}: the train split holds one class only; a task needs two or more")
 
     def _check_names(self) -> None:
-        if len(self.class_names) < 2:
-            raise DataError(f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more")
+        if not 2 <= len(self.class_names) <= MAX_CLASSES:
+            raise DataError(
+                f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more, at most {MAX_CLASSES}"
+            )
         seen = set()
         for class_name in self.class_names:
             if class_name.encode(errors="replace").decode() != class_name:
@@ -161,42 +169,62 @@ class Task:
         train: "torch.utils.data.Dataset[Any]",
         test: "torch.utils.data.Dataset[Any]",
         validation: "torch.utils.data.Dataset[Any] | None" = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | Mapping[str, int] | Mapping[int, str] | None = None,
+        size: int | None = None,
         validation_fraction: float = 0.1,
         seed: int = 0,
     ) -> "Task":
-        """Read map-style datasets of (image, label) into memory.
+        """Read map-style datasets of (image, label), or of rows with an image and a label, into memory.
+
+        Images are PIL images, uint8 arrays (h × w, h × w × c) or tensors (c × h × w), or floating point in [0, 1].
+        Grey is repeated where other images have colour, as in folders.
 
         Args:
             name: the task's, for reports.
-            train: images as PIL images, uint8 arrays (h × w, h × w × c) or tensors (c × h × w, uint8 or [0, 1]).
+            train: images with class indices from 0 on; those of a Hugging Face dataset have names such as image and
+                label.
             test: images in the same form.
             validation: images in the same form; None splits them off `train`.
-            class_names: K names; by default the attribute `classes` of `train`, else the labels as text.
+            class_names: K names, or a mapping between names and indices; by default the attribute `classes` of `train`
+                or the names in its features, else the labels as text.
+            size: height and width in pixels; images are resized to cover it and cut to the centre. None takes images
+                as they are, and brings those of several sizes to 112, with a note.
             validation_fraction: the part of each class that is split off `train`, in (0, 1).
-            seed: decides that split.
+            seed: decides that split, 0 or more.
 
         Raises:
+            ConfigError: an argument is out of range.
             DataError: an image or label doesn't fit; the message gives its index.
         """
-        splits = {"train": read_dataset(train, "train"), "test": read_dataset(test, "test")}
-        if validation is not None:
-            splits["validation"] = read_dataset(validation, "validation")
-        if class_names is None:
-            count = int(max(s.labels.max() for s in splits.values())) + 1
-            class_names = getattr(train, "classes", None) or [str(i) for i in range(count)]
+        _check_arguments(name, size, validation_fraction, seed)
+        datasets = {"train": train, "test": test, **({} if validation is None else {"validation": validation})}
+        splits, notes = read_datasets(datasets, size)
+        classes = class_names_of(train, class_names, [split.labels for split in splits.values()])
         for where, split in splits.items():  # Before a split changes the indices that errors name.
-            check_labels(split.labels, len(class_names), where)
+            check_labels(split.labels, len(classes), where)
         if validation is None:
             splits["train"], splits["validation"] = split_off(splits["train"], validation_fraction, seed)
-        train_split, validation_split, test_split = (splits[name] for name in SPLITS)
+        train_split, validation_split, test_split = (splits[where] for where in SPLITS)
         return cls(
             name=name,
             train=train_split,
             validation=validation_split,
             test=test_split,
-            class_names=tuple(map(str, class_names)),
+            class_names=classes,
+            notes=notes,
         )
+
+
+def _check_arguments(name: object, size: object, validation_fraction: object, seed: object) -> None:
+    """Refuse arguments of `Task.from_datasets` that are out of range."""
+    if not isinstance(name, str):
+        raise ConfigError(f"name={name!r}; the task's name is text")
+    if size is not None and not (isinstance(size, int) and 1 <= size <= MAX_SIZE):
+        raise ConfigError(f"size={size!r}; 1 to {MAX_SIZE} pixels are expected, or None")
+    if not isinstance(validation_fraction, int | float) or not 0 < validation_fraction < 1:
+        raise ConfigError(f"validation_fraction={validation_fraction!r}; a number between 0 and 1 is expected")
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed={seed!r}; a whole number from 0 on is expected")
 
 
 class TaskSource(Component):

@@ -9,7 +9,7 @@ from torch import Tensor
 from reprogram.errors import ConfigError, DataError
 from reprogram.tasks._folders import LAYOUTS, FoundImages, find_images
 from reprogram.tasks._split import Split, split_off
-from reprogram.tasks.base import Task, TaskSource
+from reprogram.tasks.base import MAX_SIZE, Task, TaskSource
 from reprogram.utils import images
 from reprogram.utils.files import is_folder
 from reprogram.utils.text import printable
@@ -53,8 +53,8 @@ class Folder(TaskSource):
                 raise ConfigError(f"mode={self.mode!r}; auto, rgb or grey is expected")
             if self.layout not in LAYOUTS:
                 raise ConfigError(f"layout={self.layout!r}; {', '.join(LAYOUTS)} is expected")
-            if not 0 <= self.size <= 4096:
-                raise ConfigError(f"size={self.size}; 0 (as they are) to 4096 pixels is expected")
+            if not 0 <= self.size <= MAX_SIZE:
+                raise ConfigError(f"size={self.size}; 0 (as they are) to {MAX_SIZE} pixels is expected")
 
     @classmethod
     def example(cls) -> Config:

@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,20 +99,27 @@ def _read_pair(folder: Path, images: str, labels: str) -> tuple[NDArray[np.uint8
 
 
 def _find(folder: Path, name: str) -> Path:
+    """The file of that name, or of the name that unpackers and Kaggle give it, plain or gzipped."""
     if not is_folder(folder):
         raise DataError(f"mnist: {folder} is no folder; give --data the folder of the IDX files")
+    spellings = (name, name.replace("-idx", ".idx"))
     for candidate in (folder, folder / "MNIST" / "raw", folder / "raw"):
-        for suffix in ("", ".gz"):
-            if (candidate / (name + suffix)).is_file():
-                return candidate / (name + suffix)
-    raise DataError(f"mnist: {folder} holds no {name} or {name}.gz; give --data the folder of the four IDX files")
+        for spelling in spellings:
+            for suffix in ("", ".gz"):
+                for place in (candidate, candidate / spelling):
+                    if (place / (spelling + suffix)).is_file():
+                        return place / (spelling + suffix)
+    raise DataError(
+        f"mnist: {folder} holds no {' or '.join(spellings)}, nor one with .gz; "
+        "give --data the folder of the four IDX files"
+    )
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     """Read an IDX file of unsigned bytes, the format of MNIST, plain or gzipped.
 
     Args:
-        path: of the file; the ending `.gz` marks a gzipped one.
+        path: of the file; its first two bytes tell whether it is gzipped.
         dimensions: the number of axes that the file must have.
 
     Returns:
@@ -121,17 +129,21 @@ def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
         DataError: the file is damaged, or has another number of axes.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with path.open("rb") as start:
+            is_gzipped = start.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if is_gzipped else path.open("rb") as file:
             zero, kind, have = struct.unpack(">HBB", file.read(4))
             if zero != 0 or kind != 8 or have != dimensions:
                 raise ValueError("not an IDX file of bytes in the expected dimensions")
             shape = struct.unpack(f">{have}I", file.read(4 * have))
             count = math.prod(shape)
+            if not count:
+                raise ValueError(f"no values in {' x '.join(map(str, shape))}")
             if count > MAX_BYTES:
                 raise ValueError(f"{count:,} bytes; at most {MAX_BYTES:,} are read")
             raw = bytearray(file.read(count))
             if len(raw) != count or file.read(1):
                 raise ValueError("shorter or longer than its header says")
         return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: damaged ({error}); get the file anew") from None

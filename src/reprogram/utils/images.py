@@ -107,7 +107,9 @@ def _picture(file: BinaryIO, path: Path) -> Image.Image:
     except UnreadLayoutError:
         raise
     except DAMAGED as error:
-        if os.fstat(file.fileno()).st_size > MAX_RETRIED:
+        if (
+            "too large" in str(error) or os.fstat(file.fileno()).st_size > MAX_RETRIED
+        ):  # Texts that swell are an attack.
             raise
         file.seek(0)
         bare = without_metadata(file.read())

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -96,11 +97,11 @@ def parse(text: str) -> Spec:
     Raises:
         ConfigError: the text is no spec; the message says what can't be read.
     """
-    text = text.strip()
+    text = text.strip(" \t\r\n")  # Other spaces may be part of a path.
     if len(text) > MAX_SPEC_LENGTH:
         raise ConfigError(f"a spec of {len(text)} characters is too long; {MAX_SPEC_LENGTH} are allowed")
-    if not text.isprintable():
-        raise ConfigError(f"{text!r} holds unprintable characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ConfigError(f"{text!r} holds control characters, or bytes that are no Unicode; rename what it names")
     match = re.match(r"[A-Za-z][A-Za-z0-9_-]*", text)
     if not match:
         raise ConfigError(f"{text!r} is no component: a name is expected, such as frame or frame(init=0.1)")

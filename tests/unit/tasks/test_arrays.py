@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import reprogram
+from reprogram.tasks._npz import arrays_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -82,3 +83,49 @@ def test_arrays_that_are_no_task_are_refused(tmp_path, change, one_line):
     with pytest.raises(reprogram.DataError) as error:
         reprogram.load_task(f"arrays:{npz(tmp_path / 'x.npz', **change)}")
     one_line(error)
+
+
+def test_altered_archives_give_their_arrays_or_one_line(tmp_path, one_line):
+    path = tmp_path / "x.npz"
+    rng = np.random.default_rng(0)
+    images, labels = (rng.integers(0, 4, (30, 8, 8)) * 60).astype(np.uint8), rng.integers(0, 3, 30)
+    np.savez_compressed(path, x_train=images, y_train=labels, x_test=images[:9], y_test=labels[:9])
+    raw, refused = path.read_bytes(), 0
+    for _ in range(600):
+        damaged = bytearray(raw)
+        damaged[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            train, test = arrays_of(path)
+        except reprogram.DataError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(error).startswith(f"{path}: ")
+        else:
+            np.testing.assert_array_equal(train.images[:, 0], images)
+            np.testing.assert_array_equal(test.labels, labels[:9])
+    assert refused > 300
+
+
+def test_archives_that_numpy_cant_open_are_refused(tmp_path, one_line):
+    """Encrypted, compressed by a method that isn't known, and of an odd version."""
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x_train=np.zeros((2, 4, 4), dtype=np.uint8))
+    raw, entry = path.read_bytes(), path.read_bytes().rindex(b"PK\x01\x02")
+    for offset, value in ((8, 1), (10, 77), (6, 250)):
+        changed = bytearray(raw)
+        changed[entry + offset] = value
+        changed[{8: 6, 10: 8, 6: 4}[offset]] = value
+        path.write_bytes(changed)
+        with pytest.raises(reprogram.DataError) as error:
+            arrays_of(path)
+        one_line(error, "x.npz")
+
+
+@pytest.mark.parametrize("shape", [(40, 0, 28), (40, 28, 0, 3), (40, 28, 28, 0)])
+def test_images_without_pixels_are_refused(tmp_path, shape, one_line):
+    path = tmp_path / "x.npz"
+    images = np.zeros(shape, dtype=np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(40) % 2, x_test=images, y_test=np.arange(40) % 2)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task(f"arrays:{path}")
+    one_line(error, "no pixels")

@@ -96,11 +96,16 @@ def test_bad_datasets_are_refused(one_line):
         def __iter__(self):
             yield RAMP, 0
 
+    class Unending(Pairs):
+        def __len__(self):
+            raise TypeError("no length")
+
     cases = {
         "empty": Pairs([]),
         "length": Endless(),
         "one class": Pairs([(RAMP, 0)] * 20),
-        "unequal": Pairs([(RAMP, 0), (RAMP[:3], 1)]),
+        "channels": Pairs([(RAMP, 0), (np.zeros((4, 8, 2), dtype=np.uint8), 1)]),
+        "endless": Unending([(RAMP, 0)] * 20),
         "label": Pairs([(RAMP, -1), (RAMP, 1)] * 9),
     }
     for dataset in cases.values():
@@ -110,3 +115,124 @@ def test_bad_datasets_are_refused(one_line):
     with pytest.raises(reprogram.DataError) as error:
         reprogram.Task.from_datasets("own", train=good, test=Pairs([(RAMP, 5)]), class_names=["a", "b"])
     one_line(error, "5")
+
+
+def rows(n=20, image="image", label="label"):
+    return Pairs([{image: Image.fromarray(RAMP), label: i % 2, "id": i} for i in range(n)])
+
+
+@pytest.mark.parametrize("image,label", [("image", "label"), ("img", "fine_label"), ("image", "labels")])
+def test_rows_with_names_as_hugging_face_gives_them(image, label):
+    class ClassLabel:
+        names = ("no", "yes")
+
+    train = rows(image=image, label=label)
+    train.features = {image: object(), label: ClassLabel()}
+    task = reprogram.Task.from_datasets("own", train=train, test=rows(4, image, label))
+    assert task.class_names == ("no", "yes") and np.bincount(task.train.labels).tolist() == [9, 9]
+    np.testing.assert_array_equal(task.train.images[0].numpy(), RAMP.transpose(2, 0, 1))
+
+
+def test_rows_without_image_or_label_are_named(one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets("own", train=rows(image="picture"), test=rows())
+    one_line(error, "train item 0", "picture", "image")
+
+
+@pytest.mark.parametrize("label", [2**62, 2**70, -(2**70), 5_000_000, 2**15, -1])
+def test_labels_that_are_no_indices_take_no_memory(label, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets(
+            "own", train=Pairs([(RAMP, i % 2) for i in range(20)] + [(RAMP, label)]), test=Pairs([(RAMP, 0)])
+        )
+    one_line(error, "train item 20", str(label))
+
+
+def test_labels_with_large_gaps_need_names(one_line):
+    train = Pairs([(RAMP, 900 * (i % 2)) for i in range(20)])
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets("own", train=train, test=train)
+    one_line(error, "900", "class_names")
+    names = [f"c{i}" for i in range(901)]
+    assert reprogram.Task.from_datasets("own", train=train, test=train, class_names=names).num_classes == 901
+
+
+@pytest.mark.parametrize(
+    "kind", [int, np.int64, np.uint8, torch.tensor, lambda i: np.array([i]), lambda i: torch.tensor([i])]
+)
+def test_labels_of_every_whole_kind(kind):
+    items = Pairs([(RAMP, kind(i % 3)) for i in range(30)])
+    assert np.bincount(reprogram.Task.from_datasets("own", train=items, test=items).test.labels).tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("classes", [{"b": 1, "a": 0}, {1: "b", 0: "a"}, ["a", "b"], np.array(["a", "b"])])
+@pytest.mark.parametrize("given", [True, False])
+def test_classes_of_every_form_are_in_the_order_of_their_indices(classes, given):
+    train = Pairs([(RAMP, i % 2) for i in range(20)])
+    if not given:
+        train.classes = classes
+    task = reprogram.Task.from_datasets("own", train=train, test=train, class_names=classes if given else None)
+    assert task.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("classes", [10, "ab", {"a", "b"}, {"a": 0, "b": 2}, {"a": 0, "b": 0}, {"a": "x", "b": "y"}])
+def test_classes_that_have_no_order_are_refused(classes, one_line):
+    train = Pairs([(RAMP, i % 2) for i in range(20)])
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets("own", train=train, test=train, class_names=classes)
+    one_line(error)
+
+
+def test_a_number_of_classes_is_no_list_of_names():
+    train = Pairs([(RAMP, i % 2) for i in range(20)])
+    train.classes = 10
+    assert reprogram.Task.from_datasets("own", train=train, test=train).class_names == ("0", "1")
+
+
+def test_a_subset_has_the_classes_of_its_whole():
+    whole = Pairs([(RAMP, i % 2) for i in range(20)], ["no", "yes"])
+    task = reprogram.Task.from_datasets("own", train=torch.utils.data.Subset(whole, range(20)), test=whole)
+    assert task.class_names == ("no", "yes")
+
+
+def test_images_of_several_sizes_and_grey_among_colour():
+    colour, grey = Image.new("RGB", (30, 20), (9, 8, 7)), Image.new("L", (64, 80), 5)
+    items = Pairs([(colour if i % 2 else grey, i % 2) for i in range(20)])
+    task = reprogram.Task.from_datasets("own", train=items, test=items)
+    assert task.image_shape == (3, 112, 112) and "112x112" in task.notes[0]
+    for label, expected in ((0, (5, 5, 5)), (1, (9, 8, 7))):
+        pixels = task.test.images[task.test.labels == label]
+        assert (pixels == torch.tensor(expected, dtype=torch.uint8).view(1, 3, 1, 1)).all()
+    sized = reprogram.Task.from_datasets("own", train=items, test=items, size=8)
+    assert sized.image_shape == (3, 8, 8) and sized.notes == ()
+
+
+def test_odd_numbers_of_pixels_are_read():
+    expected = RAMP.transpose(2, 0, 1)
+    for image in (RAMP[:, ::-1][:, ::-1] / 255 + 1e-7, (RAMP / 255).astype(">f4"), (RAMP / 255).astype(np.longdouble)):
+        np.testing.assert_array_equal(of(image).train.images[0].numpy(), expected)
+    needs_grad = (torch.from_numpy(RAMP.copy()).permute(2, 0, 1) / 255).requires_grad_()
+    np.testing.assert_array_equal(of(needs_grad).train.images[0].numpy(), expected)
+    assert (of(np.full((4, 8), 1 + 1e-6)).train.images == 255).all()
+
+
+def test_items_that_cant_be_had_are_named(one_line):
+    class Failing(Pairs):
+        def __getitem__(self, index):
+            raise OSError("broken file")
+
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets("own", train=Failing([0] * 5), test=Pairs([(RAMP, 0)]))
+    one_line(error, "train item 0", "broken file")
+    with pytest.raises(reprogram.DataError) as error:
+        of(Image.new("L", (0, 0)))
+    one_line(error, "train item 0")
+
+
+@pytest.mark.parametrize(
+    "options", [{"validation_fraction": 0}, {"validation_fraction": 1.5}, {"seed": -1}, {"size": 0}]
+)
+def test_arguments_out_of_range_are_refused(options, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        of(RAMP, **options)
+    one_line(error, next(iter(options)))

@@ -105,3 +105,31 @@ def test_missing_and_unequal_idx_files_are_refused(idx_folder, one_line):
     one_line(error, "train-images-idx3-ubyte")
     with pytest.raises(reprogram.DataError):
         reprogram.load_task("mnist", data=str(idx_folder / "nowhere"))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_files_as_unpackers_and_kaggle_name_them(idx_folder, packed, ending, in_folder):
+    """Browsers unpack and keep the ending, or don't; 7-Zip and Kaggle write a point for the hyphen."""
+    expected = reprogram.load_task("mnist", data=str(idx_folder)).fingerprint
+    for path in list(idx_folder.iterdir()):
+        name = path.name.removesuffix(".gz").replace("-idx", ".idx")
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        path.unlink()
+        place = idx_folder / name if in_folder else idx_folder
+        place.mkdir(exist_ok=True)
+        (place / (name + ending)).write_bytes(gzip.compress(raw) if packed else raw)
+    assert reprogram.load_task("mnist", data=str(idx_folder)).fingerprint == expected
+
+
+@pytest.mark.parametrize("shape", [(20, 0, 28), (20, 28, 0), (0, 28, 28)])
+def test_idx_images_without_pixels_are_refused(idx_folder, shape, one_line):
+    for path in idx_folder.iterdir():
+        if "images" in path.name:
+            raw = idx(np.zeros(shape, dtype=np.uint8))
+            path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task("mnist", data=str(idx_folder))
+    one_line(error, "no values in")
