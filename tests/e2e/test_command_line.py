@@ -301,7 +301,7 @@ def test_an_unwritable_run_folder_is_refused(tmp_path):
 def test_another_config_on_an_interrupted_run_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("reprogram.runs.execute.read_answers", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("reprogram.runs.measure.read_answers", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli(*QUICK, "--out", folder)[0] == 130
     assert (folder / "checkpoint.safetensors").exists()
     for flags, field in (

@@ -110,6 +110,7 @@ class RunFolder:
         folder_config = self.read_config()
         values, folder_values = config.stored(), folder_config.stored()
         decisive = {**config.identity(), **folder_config.identity()}
+        decisive["loss"] = decisive.pop("loss")  # "auto" follows the label map, which is named first where both differ.
         for key in (*decisive, "baselines") if state == "finished" else decisive:
             if folder_values[key] != values[key]:
                 article = "a finished" if state == "finished" else "an interrupted"

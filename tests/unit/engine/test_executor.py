@@ -96,7 +96,8 @@ def test_what_the_frame_holds_inside_the_window_does_not_count(inside: float) ->
 
 
 def test_functional_dropout_draws_for_each_image() -> None:
-    host = host_of(lambda n, x: F.dropout(n.a(x), 0.5).flatten(1))
+    with pytest.warns(UserWarning, match="depend on chance"):
+        host = host_of(lambda n, x: F.dropout(n.a(x), 0.5).flatten(1))
     framed = batch(2)
     window = framed.window.detach()[:1].expand(2, -1, -1, -1)
     with torch.no_grad():
