@@ -209,3 +209,16 @@ def test_the_page_is_made_from_whatever_is_there(share: int, tmp_path: Path) -> 
         assert (static[0] / name).exists() == (share > 0) == (f"_static/{name}" in text)
         if share:
             assert (static[0] / name).read_bytes() == (static[1] / name).read_bytes()
+
+
+def test_more_threads_are_compared_in_one_process() -> None:
+    host = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+    command = [sys.executable, "benchmarks/threads.py", "--host", host, "--window", "16", "--batch", "4"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.1", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["arm"], row["threads"]) for row in rows] == [
+        (name, count) for name in ("peers", "engine", "half") for count in (1, 2)
+    ]
+    assert all(row["times_as_fast"] == 1 for row in rows if row["threads"] == 1)

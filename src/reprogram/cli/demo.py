@@ -29,6 +29,9 @@ MINUTES = 8.0
 BASELINES = ("map-alone", "all-scores")
 TASKS = {"squares": {"task": "squares(test=1000)"}, "digits": {"task": "mnist"}}
 
+SHARES = {"squares": 3 / 8, "digits": 5 / 8}
+"""The parts of the time: digits need more images than squares."""
+
 
 def demo_command(
     *, minutes: float = MINUTES, out: Path = Path("runs/demo"), seed: Whole = 0, common: Common | None = None
@@ -50,9 +53,12 @@ def demo_command(
     from reprogram.runs.folder import RunFolder
 
     display = Display(common.quiet)
-    fixed = {**LEARNING, "baselines": BASELINES, "seconds": 30 * minutes, "seed": seed}
+    fixed = {**LEARNING, "baselines": BASELINES, "seed": seed}
     fixed |= {"device": common.device} if common.device else {}
-    configs = [resolve({**fixed, **options, "out": str(out / name)}, None) for name, options in TASKS.items()]
+    configs = [
+        resolve({**fixed, **options, "seconds": 60 * minutes * SHARES[name], "out": str(out / name)}, None)
+        for name, options in TASKS.items()
+    ]
     folders = [RunFolder(config.folder) for config in configs]
     if all(exists(folder.result) for folder in folders):
         for folder in folders:

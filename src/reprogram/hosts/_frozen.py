@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
 
-Outputs = Literal["scores", "probabilities"]
+Outputs = Literal["scores", "probabilities", "top-k", "labels"]
 """The kind of output that a classifier gives for an image."""
 
 
@@ -85,7 +85,9 @@ def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
     # p >= 0 and |sum of p - 1| < 0.001 in each row
     probabilities = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
     if outputs not in get_args(Outputs):
-        raise ConfigError(f"host {name}: outputs={outputs!r}; {' or '.join(map(repr, get_args(Outputs)))} is expected")
+        raise ConfigError(
+            f"host {name}: outputs={outputs!r}; one of {', '.join(map(repr, get_args(Outputs)))} is expected"
+        )
     if outputs == "probabilities" and not probabilities:
         raise ConfigError(
             f"host {name}: a blank image's outputs aren't non-negative with sum 1; leave outputs='probabilities' out"

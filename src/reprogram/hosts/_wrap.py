@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._answers import Answers
 from reprogram.hosts._frozen import Call, LogProbabilities, Outputs, check_outputs, scores_of
 from reprogram.hosts._host import FrozenHost
 from reprogram.hosts._info import MAX_SIZE, HostInfo
@@ -19,6 +20,9 @@ from reprogram.hosts._view import evaluation
 from reprogram.types import Access
 
 AnyHost = TypeVar("AnyHost", bound=FrozenHost)
+
+ANSWERS: dict[Outputs, Access] = {"top-k": "top-k", "labels": "label"}
+"""The access of classifiers that answer with labels, by the kind of their output."""
 
 
 def wrapped(
@@ -62,6 +66,11 @@ def wrapped(
     names = _numbers_or_names(class_names, "class_names", name, str)
     given = module_of(classifier, name)
     host = kind(given, info)
+    if outputs in ANSWERS:
+        if names is None:
+            raise ConfigError(f"host {name}: outputs={outputs!r} needs class_names, the labels that it may answer")
+        host.net = given = Answers(host.net, names, numbers=outputs == "top-k", name=name)
+        access = access or ANSWERS[outputs]
     dtype, device = host._dtype_and_device()
     blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
     with evaluation(given):  # A hook of the copy may hold on to the module itself.
@@ -182,6 +191,8 @@ def probe(net: nn.Module, blank: Tensor, outputs: Outputs, name: str) -> Tensor:
     """
     try:
         scores = net(blank)
+    except ConfigError:
+        raise
     except Exception as error:
         shape = "x".join(map(str, blank.shape[1:]))
         raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {first_line(error)}") from error

@@ -63,7 +63,9 @@ class Host(FrozenHost):
             access: what the classifier gives away; by default what one call with a blank image shows.
             licence: the licence of its weights.
             outputs: "probabilities" of a classifier that ends with a softmax: the host's scores are their logarithm,
-                with probabilities below 1e-12 taken as 1e-12.
+                with probabilities below 1e-12 taken as 1e-12. "labels" of one that gives each image's top label, a name
+                or an index; "top-k" of one that gives (label, number) pairs, or a mapping, the numbers probabilities,
+                percent or independent. Both need `class_names`, and the host's scores are the evidence of the answers.
 
         Returns:
             The host; a module is left exactly as it came.
