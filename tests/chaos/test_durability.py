@@ -230,7 +230,7 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
         "weight = torch.randn(768, 6) / 10\n"
         "def classify(x):\n"
         "    calls.append(1)\n"
-        "    if len(calls) == 9:\n"
+        "    if len(calls) == 11:\n"
         "        print('stalled', flush=True)\n"
         "        torch.randn(6000, 6000) @ torch.randn(6000, 12000)\n"  # One operation, without Python in it.
         "    return x.flatten(1) @ weight\n"
