@@ -64,7 +64,7 @@ def test_stated_probabilities_must_be_some(one_line):
     one_line(error, "mine", "leave outputs='probabilities' out")
     with pytest.raises(reprogram.ConfigError) as error:
         Host.wrap(net, size=16, name="mine", outputs="logits")
-    one_line(error, "'logits'", "'scores' or 'probabilities'")
+    one_line(error, "'logits'", "'scores', 'probabilities', 'top-k', 'labels'")
 
 
 def test_a_host_of_probabilities_learns():
