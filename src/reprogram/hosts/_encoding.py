@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from reprogram.framed import Framed
+from reprogram.utils.quantize import nearest_8bit
 
 Encoding = Literal["png", "jpeg"]
 """The format in which images are sent: PNG keeps every pixel, JPEG doesn't."""
@@ -29,39 +30,17 @@ def as_sent(pixels: Tensor | Framed, encoding: Encoding, quality: int) -> Tensor
     """
     if encoding == "jpeg":
         whole = pixels.dense() if isinstance(pixels, Framed) else pixels
-        return (
-            torch.stack([_decoded(encoded(image, encoding, quality), image) for image in whole])
-            if len(whole)
-            else whole
-        )
+        return torch.stack([_through_jpeg(image, quality) for image in whole]) if len(whole) else whole
     if isinstance(pixels, Framed):
-        return replace(pixels, frame=_rounded(pixels.frame), window=_rounded(pixels.window))
-    return _rounded(pixels)
+        return replace(pixels, frame=nearest_8bit(pixels.frame), window=nearest_8bit(pixels.window))
+    return nearest_8bit(pixels)
 
 
-def encoded(image: Tensor, encoding: Encoding, quality: int) -> bytes:
-    """A file of an image.
-
-    Args:
-        image: C × H × W in [0, 1]; C is 1 or 3.
-        encoding: the format.
-        quality: of JPEG, 1 to 100.
-    """
-    levels = (image.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+def _through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """An image, C × H × W in [0, 1], encoded and decoded again; C is 1 or 3."""
+    levels = (nearest_8bit(image).clamp(0, 1).cpu().float() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     file = io.BytesIO()
-    picture = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-    if encoding == "jpeg":
-        picture.save(file, "JPEG", quality=quality)
-    else:
-        picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def _decoded(file: bytes, like: Tensor) -> Tensor:
-    levels = np.array(Image.open(io.BytesIO(file)))
-    levels = levels[..., None] if levels.ndim == 2 else levels
-    return torch.from_numpy(levels).permute(2, 0, 1).to(like) / 255
-
-
-def _rounded(pixels: Tensor) -> Tensor:
-    return (pixels.detach() * 255).round() / 255
+    Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).save(file, "JPEG", quality=quality)
+    decoded = np.array(Image.open(file))
+    decoded = decoded[..., None] if decoded.ndim == 2 else decoded
+    return torch.from_numpy(decoded).permute(2, 0, 1).to(image) / 255

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
-from reprogram.framed import Framed
 from reprogram.hosts._encoding import Encoding, as_sent
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._shown import Kind, Shown
@@ -131,17 +130,6 @@ class RestrictedHost(Host):
             # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
             noise = self._noise(first, scores) if self.config.noise else None
             return self.shown.evidence(*self.shown.answer(scores, noise))
-
-    def features(self, pixels: Tensor | Framed) -> tuple[Tensor, str]:
-        """The scores: nothing behind them is shown.
-
-        Args:
-            pixels: in [0, 1], b × C × H × W or a `Framed` batch.
-
-        Returns:
-            b × K scores, and "scores".
-        """
-        return self(pixels), "scores"
 
     def _noise(self, first: int, scores: Tensor) -> Tensor:
         rows = []

@@ -105,8 +105,7 @@ class GradientLearner(Learner):
         """
         config = self.config
         if config.schedule == "cosine":
-            # η (1 + cos(π t)) / 2
-            return float(config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress.fraction, 1.0))))
+            return float(config.learning_rate * progress.cosine)
         if config.schedule == "step":
             return float(config.learning_rate * config.decay ** (progress.epoch // config.decay_epochs))
         if config.schedule == "milestones":

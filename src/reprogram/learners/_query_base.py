@@ -137,15 +137,6 @@ def check_positive(**values: float) -> None:
             raise ConfigError(f"{name}={value}; a positive number is expected")
 
 
-def cosine(progress: Progress) -> float:
-    """The factor (1 + cos(π t)) / 2 of a step size that falls to 0 over the budget.
-
-    Args:
-        progress: the spent fraction t of the budget.
-    """
-    return 0.5 * (1 + math.cos(math.pi * min(progress.fraction, 1.0)))
-
-
 def clipped(gradient: Tensor, norm: float) -> Tensor:
     """A gradient whose Euclidean norm is at most `norm`.
 

@@ -1,5 +1,6 @@
 """The contract of a learner: it asks an objective for losses, or gradients, and improves the learned parameters."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ class Progress:
 
     fraction: float
     epoch: int
+
+    @property
+    def cosine(self) -> float:
+        """The factor (1 + cos(π t)) / 2 of a step size that falls from 1 to 0, with the spent fraction t."""
+        return 0.5 * (1 + math.cos(math.pi * min(self.fraction, 1.0)))
 
 
 class Learner(Component):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reprogram.learners._query_base import QueryLearner, check_positive, cosine, rank_utilities
+from reprogram.learners._query_base import QueryLearner, check_positive, rank_utilities
 from reprogram.learners.base import Progress
 
 
@@ -49,6 +49,6 @@ class NES(QueryLearner):
         """A step of fixed length along the weighted moves."""
         # Σ u s
         direction = rank_utilities(losses) @ (points - point)
-        length = self.config.learning_rate * cosine(progress) * len(point) ** 0.5
+        length = self.config.learning_rate * progress.cosine * len(point) ** 0.5
         step: Tensor = length * direction / direction.norm().clamp_min(1e-30)
         return point + step

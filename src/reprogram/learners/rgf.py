@@ -1,12 +1,12 @@
 """Random gradient-free estimates, BAR's learner: one-sided differences along random directions."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from reprogram.errors import ConfigError
-from reprogram.learners._query_base import QueryLearner, check_positive, cosine
+from reprogram.learners._query_base import QueryLearner, check_positive
 from reprogram.learners.base import Progress
 
 
@@ -34,14 +34,12 @@ class RGF(QueryLearner):
         radius: float = 0.1
         directions: int = 25
         scale: float | None = None
-        schedule: str = "cosine"
+        schedule: Literal["cosine", "constant"] = "cosine"
 
         def __post_init__(self) -> None:
             check_positive(learning_rate=self.learning_rate, radius=self.radius, directions=self.directions)
             if self.scale is not None:
                 check_positive(scale=self.scale)
-            if self.schedule not in ("cosine", "constant"):
-                raise ConfigError(f"schedule={self.schedule!r}; 'cosine' or 'constant' is expected")
 
     @property
     def num_losses(self) -> int:
@@ -61,5 +59,5 @@ class RGF(QueryLearner):
         # b · mean of (L(W + μ U) - L(W)) / μ · U
         slopes = (losses[1:] - losses[0]) / config.radius
         gradient = scale * (slopes[:, None] * (points[1:] - point) / config.radius).mean(0)
-        step: Tensor = config.learning_rate * (cosine(progress) if config.schedule == "cosine" else 1.0) * gradient
+        step: Tensor = config.learning_rate * (progress.cosine if config.schedule == "cosine" else 1.0) * gradient
         return point - step

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from reprogram.errors import BudgetError
+from reprogram.errors import BudgetError, ConfigError
 from reprogram.hosts.base import Meter
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
@@ -50,7 +50,13 @@ class QueryBudget:
             validator: asks the validation images.
             options: the run's options.
             num_train: images of the training split, to some of which the label map may be fitted.
+
+        Raises:
+            ConfigError: several processes learn together, each of which counts its own images alone.
+            BudgetError: the limit doesn't even allow one step and its validation.
         """
+        if options.queries is not None and validator.group.size > 1:
+            raise ConfigError("queries can't be limited where several processes learn together; use one process")
         fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, num_train)
         step = learner.num_losses * min(options.batch_size, num_train)
         validation = num_validation_images(options, learned=0, available=len(validator.split))

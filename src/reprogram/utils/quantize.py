@@ -9,6 +9,15 @@ SLACK = 1e-4
 """The part of a level that float32 may lose: a bound of 8/255 holds eight levels although it comes out as 7.99999."""
 
 
+def nearest_8bit(pixels: Tensor) -> Tensor:
+    """The nearest multiples of 1/255, without a gradient.
+
+    Args:
+        pixels: of any shape, in [0, 1].
+    """
+    return (pixels.detach() * 255).round() / 255
+
+
 def round_to_8bit(pixels: Tensor) -> Tensor:
     """Round pixels to multiples of 1/255; the gradient passes straight through.
 
@@ -18,7 +27,7 @@ def round_to_8bit(pixels: Tensor) -> Tensor:
     Reference: Bengio, Léonard and Courville, Estimating or Propagating Gradients Through Stochastic Neurons, 2013.
     """
     # pixels + (round(255 pixels) / 255 - pixels); the bracket has no gradient.
-    return pixels + ((pixels.detach() * 255).round() / 255 - pixels.detach())
+    return pixels + (nearest_8bit(pixels) - pixels.detach())
 
 
 def floor_to_8bit(eps: float) -> float:
