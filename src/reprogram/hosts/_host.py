@@ -24,22 +24,12 @@ Result = TypeVar("Result")
 
 
 class FrozenHost(nn.Module):
-    """A frozen classifier; `reprogram.Host` is one that any module can be made into.
-
-    It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
-    require grad and `train()` leaves it in evaluation mode. Without "gradient" access it gives no gradient. The module
-    isn't touched: the host holds a frozen view of it that shares its parameters and has buffers of its own.
+    """All of `reprogram.Host`, which describes it, but `wrap`: the code of `wrap` imports this class.
 
     Args:
         net: the classifier; its input are normalised pixels.
         info: the host's record.
         untrained: a function from a seed to the same architecture with random weights, for the baseline.
-
-    Attributes:
-        engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"
-            every image whole; the scores are the same up to rounding.
-        precision: the type that the host computes in. Pixels, scores and the gradient of the pixels are of its
-            weights' own type; "float32" computes in that type, whichever it is.
     """
 
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Any] | None" = None) -> None:

@@ -20,8 +20,9 @@ class Host(FrozenHost):
     """A frozen classifier.
 
     It takes pixels in [0, 1] and normalises the whole canvas once, inside. It never trains: its parameters don't
-    require grad and `train()` leaves it in evaluation mode. A module given to `wrap` isn't touched; the host holds a
-    frozen view of it that shares its parameters and has buffers of its own: wrap it anew after training it further.
+    require grad and `train()` leaves it in evaluation mode. Without "gradient" access it gives no gradient. A module
+    given to `wrap` isn't touched; the host holds a frozen view of it that shares its parameters and has buffers of its
+    own: wrap it anew after training it further.
 
     Args:
         net: the classifier; its input are normalised pixels.

@@ -1,6 +1,7 @@
 """The budget of queries: never exceeded, spent well, and the same after an interruption."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ import torch
 import reprogram
 from helpers import random_task
 from reprogram import BudgetError, Host, Reprogrammed
+from reprogram.learners.adam import Adam
+from reprogram.training.options import FitOptions
+from reprogram.training.queries import QueryBudget
 
 
 def counting_host(asked):
@@ -94,6 +98,16 @@ def test_gradient_learners_have_the_budget_too():
     before = host.meter.images
     reprogram.fit(model_of(host, task), task, queries=300, batch_size=8, validations=3)
     assert 200 < host.meter.images - before <= 300
+
+
+def test_several_processes_are_refused():
+    """Each would count its own images alone."""
+    task = random_task()
+    model = model_of(counting_host([]), task)
+    validator = SimpleNamespace(group=SimpleNamespace(size=2), split=task.validation)
+    options = FitOptions(queries=900)
+    with pytest.raises(reprogram.ConfigError, match="use one process"):
+        QueryBudget.of_run(model, Adam(Adam.Config()), validator, options, len(task.train))
 
 
 def test_a_learner_that_needs_gradients_is_refused():
