@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
+from reprogram.hosts._asking import Asker, Store
 from reprogram.hosts._features import last_layer_input
 from reprogram.hosts._frozen import scores_of
-from reprogram.hosts._info import HostInfo, Meter
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts._meter import Meter
 from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
 from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_plain
 from reprogram.hosts._view import frozen_view, set_evaluation
@@ -32,12 +34,17 @@ class FrozenHost(nn.Module):
         untrained: a function from a seed to the same architecture with random weights, for the baseline.
     """
 
+    is_local: bool = True
+    images_per_request: int | None = None
+    concurrent_requests: int = 1
+
     def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Any] | None" = None) -> None:
         super().__init__()
         check_shapes(net, info.id)
         self.net = frozen_view(net)
         self.info = info
         self.meter = Meter()
+        self.answers: Store | None = None
         self.untrained = untrained
         self.engine: EngineName = "shared"
         self.precision: Precision = "float32"
@@ -80,8 +87,24 @@ class FrozenHost(nn.Module):
             ConfigError: the pixels are no floats or have another size or channels, the scores aren't b × K, or the
                 host has an operation that isn't there in its precision.
         """
+        if self.answers is None or self.info.access == "gradient":
+            return self._classified(pixels, labels)
+        with torch.no_grad():
+            return self._asker(self._classified).answers(pixels, lambda exact: exact)
+
+    def _classified(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
         whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
         return self._computed(lambda: self._scores(whole, labels))
+
+    def _asker(self, ask: Callable[[Any], Tensor]) -> Asker:
+        return Asker(
+            ask=ask,
+            meter=self.meter,
+            store=self.answers,
+            salt=str(self.dtype).encode(),
+            size=self.images_per_request,
+            threads=self.concurrent_requests,
+        )
 
     def _scores(self, pixels: Tensor | Framed, labels: Tensor | None) -> Tensor:
         images = self._normalised(pixels)
@@ -184,6 +207,23 @@ class FrozenHost(nn.Module):
             yield
         finally:
             self.precision = before
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[Meter]:
+        """In the block, a local host is asked for the program's own checks: they are no part of the bill.
+
+        What a host elsewhere is asked for is counted all the same.
+
+        Yields:
+            The meter of the block.
+        """
+        meter, answers = self.meter, self.answers
+        if self.is_local:
+            self.meter, self.answers = Meter(), None
+        try:
+            yield self.meter
+        finally:
+            self.meter, self.answers = meter, answers
 
     def _dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
         weights = (p for p in self.net.parameters() if p.is_floating_point() and not p.is_meta)

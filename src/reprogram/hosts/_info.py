@@ -1,10 +1,9 @@
-"""The record of a host, and the meter that counts its calls."""
+"""The record of a host."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from reprogram.errors import BudgetError, ConfigError
+from reprogram.errors import ConfigError
 from reprogram.types import Access
 from reprogram.utils.messages import nearest
 
@@ -108,43 +107,6 @@ def in_units(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[flo
     """
     scale = 255.0 if is_of_bytes(mean, std) else 1.0
     return tuple(value / scale for value in mean), tuple(value / scale for value in std)
-
-
-@dataclass
-class Meter:
-    """The count of a host's calls and images, which can't be under-reported.
-
-    Attributes:
-        calls: of the host so far.
-        images: in all these calls.
-        limit: the most images; None for no limit.
-    """
-
-    calls: int = 0
-    images: int = 0
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        self.watcher: Callable[[], None] | None = None  # Called after each count, where a run sets it for a while.
-
-    def count(self, images: int) -> None:
-        """Count a call, before the host is asked.
-
-        Args:
-            images: in this call.
-
-        Raises:
-            BudgetError: the limit would be exceeded; nothing is counted and nothing may be asked.
-        """
-        if self.limit is not None and self.images + images > self.limit:
-            raise BudgetError(
-                f"the host may be asked for {self.limit:,} images at the most; {self.images:,} are spent, and "
-                f"{images:,} more are wanted"
-            )
-        self.calls += 1
-        self.images += images
-        if self.watcher is not None:
-            self.watcher()
 
 
 def check_sizes(*, size: int = 0, **counts: int) -> None:

@@ -105,15 +105,12 @@ def check(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels
     Raises:
         ExportParityError: scores or gradient differ from those of dense execution.
     """
-    before = replace(host.meter)
-    try:
+    with host.uncounted():
         with host.in_precision("float32"):
             _check_own(host, framed, parameters, labels)
             reference = _dense(host, framed).detach()
         if host.dtype in MAX_HALF_SCORE_ERROR:
             _check_half(host, framed, reference)
-    finally:
-        host.meter.calls, host.meter.images = before.calls, before.images
 
 
 def _check_own(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> None:

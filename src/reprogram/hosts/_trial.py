@@ -3,7 +3,6 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -41,18 +40,15 @@ def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
     Warns:
         UserWarning: scores of one image differ between calls, or the engine gets the host wrong.
     """
-    if host.mean.is_meta:
-        return  # Shapes alone.
+    if host.mean.is_meta or not host.is_local:
+        return  # Shapes alone; or nothing here that could be tried without a bill.
     framed = _noise(host)
     with seeded(None, host.mean.device), torch.no_grad():
         if isinstance(getattr(host.net, "net", host.net), Call):
             _try_call(host, framed.dense())
             return
-        before = replace(host.meter)
-        try:
+        with host.uncounted():
             _try_module(host, framed, given)
-        finally:
-            host.meter.calls, host.meter.images = before.calls, before.images
 
 
 def _noise(host: FrozenHost) -> Framed:

@@ -8,7 +8,8 @@ from torch import Tensor
 from reprogram.errors import ConfigError
 from reprogram.hosts._frozen import Outputs
 from reprogram.hosts._host import FrozenHost
-from reprogram.hosts._info import HostInfo, Meter
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts._meter import Meter
 from reprogram.hosts._wrap import wrapped
 from reprogram.registry import Component, format_spec
 from reprogram.types import Access

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
-from reprogram.hosts._encoding import Encoding, as_sent
+from reprogram.hosts._answering import AnsweringHost
+from reprogram.hosts._encoding import Encoding
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._shown import Kind, Shown
 from reprogram.hosts.base import Host, HostSource
@@ -100,7 +101,7 @@ class Restricted(HostSource):
         return source
 
 
-class RestrictedHost(Host):
+class RestrictedHost(AnsweringHost):
     """A host that answers as a query service does.
 
     Args:
@@ -109,27 +110,28 @@ class RestrictedHost(Host):
         info: the record, with the access that is left.
     """
 
+    takes_framed = True
+
     def __init__(self, host: Host, config: Restricted.Config, info: HostInfo) -> None:
         super().__init__(host.net, info, untrained=self._untrained if host.untrained is not None else None)
         self.restricted, self.config = host, config
+        self.encoding, self.quality = config.encoding, config.quality
         self.shown = shown_of(config)
 
-    def forward(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
-        """Answer canvases.
+    def ask(self, images: Any) -> Tensor:
+        """Answer images as they arrive.
 
         Args:
-            pixels: in [0, 1], b × C × H × W or a `Framed` batch; they are rounded to 8 bits and encoded.
-            labels: has no effect: a service computes all.
+            images: in [0, 1], b × C × H × W or a `Framed` batch.
 
         Returns:
-            b × K scores, the evidence of what is shown; without a gradient.
+            b × K scores, the evidence of what is shown.
         """
-        with torch.no_grad():
-            first = self.meter.images
-            scores = super().forward(as_sent(pixels, self.config.encoding, self.config.quality))
-            # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
-            noise = self._noise(first, scores) if self.config.noise else None
-            return self.shown.evidence(*self.shown.answer(scores, noise))
+        first = self.meter.images
+        scores = self._classified(images)
+        # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
+        noise = self._noise(first, scores) if self.config.noise else None
+        return self.shown.evidence(*self.shown.answer(scores, noise))
 
     def _noise(self, first: int, scores: Tensor) -> Tensor:
         rows = []

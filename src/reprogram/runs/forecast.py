@@ -182,8 +182,7 @@ def _timed(asks: Asks, model: Reprogrammed, images: Tensor) -> float | None:
     """The seconds that an image takes; None where that can't be measured: the run itself will say why."""
     if asks.ask is None:
         return None
-    device, meter = model.canvas.frame.device, model.host.meter
-    before = replace(meter)
+    device = model.canvas.frame.device
 
     def seconds(count: int) -> float:
         assert asks.ask is not None
@@ -194,12 +193,10 @@ def _timed(asks: Asks, model: Reprogrammed, images: Tensor) -> float | None:
         return time.monotonic() - start
 
     try:
-        with seeded(None, device):
+        with model.host.uncounted(), seeded(None, device):
             seconds(2)  # What is prepared once is prepared here.
             few = min(8, len(images))
             count = min(len(images), max(few, round(few * LIMIT_S / max(seconds(few), 1e-6))))
             return seconds(count) / count
     except Exception:
         return None
-    finally:
-        meter.calls, meter.images = before.calls, before.images

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reprogram.canvases.base import size_in_window
 from reprogram.errors import DataError
-from reprogram.hosts._info import Meter
+from reprogram.hosts._meter import Meter
 from reprogram.hosts.base import Host
 from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import Loader

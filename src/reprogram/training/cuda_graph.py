@@ -6,14 +6,14 @@ once, with their memory, and replays them (Accelerating PyTorch with CUDA Graphs
 
 import gc
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from reprogram.hosts._info import Meter
+from reprogram.hosts._meter import Meter
 from reprogram.model import Reprogrammed
 from reprogram.training.losses import loss_of
 from reprogram.types import LossKind
@@ -83,8 +83,8 @@ class GraphedLoss(nn.Module):
         recording.labels.copy_(labels)
         recording.graph.replay()
         meter = self.model.host.meter
-        meter.calls += recording.calls.calls
-        meter.images += recording.calls.images
+        for name in ("calls", "images", "requests"):
+            setattr(meter, name, getattr(meter, name) + getattr(recording.calls, name))
         parameters = self.parameters_by_name.values()
         result: Tensor = _Replayed.apply(recording.loss, recording.gradients, *parameters)
         return result
@@ -104,16 +104,11 @@ class GraphedLoss(nn.Module):
         images, labels = images.clone(), labels.clone()
         # New leaves in the parameters' memory: autograd would wait for the stream on which it met older ones first.
         leaves = {name: p.detach().requires_grad_() for name, p in self.parameters_by_name.items()}
-        meter = self.model.host.meter
-        before, graph = replace(meter), torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         gc.collect()  # No tensor may be freed in between.
-        try:
-            with torch.cuda.graph(graph):
-                loss = functional_call(self, leaves, (images, labels))
-                gradients = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True, materialize_grads=True)
-            calls = Meter(calls=meter.calls - before.calls, images=meter.images - before.images)
-        finally:
-            meter.calls, meter.images = before.calls, before.images
+        with self.model.host.uncounted() as calls, torch.cuda.graph(graph):
+            loss = functional_call(self, leaves, (images, labels))
+            gradients = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True, materialize_grads=True)
         return _Recording(
             graph=graph, images=images, labels=labels, loss=loss.detach(), gradients=gradients, calls=calls
         )

@@ -1,7 +1,5 @@
 """Checks against wrong numbers: the engine is compared with the host, and images without a finite loss are named."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -33,9 +31,8 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
     own, _ = host._dtype_and_device()
     if host.dtype == own:
         return
-    before = replace(host.meter)
     try:
-        with seeded(None, batch.images.device):
+        with host.uncounted(), seeded(None, batch.images.device):
             value = loss_of(model, batch.images, batch.labels, loss)
             if host.info.access == "gradient":
                 torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
@@ -46,8 +43,6 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
                 f"host {host.info.id}: can't compute in {host.precision} ({reason}); use float32"
             ) from None
         host.precision = "float32"
-    finally:
-        host.meter.calls, host.meter.images = before.calls, before.images
 
 
 def precision_of(host: Host) -> Precision:
