@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from reprogram.learners.base import Objective
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.cuda_graph import GraphedLoss
-from reprogram.training.losses import loss_of
-from reprogram.training.microbatch import mean_loss
+from reprogram.training.losses import loss_of, losses_of
+from reprogram.training.microbatch import mean_loss, microbatches
 from reprogram.types import LossKind
 from reprogram.utils.distributed import ProcessGroup
 
@@ -34,36 +34,97 @@ class BatchObjective:
         # A label map that is refitted is no part of a recorded step.
         fixed = model.label_map.refit_schedule == "never" and num_microbatches == group.size == 1
         on_gpu = model.canvas.frame.is_cuda
-        self._graphed = GraphedLoss(model, loss) if cuda_graphs and fixed and on_gpu else None
+        self.graphed = GraphedLoss(model, loss) if cuda_graphs and fixed and on_gpu else None
 
-    def of(self, batch: Callable[[slice], Split], n: int) -> tuple[Objective, Tensor | None]:
-        """A function that gives the mean loss of a batch, and the host scores that its first call fills.
+    def of(self, batch: Callable[[slice], Split], n: int) -> "StepObjective":
+        """The objective of a batch.
 
         Args:
             batch: some rows of the batch.
             n: images of the batch.
+        """
+        return StepObjective(self, batch, n)
+
+
+class StepObjective:
+    """The objective of one batch: its mean loss, and the losses of its images at several points.
+
+    Args:
+        maker: knows the model, the loss and the processes.
+        batch: some rows of the batch.
+        n: images of the batch.
+
+    Attributes:
+        host_scores: n × K, for each image the first scores that the host gave it in this process, zeros before; None
+            where the label map doesn't follow them.
+    """
+
+    def __init__(self, maker: BatchObjective, batch: Callable[[slice], Split], n: int) -> None:
+        self.maker, self.batch, self.n = maker, batch, n
+        label_map = maker.model.label_map
+        shape, dtype = (n, label_map.num_host_labels), maker.parameters[0].dtype
+        self.host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
+        self._listened = torch.zeros(n, dtype=torch.bool)
+
+    @property
+    def num_images(self) -> int:
+        """The images of the batch."""
+        return self.n
+
+    def __call__(self) -> Tensor:
+        """The mean loss of the batch at the parameters' current values, a scalar, once differentiable."""
+        maker = self.maker
+        return mean_loss(self._mean_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
+
+    def losses(self, points: Tensor, images: slice) -> Tensor:
+        """The loss of each image at each of several points, without a gradient; the parameters stay as they are.
+
+        An image is always computed in a microbatch of the same images, so that any number of processes comes to the
+        same bits.
+
+        Args:
+            points: p × d, values of all learned numbers.
+            images: which images of the batch, from `start` to `stop`.
 
         Returns:
-            The objective, and n × K zeros for the host scores; None where the label map doesn't follow them.
+            p × m losses in nats, for m images.
+
+        Raises:
+            ProcessLostError: another process is gone.
         """
-        label_map, num_calls = self.model.label_map, 0
-        shape, dtype = (n, label_map.num_host_labels), self.parameters[0].dtype
-        host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
+        maker, count = self.maker, images.stop - images.start
+        size = -(-self.n // maker.num_microbatches)
+        parts = maker.group.shard_list(microbatches(count, -(-count // size)))
+        table = points.new_zeros(len(points), count)
+        current = parameters_to_vector(maker.parameters).detach().clone()
+        try:
+            with torch.no_grad():
+                for row, point in zip(table, points, strict=True):
+                    vector_to_parameters(point, maker.parameters)
+                    for part in parts:
+                        row[part] = self._losses(slice(images.start + part.start, images.start + part.stop))
+        finally:
+            vector_to_parameters(current, maker.parameters)
+        return maker.group.all_reduce(table)
 
-        def microbatch_loss(rows: slice) -> Tensor:
-            def keep(scores: Tensor) -> None:
-                assert host_scores is not None
-                host_scores[rows] = scores.cpu()
+    def _mean_loss(self, rows: slice) -> Tensor:
+        maker, part = self.maker, self.batch(rows)
+        if maker.graphed is not None and torch.is_grad_enabled():
+            return maker.graphed.replayed(part.images, part.labels)
+        return loss_of(maker.model, part.images, part.labels, maker.loss, self._listener(rows))
 
-            part = batch(rows)
-            if self._graphed is not None and torch.is_grad_enabled():
-                return self._graphed.replayed(part.images, part.labels)
-            listen = keep if host_scores is not None and num_calls == 1 else None  # A learner may call it repeatedly.
-            return loss_of(self.model, part.images, part.labels, self.loss, listen)
+    def _losses(self, rows: slice) -> Tensor:
+        maker, part = self.maker, self.batch(rows)
+        return losses_of(maker.model, part.images, part.labels, maker.loss, self._listener(rows))
 
-        def objective() -> Tensor:
-            nonlocal num_calls
-            num_calls += 1
-            return mean_loss(microbatch_loss, n, self.num_microbatches, self.parameters, self.group)
+    def _listener(self, rows: slice) -> Callable[[Tensor], None] | None:
+        """What keeps the host scores of some rows; None where nobody wants them, or they are known already."""
+        host_scores = self.host_scores
+        if host_scores is None or bool(self._listened[rows].all()):
+            return None
 
-        return objective, host_scores
+        def keep(scores: Tensor) -> None:
+            host_scores[rows] = scores.cpu()
+            self._listened[rows] = True
+
+        return keep
