@@ -22,6 +22,7 @@ class LabelMap(Component, nn.Module):
     host's scores sets `refit_schedule` and writes `refit`.
 
     Attributes:
+        reads_top_label: whether `run` reads nothing of the scores but which one is the largest.
         refit_schedule: when `fit` calls `refit`; "never" by default. "once": before the first step, after one pass over
             training images with the program's start values; the host is called for it, and metered. "epochs":
             likewise, and before each later epoch, from the scores that the last epoch computed anyway. "steps": before
@@ -40,6 +41,7 @@ class LabelMap(Component, nn.Module):
         ConfigError: the host or the task has too few labels.
     """
 
+    reads_top_label: bool = False
     refit_schedule: RefitSchedule = "never"
     fit_images: int = 2_000
     different_images: float = math.inf
@@ -101,12 +103,13 @@ class LabelMap(Component, nn.Module):
         """The numbers that each image adds to the statistics; by default 1 for the largest score.
 
         Args:
-            scores: b × K, logits.
+            scores: b × K, logits. Where all labels are alike, the host said nothing, and by default nothing is counted.
 
         Returns:
             b × K, row i for image i; or several such matrices, as many as `empty_statistics` has.
         """
-        return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+        top = F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+        return top * (scores.amax(dim=1, keepdim=True) > scores.amin(dim=1, keepdim=True))
 
     def refit(self, statistics: Float[Tensor, "*parts k K"]) -> None:
         """Fit the map to statistics of the host's scores.
