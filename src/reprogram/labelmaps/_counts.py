@@ -16,9 +16,12 @@ class CountMap(MatrixMap):
 
     refit_schedule: RefitSchedule = "steps"
 
-    def on_step(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def on_step(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Reduce the weight of earlier answers, add the batch's, and refit."""
         if self.statistics is not None:
-            # n is the number of answers that count; b new ones take away the weight of b / 2 earlier ones.
-            self.statistics *= max(0.0, 1 - len(scores) / (2 * max(float(self.statistics.sum()), 1.0)))
-        super().on_step(scores, labels)
+            # n is the number of answers that count; b new images take away the weight of b / 2 earlier ones.
+            new = len(scores) if weights is None else float(weights.sum())
+            self.statistics *= max(0.0, 1 - new / (2 * max(float(self.statistics.sum()), 1.0)))
+        super().on_step(scores, labels, weights)

@@ -121,27 +121,37 @@ class LabelMap(Component, nn.Module):
         """
         raise NotImplementedError
 
-    def update(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def update(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Add a batch to the statistics, which are sums: their size doesn't depend on the number of images.
 
         Args:
             scores: b × K host scores.
             labels: b task labels.
+            weights: b numbers, how much each row counts; None for 1 each.
         """
         if self.statistics is None:
             self.statistics = self.empty_statistics()
-        self.statistics.index_add_(-2, labels.cpu(), self.contribution(scores).to("cpu", self.statistics.dtype))
+        added = self.contribution(scores).to("cpu", self.statistics.dtype)
+        if weights is not None:
+            added = added * weights.to(added)[:, None]
+        self.statistics.index_add_(-2, labels.cpu(), added)
 
-    def on_step(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def on_step(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Follow a step of learning; `fit` calls this where `refit_schedule` is "epochs" or "steps".
 
         By default the map updates its statistics, and with "steps" it is fitted to them.
 
         Args:
-            scores: b × K host scores of the step's batch.
+            scores: b × K host scores of the step's batch. Where a step compares points, there is a row for each answer
+                that was paid for: several for an image.
             labels: b task labels.
+            weights: b numbers, 1 over the number of the image's rows; None where each image has one row.
         """
-        self.update(scores, labels)
+        self.update(scores, labels, *(() if weights is None else (weights,)))
         if self.refit_schedule == "steps":
             self.fit_from_statistics()
 

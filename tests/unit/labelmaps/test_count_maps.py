@@ -176,3 +176,20 @@ def test_numbers_that_are_no_probabilities_are_refused(one_line):
         with pytest.raises(reprogram.ConfigError) as error:
             build_map(wrong)
         one_line(error, "expected")
+
+
+@pytest.mark.parametrize("spec", ["label-bayes", "shown-bayes", "discriminant", "iterative", "bayesian"])
+def test_several_answers_for_an_image_count_as_one_image(spec):
+    """Points of a step are asked on the same images: the same answers twice are the answers once."""
+    scores, labels = scores_and_labels(4, n=60)
+    maps = [fitted(build_map(spec), scores, labels) for _ in range(2)]
+    for label_map in maps:
+        label_map.update(torch.from_numpy(scores), torch.from_numpy(labels))
+    new, classes = (torch.from_numpy(value) for value in scores_and_labels(5, n=40))
+    maps[0].on_step(new, classes)
+    maps[1].on_step(new.repeat(2, 1), classes.repeat(2), torch.full((2 * len(new),), 0.5))
+    torch.testing.assert_close(*(label_map.statistics for label_map in maps), rtol=1e-6, atol=1e-6)
+    for label_map in maps:
+        label_map.fit_from_statistics()
+    for name, value in maps[0].state_dict().items():
+        torch.testing.assert_close(maps[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
