@@ -18,6 +18,7 @@ from reprogram import registry
 from reprogram.labelmaps._calibration import fit_without_program
 from reprogram.labelmaps._counts import CountMap
 from reprogram.learners.base import Progress
+from reprogram.losses.base import Answered
 from reprogram.registry import FAMILIES, configure, find, format_spec, names, summary
 
 VARIANTS = [(family, name) for family in FAMILIES for name in names(family)]
@@ -34,6 +35,7 @@ def test_the_foundation_is_listed():
         | {"label-bayes", "many-to-one", "random", "shown-bayes"},
         "learners": {"adam", "normalized-sgd", "sgd"},
         "augmentations": {"flip", "none", "shift"},
+        "losses": {"host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
     }
     assert wanted.keys() == FAMILIES.keys()
@@ -296,6 +298,27 @@ def test_learners_minimise_and_resume(name):
     fresh.load_state_dict({key: value.clone() for key, value in learner.state_dict().items()})
     assert steps(parameter, learner, 20, 40) == steps(other, fresh, 20, 40)
     assert torch.equal(parameter, other)
+
+
+@pytest.mark.parametrize("name", names("losses"))
+def test_losses_are_smaller_for_right_answers_and_say_truly_whether_they_have_a_gradient(name):
+    loss = find("losses", name)(find("losses", name).example())
+    labels = torch.arange(60) % 4
+    right = torch.nn.functional.one_hot(labels, 9).double() * 3
+    wrong = right[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+
+    def losses(host):
+        return loss.losses(Answered(host=host, task=host[:, :4], labels=labels, single_labels=torch.arange(4)))
+
+    assert losses(right).shape == (60,) and torch.isfinite(losses(wrong)).all()
+    assert losses(right).mean() < losses(wrong).mean()
+    scores = wrong.clone().requires_grad_()
+    assert losses(scores).requires_grad == loss.differentiable
+    if not loss.whole_batch:
+        torch.testing.assert_close(
+            losses(wrong)[:1],
+            loss.losses(Answered(host=wrong[:1], task=wrong[:1, :4], labels=labels[:1], single_labels=torch.arange(4))),
+        )
 
 
 def test_listing_imports_nothing(monkeypatch):

@@ -162,6 +162,10 @@ class LabelMap(Component, nn.Module):
         if self.refit_schedule != "steps":
             self.statistics = None
 
+    def answer_counts(self) -> Float[Tensor, "k K"] | None:
+        """How often each host label was the largest for images of each class; None where no such counts are kept."""
+        return None
+
     def reads(self) -> Tensor | None:
         """The host labels whose scores `run` reads, all of them if None, the default. The other scores may be NaN."""
         return None

@@ -73,6 +73,10 @@ class LabelBayes(CountMap):
         # b x K times K x k, or the prior where all labels are alike
         return torch.where(known, top @ self.matrix.to(scores.dtype).T, self.prior.to(scores.dtype)).log()
 
+    def answer_counts(self) -> Float[Tensor, "k K"] | None:
+        """The counts that the map is fitted to."""
+        return self.statistics
+
     def validate(self) -> None:
         """Refuse numbers that are no probabilities."""
         columns = torch.cat([self.matrix, self.prior[:, None]], dim=1)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reprogram.errors import ConfigError
 from reprogram.learners.base import Objective
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.cuda_graph import GraphedLoss
-from reprogram.training.losses import loss_of
+from reprogram.training.losses import loss_named, loss_of
 from reprogram.training.microbatch import mean_loss
 from reprogram.types import LossKind
 from reprogram.utils.distributed import ProcessGroup
@@ -20,15 +21,23 @@ class BatchObjective:
 
     Args:
         model: the model that is learned.
-        loss: which loss.
-        num_microbatches: the number of microbatches that a batch is computed in.
+        loss: the spec of the loss.
+        num_microbatches: the number of microbatches that a batch is computed in; a loss of the whole batch is computed
+            at once.
         group: the processes that learn together.
         cuda_graphs: whether a step may be recorded and replayed, on a GPU.
+
+    Raises:
+        ConfigError: several processes learn with a loss of the whole batch.
     """
 
     def __init__(
         self, model: Reprogrammed, loss: LossKind, *, num_microbatches: int, group: ProcessGroup, cuda_graphs: bool
     ) -> None:
+        if loss_named(loss).whole_batch:
+            if group.size > 1:
+                raise ConfigError(f"loss {loss!r} compares the images of a whole batch; learn in one process")
+            num_microbatches = 1
         self.model, self.loss, self.num_microbatches, self.group = model, loss, num_microbatches, group
         self.parameters = model.learned_parameters()
         # A label map that is refitted is no part of a recorded step.
