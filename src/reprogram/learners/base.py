@@ -1,19 +1,36 @@
 """The contract of a learner: it asks an objective for losses, or gradients, and improves the learned parameters."""
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from reprogram.registry import Component
 from reprogram.types import Access
 
-Objective = Callable[[], Tensor]
-"""A function that returns the loss of the current batch at the parameters' current values, a scalar. Each call runs
-the host."""
+
+class Objective(Protocol):
+    """The loss of a step's batch. Each call runs the host."""
+
+    @property
+    def num_images(self) -> int:
+        """The images of the batch."""
+
+    def __call__(self) -> Tensor:
+        """The mean loss of the batch at the parameters' current values, a scalar with a gradient."""
+
+    def losses(self, points: Tensor, images: slice) -> Tensor:
+        """The loss of each image at each of several points, without a gradient; the parameters stay as they are.
+
+        Args:
+            points: p × d, values of all learned numbers.
+            images: which images of the batch, from `start` to `stop`.
+
+        Returns:
+            p × m, for m images.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +66,7 @@ class Learner(Component):
 
     @property
     def num_losses(self) -> int:
-        """How often `step` calls the objective: once, unless a learner compares several points."""
+        """The most losses of the whole batch that a `step` asks for: one, unless a learner compares several points."""
         return 1
 
     def start(self, parameters: list[nn.Parameter]) -> None:

@@ -33,6 +33,7 @@ class NES(QueryLearner):
         pairs: int = 10
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_positive(learning_rate=self.learning_rate, radius=self.radius, pairs=self.pairs)
 
     @property

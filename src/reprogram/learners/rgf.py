@@ -37,6 +37,7 @@ class RGF(QueryLearner):
         schedule: Literal["cosine", "constant"] = "cosine"
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_positive(learning_rate=self.learning_rate, radius=self.radius, directions=self.directions)
             if self.scale is not None:
                 check_positive(scale=self.scale)

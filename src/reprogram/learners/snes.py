@@ -35,6 +35,7 @@ class SNES(QueryLearner):
         population: int | None = None
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_positive(learning_rate=self.learning_rate, radius=self.radius)
             if self.population is not None and self.population < 2:
                 raise ConfigError(f"population={self.population}; at least 2 points are compared")

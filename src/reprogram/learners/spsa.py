@@ -1,6 +1,7 @@
 """Simultaneous perturbation: all numbers are moved at once, to both sides, and two losses give a direction."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from reprogram.learners.base import Progress
 
 
 class SPSA(QueryLearner):
-    """W ← W − a_k ĝ, with ĝ the mean of (L(W + c_k Δ) − L(W − c_k Δ)) / (2 c_k) · Δ over random signs Δ.
+    """W ← W − a_k ĝ, with ĝ the mean of (L(W + c_k Δ) − L(W − c_k Δ)) / (2 c_k Δ) over random moves Δ.
 
     Both sides are asked on the same images. The estimate's norm is clipped at √d for d numbers, which ZIP (Park et
     al., ICLR 2025) found to be worth much where losses are noisy. Gains fall as in Spall's guidelines:
@@ -32,6 +33,7 @@ class SPSA(QueryLearner):
             decay: α, how the step falls, in [0, 1].
             offset: A, steps before it falls.
             radius_decay: γ, how the radius falls, in [0, 1].
+            moves: Δ are random `signs`, or numbers from ±[½, 1], `segmented-uniform`, as BlackVIP's code draws them.
             clip: whether the estimate's norm is at most √d.
         """
 
@@ -41,9 +43,11 @@ class SPSA(QueryLearner):
         decay: float = 0.602
         offset: float = 100.0
         radius_decay: float = 0.101
+        moves: Literal["signs", "segmented-uniform"] = "signs"
         clip: bool = True
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_positive(learning_rate=self.learning_rate, radius=self.radius, averages=self.averages)
             if not (0 <= self.decay <= 1 and 0 <= self.radius_decay <= 1 and self.offset >= 0):
                 raise ConfigError("decay and radius_decay lie in [0, 1], and offset is at least 0")
@@ -57,6 +61,8 @@ class SPSA(QueryLearner):
         """Points on both sides."""
         size = self.config.averages, len(point)
         signs = torch.randint(2, size, generator=generator).to(point) * 2 - 1
+        if self.config.moves == "segmented-uniform":
+            signs *= (1 + torch.rand(size, generator=generator, dtype=point.dtype).to(point.device)) / 2
         moves = self.radius * signs
         return torch.cat([point + moves, point - moves])
 
@@ -75,9 +81,9 @@ class SPSA(QueryLearner):
             d.
         """
         (above, below), (upper, lower) = points.chunk(2), losses.chunk(2)
-        # mean of (L+ - L-) / (2 c) · Δ, with c Δ half of the difference of the points
-        slopes = (upper - lower) / (2 * self.radius**2)
-        gradient = (slopes[:, None] * (above - below) / 2).mean(0)
+        # mean of (L+ - L-) / (2 c Δ), where 2 c Δ is the difference of the points; 0 where rounding ate the move
+        moves = above - below
+        gradient = torch.where(moves != 0, (upper - lower)[:, None] / moves, 0.0).mean(0)
         return clipped(gradient, len(gradient) ** 0.5) if self.config.clip else gradient
 
     @property

@@ -32,6 +32,16 @@ def usual_number(batch_size: int, num_processes: int, device: torch.device) -> i
     return max(num_processes, min(batch_size, 2), -(-batch_size // MICROBATCH_SIZE))
 
 
+def microbatches(n: int, count: int) -> list[slice]:
+    """The microbatches of a batch, in order; they differ by one image at the most.
+
+    Args:
+        n: images of the batch.
+        count: the number of microbatches.
+    """
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
 def mean_loss(
     microbatch_loss: Callable[[slice], Tensor],
     n: int,
@@ -81,12 +91,10 @@ class _Mean(torch.autograd.Function):
     ) -> Tensor:
         """Compute a row for each microbatch, its loss and then its gradient, and sum the rows of all processes."""
         sizes = [p.numel() for p in parameters] if needs_grad else []
-        microbatches = group.shard_list(
-            [slice(n * i // num_microbatches, n * (i + 1) // num_microbatches) for i in range(num_microbatches)]
-        )
+        parts = group.shard_list(microbatches(n, num_microbatches))
         # num_microbatches of this process x (1 + number of parameters)
-        rows = torch.zeros(len(microbatches), 1 + sum(sizes), dtype=parameters[0].dtype)
-        for row, part in zip(rows, microbatches, strict=True):
+        rows = torch.zeros(len(parts), 1 + sum(sizes), dtype=parameters[0].dtype)
+        for row, part in zip(rows, parts, strict=True):
             if part.start == part.stop:
                 continue
             # The microbatch's mean loss times its share of the batch.

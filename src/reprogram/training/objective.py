@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from reprogram.errors import ConfigError
-from reprogram.learners.base import Objective
+from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.cuda_graph import GraphedLoss
-from reprogram.training.losses import loss_named, loss_of
-from reprogram.training.microbatch import mean_loss
+from reprogram.training.losses import loss_named, loss_of, losses_of
+from reprogram.training.microbatch import mean_loss, microbatches
 from reprogram.types import LossKind
 from reprogram.utils.distributed import ProcessGroup
 
@@ -43,36 +44,113 @@ class BatchObjective:
         # A label map that is refitted is no part of a recorded step.
         fixed = model.label_map.refit_schedule == "never" and num_microbatches == group.size == 1
         on_gpu = model.canvas.frame.is_cuda
-        self._graphed = GraphedLoss(model, loss) if cuda_graphs and fixed and on_gpu else None
+        self.graphed = GraphedLoss(model, loss) if cuda_graphs and fixed and on_gpu else None
 
-    def of(self, batch: Callable[[slice], Split], n: int) -> tuple[Objective, Tensor | None]:
-        """A function that gives the mean loss of a batch, and the host scores that its first call fills.
+    def of(self, batch: Callable[[slice], Split], n: int) -> "StepObjective":
+        """The objective of a batch.
 
         Args:
             batch: some rows of the batch.
             n: images of the batch.
-
-        Returns:
-            The objective, and n × K zeros for the host scores; None where the label map doesn't follow them.
         """
-        label_map, num_calls = self.model.label_map, 0
-        shape, dtype = (n, label_map.num_host_labels), self.parameters[0].dtype
-        host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
+        return StepObjective(self, batch, n)
+
+
+class StepObjective:
+    """The objective of one batch: its mean loss, and the losses of its images at several points.
+
+    Args:
+        maker: knows the model, the loss and the processes.
+        batch: some rows of the batch.
+        n: images of the batch.
+    """
+
+    def __init__(self, maker: BatchObjective, batch: Callable[[slice], Split], n: int) -> None:
+        self.maker, self.batch, self.n = maker, batch, n
+        self._tables: list[tuple[slice, Tensor]] = []  # Which images were asked at a point, and their host scores.
+
+    @property
+    def num_images(self) -> int:
+        """The images of the batch."""
+        return self.n
+
+    def __call__(self) -> Tensor:
+        """The mean loss of the batch at the parameters' current values, a scalar, once differentiable."""
+        maker, keep = self.maker, self._keeper(slice(0, self.n))
 
         def microbatch_loss(rows: slice) -> Tensor:
-            def keep(scores: Tensor) -> None:
-                assert host_scores is not None
-                host_scores[rows] = scores.cpu()
+            part = self.batch(rows)
+            if maker.graphed is not None and torch.is_grad_enabled():
+                return maker.graphed.replayed(part.images, part.labels)
+            return loss_of(maker.model, part.images, part.labels, maker.loss, keep and keep(rows))
 
-            part = batch(rows)
-            if self._graphed is not None and torch.is_grad_enabled():
-                return self._graphed.replayed(part.images, part.labels)
-            listen = keep if host_scores is not None and num_calls == 1 else None  # A learner may call it repeatedly.
-            return loss_of(self.model, part.images, part.labels, self.loss, listen)
+        return mean_loss(microbatch_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
 
-        def objective() -> Tensor:
-            nonlocal num_calls
-            num_calls += 1
-            return mean_loss(microbatch_loss, n, self.num_microbatches, self.parameters, self.group)
+    def losses(self, points: Tensor, images: slice) -> Tensor:
+        """The loss of each image at each of several points, without a gradient; the parameters stay as they are.
 
-        return objective, host_scores
+        An image is always computed in a microbatch of the same images, so that any number of processes comes to the
+        same bits. A loss of the whole batch is computed of the images that are asked for.
+
+        Args:
+            points: p × d, values of all learned numbers.
+            images: which images of the batch, from `start` to `stop`.
+
+        Returns:
+            p × m losses, for m images.
+
+        Raises:
+            ProcessLostError: another process is gone.
+        """
+        maker, count = self.maker, images.stop - images.start
+        size = -(-self.n // maker.num_microbatches)
+        parts = maker.group.shard_list(microbatches(count, -(-count // size)))
+        table = points.new_zeros(len(points), count)
+        current = parameters_to_vector(maker.parameters).detach().clone()
+        try:
+            with torch.no_grad():
+                for row, point in zip(table, points, strict=True):
+                    vector_to_parameters(point, maker.parameters)
+                    keep = self._keeper(images)
+                    for part in parts:
+                        split = self.batch(slice(images.start + part.start, images.start + part.stop))
+                        row[part] = losses_of(maker.model, split.images, split.labels, maker.loss, keep and keep(part))
+        finally:
+            vector_to_parameters(current, maker.parameters)
+        return maker.group.all_reduce(table)
+
+    def inform(self, label_map: LabelMap, labels: Tensor) -> None:
+        """Give a label map that follows the steps all answers of this one; they are paid for. Every process calls this.
+
+        Points of a step lie around the one that it starts from, and are asked on the same images: each answer to an
+        image counts 1 over their number.
+
+        Args:
+            label_map: the model's.
+            labels: b classes of the batch's images.
+        """
+        if not self._tables:
+            return
+        scores = torch.cat([self.maker.group.all_reduce(table) for _, table in self._tables])
+        images = torch.cat([torch.arange(rows.start, rows.stop) for rows, _ in self._tables])
+        counts = images.bincount(minlength=self.n)[images]
+        label_map.on_step(
+            scores, labels[images.to(labels.device)], None if int(counts.max()) == 1 else 1 / counts.double()
+        )
+
+    def _keeper(self, images: slice) -> Callable[[slice], Callable[[Tensor], None]] | None:
+        """A function that gives what keeps the host scores of some of these images; None where nobody wants them."""
+        label_map = self.maker.model.label_map
+        if not label_map.follows_steps:
+            return None
+        shape = images.stop - images.start, label_map.num_host_labels
+        table = torch.zeros(shape, dtype=self.maker.parameters[0].dtype)
+        self._tables.append((images, table))
+
+        def keep(rows: slice) -> Callable[[Tensor], None]:
+            def listen(scores: Tensor) -> None:
+                table[rows] = scores.cpu()
+
+            return listen
+
+        return keep

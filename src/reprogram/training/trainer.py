@@ -199,13 +199,12 @@ class Trainer:
             chance = self.augmentation.draw(len(self.train), self.options.seed, epoch)
             self.order = (epoch, order.to(self.train.labels.device), chance.to(self.train.labels.device))
         indices = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        objective, host_scores = self.objective.of(lambda rows: self._batch(indices[rows]), len(indices))
+        objective = self.objective.of(lambda rows: self._batch(indices[rows]), len(indices))
         try:
             loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
             raise self._diverged(error, indices) from error
-        if host_scores is not None:
-            label_map.on_step(self.group.all_reduce(host_scores), self.train.labels[indices])
+        objective.inform(label_map, self.train.labels[indices])
         state.step += 1
         state.images += len(indices)
         state.loss_sum += loss

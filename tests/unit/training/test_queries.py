@@ -64,7 +64,9 @@ def test_a_budget_is_positive(queries):
         reprogram.fit(model_of(counting_host([]), task), task, learner="spsa", queries=queries)
 
 
-@pytest.mark.parametrize("learner", ["spsa-gc", "snes", "nes(pairs=2)", "rgf(directions=3)"])
+@pytest.mark.parametrize(
+    "learner", ["spsa-gc", "snes(race=2.0)", "nes(pairs=2)", "rgf(directions=3)", "cma(reliability=0.9, race=1.5)"]
+)
 def test_an_interrupted_run_goes_on_to_the_same_program_with_the_same_bill(tmp_path, learner):
     task, asked = random_task(), []
     options = {"learner": learner, "queries": 900, "batch_size": 8, "validations": 3, "checkpoint_every": "1"}
