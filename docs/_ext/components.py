@@ -31,6 +31,7 @@ INTROS = {
     "label-maps": "How host scores become task scores.",
     "learners": "What improves the program.",
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
+    "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
 }
 EXAMPLES = {
@@ -41,6 +42,7 @@ EXAMPLES = {
     "label-maps": "many-to-one(labels_per_class=5)",
     "learners": "adam(learning_rate=0.1)",
     "augmentations": "shift(pixels=3)",
+    "losses": "margin(margin=0.5)",
     "baselines": "direct-training",
 }
 

@@ -37,6 +37,7 @@ FAMILIES = {
     "label-maps": "LabelMap",
     "learners": "Learner",
     "augmentations": "Augmentation",
+    "losses": "Loss",
     "baselines": "Baseline",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
@@ -190,7 +191,7 @@ def find(family: str, name: str) -> type[Any]:
     files = _files(family)
     points = {} if name in files else _entry_points(family)
     if name not in files and name not in points:
-        one = family[:-1].replace("canvase", "canvas").replace("-", " ")
+        one = family[:-1].replace("canvase", "canvas").replace("losse", "loss").replace("-", " ")
         raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points, *_other_names(family)])}")
     base = _base(family)
     if name not in files:

@@ -14,8 +14,8 @@ Precision = Literal["float32", "bfloat16", "float16", "auto"]
 SampleSize = int | Literal["all"]
 """How many images of a split are looked at: a stratified sample of so many, or all of them."""
 
-LossKind = Literal["auto", "task", "smoothed", "host"]
-"""What learning minimises; `reprogram.training.losses` says what each is, and which one "auto" stands for."""
+LossKind = str
+"""What learning minimises: the spec of a loss, or "auto", for which `reprogram.training.losses` chooses one."""
 
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")
 """The kinds of access, the least first."""

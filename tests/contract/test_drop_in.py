@@ -145,6 +145,28 @@ class Dimmer(Augmentation):
     def run(self, images, chance):
         return torch.where(chance[:, 0, None, None, None] < 0.5, images // 2, images)
 ''',
+    "losses/squared.py": '''"""The squared error of the probabilities."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from reprogram.losses.base import Loss
+
+
+class Squared(Loss):
+    """Brier's score."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options."""
+
+        scale: float = 1.0
+
+    def losses(self, answered):
+        wanted = F.one_hot(answered.labels, answered.task.shape[1])
+        return self.config.scale * (answered.task.softmax(1) - wanted).square().sum(1)
+''',
     "evaluation/baselines/first_class.py": '''"""The first class."""
 
 from dataclasses import dataclass
@@ -179,7 +201,8 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
-           "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "baselines": "first-class"}
+           "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
+           "baselines": "first-class"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -210,18 +233,21 @@ def learned(**options):
 
 assert torch.equal(learned(), model.program.weight)
 assert not torch.equal(learned(augmentation="dimmer"), model.program.weight)
+assert not torch.equal(learned(loss="squared"), model.program.weight)
 assert main(["fit", "--host", "mean-colour", "--task", "bright", "--program", "stripe", "--label-map", "affine",
              "--canvas", "lower-corner", "--learner", "plain-sgd", "--augmentation", "dimmer",
+             "--loss", "squared(scale=2.0)",
              "--baselines", "first-class", "--seed", "3", "--epochs", "1", "--quiet",
              "--out", sys.argv[2] + "/run"]) == 0
 result = json.loads(Path(sys.argv[2], "run", "result.json").read_text())
 keys = {"hosts": "host", "tasks": "task", "canvases": "canvas", "programs": "program", "label-maps": "label_map",
         "learners": "learner", "augmentations": "augmentation"}
+assert result["loss"] == "squared(scale=2.0)"
 for family, key in keys.items():
     assert result[key] == dropped[family], (family, result[key])
 assert result["baselines"]["first_class"] == {"accuracy": 0.5, "n": 40, "seed": 3}, result["baselines"]
 assert "the first class" in Path(sys.argv[2], "run", "report.html").read_text().lower()
-print("all eight work")
+print("all nine work")
 """
 
 
@@ -241,6 +267,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all eight work" in result.stdout
+    assert "all nine work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

@@ -12,7 +12,7 @@ LAYERS = """
 errors types _version
 utils framed
 registry engine
-hosts canvases programs labelmaps tasks learners augmentations defences
+hosts canvases programs labelmaps tasks learners augmentations losses defences
 adapter
 programfile
 model

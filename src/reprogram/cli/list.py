@@ -12,7 +12,16 @@ from reprogram.runs import recipes
 from reprogram.utils.messages import nearest
 
 Family = Literal[
-    "hosts", "tasks", "programs", "label-maps", "canvases", "learners", "augmentations", "baselines", "recipes"
+    "hosts",
+    "tasks",
+    "programs",
+    "label-maps",
+    "canvases",
+    "learners",
+    "augmentations",
+    "losses",
+    "baselines",
+    "recipes",
 ]
 
 

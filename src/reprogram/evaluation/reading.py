@@ -56,7 +56,8 @@ def host_shows(label_map: LabelMap, answers: Answers, labels: Int[Tensor, " n"])
     Returns:
         The value of a result's field `host_shows`: `needed`, and the accuracies `all_scores`; `map_labels` where the
         map reads the scores of some labels only; and `top_label`, with `outside`, where each task label has one host
-        label of its own. An answer whose top label isn't the map's is wrong; `outside` counts these.
+        label of its own, or where the map reads nothing else. An answer whose top label isn't the map's is wrong;
+        `outside` counts these.
     """
     accuracy = score(answers.scores, labels).to_json()
     shown: dict[str, Any] = {"needed": "all_scores", "all_scores": accuracy}
@@ -64,6 +65,8 @@ def host_shows(label_map: LabelMap, answers: Answers, labels: Int[Tensor, " n"])
     if read is not None:
         # The map reads nothing but these scores, so its answers are the same.
         shown |= {"needed": "map_labels", "map_labels": {**accuracy, "labels": len(read)}}
+    if label_map.reads_top_label:
+        shown |= {"needed": "top_label", "top_label": {**accuracy, "outside": 0}}
     single = label_map.single_labels()
     if single is not None:
         top = by_top_label(answers.top_labels, single.cpu())

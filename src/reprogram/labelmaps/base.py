@@ -22,6 +22,7 @@ class LabelMap(Component, nn.Module):
     host's scores sets `refit_schedule` and writes `refit`.
 
     Attributes:
+        reads_top_label: whether `run` reads nothing of the scores but which one is the largest.
         refit_schedule: when `fit` calls `refit`; "never" by default. "once": before the first step, after one pass over
             training images with the program's start values; the host is called for it, and metered. "epochs":
             likewise, and before each later epoch, from the scores that the last epoch computed anyway. "steps": before
@@ -40,6 +41,7 @@ class LabelMap(Component, nn.Module):
         ConfigError: the host or the task has too few labels.
     """
 
+    reads_top_label: bool = False
     refit_schedule: RefitSchedule = "never"
     fit_images: int = 2_000
     different_images: float = math.inf
@@ -101,12 +103,13 @@ class LabelMap(Component, nn.Module):
         """The numbers that each image adds to the statistics; by default 1 for the largest score.
 
         Args:
-            scores: b × K, logits.
+            scores: b × K, logits. Where all labels are alike, the host said nothing, and by default nothing is counted.
 
         Returns:
             b × K, row i for image i; or several such matrices, as many as `empty_statistics` has.
         """
-        return F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+        top = F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
+        return top * (scores.amax(dim=1, keepdim=True) > scores.amin(dim=1, keepdim=True))
 
     def refit(self, statistics: Float[Tensor, "*parts k K"]) -> None:
         """Fit the map to statistics of the host's scores.
@@ -118,27 +121,37 @@ class LabelMap(Component, nn.Module):
         """
         raise NotImplementedError
 
-    def update(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def update(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Add a batch to the statistics, which are sums: their size doesn't depend on the number of images.
 
         Args:
             scores: b × K host scores.
             labels: b task labels.
+            weights: b numbers, how much each row counts; None for 1 each.
         """
         if self.statistics is None:
             self.statistics = self.empty_statistics()
-        self.statistics.index_add_(-2, labels.cpu(), self.contribution(scores).to("cpu", self.statistics.dtype))
+        added = self.contribution(scores).to("cpu", self.statistics.dtype)
+        if weights is not None:
+            added = added * weights.to(added)[:, None]
+        self.statistics.index_add_(-2, labels.cpu(), added)
 
-    def on_step(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def on_step(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Follow a step of learning; `fit` calls this where `refit_schedule` is "epochs" or "steps".
 
         By default the map updates its statistics, and with "steps" it is fitted to them.
 
         Args:
-            scores: b × K host scores of the step's batch.
+            scores: b × K host scores of the step's batch. Where a step compares points, there is a row for each answer
+                that was paid for: several for an image.
             labels: b task labels.
+            weights: b numbers, 1 over the number of the image's rows; None where each image has one row.
         """
-        self.update(scores, labels)
+        self.update(scores, labels, *(() if weights is None else (weights,)))
         if self.refit_schedule == "steps":
             self.fit_from_statistics()
 
@@ -148,6 +161,10 @@ class LabelMap(Component, nn.Module):
             self.refit(self.statistics)
         if self.refit_schedule != "steps":
             self.statistics = None
+
+    def answer_counts(self) -> Float[Tensor, "k K"] | None:
+        """How often each host label was the largest for images of each class; None where no such counts are kept."""
+        return None
 
     def reads(self) -> Tensor | None:
         """The host labels whose scores `run` reads, all of them if None, the default. The other scores may be NaN."""

@@ -104,24 +104,30 @@ class Discriminant(MatrixMap):
         count = len(self.looked_at)
         return torch.zeros(self.num_task_labels + count + 1, count + 1, dtype=torch.float64)
 
-    def update(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def update(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Add a batch to the sums by class and to the second moments."""
         if self.statistics is None:
             self.statistics = self.empty_statistics()
         # b x (p + 1): the scores in use, and a column of ones that counts images
         rows = F.pad(scores.to("cpu", torch.float64)[:, self.looked_at.cpu()], (0, 1), value=1)
+        weighted = rows if weights is None else rows * weights.to(rows)[:, None]
         # k x (p + 1), sums by class
-        self.statistics[: self.num_task_labels].index_add_(0, labels.cpu(), rows)
+        self.statistics[: self.num_task_labels].index_add_(0, labels.cpu(), weighted)
         # (p + 1) x (p + 1), second moments
-        self.statistics[self.num_task_labels :].addmm_(rows.T, rows)
+        self.statistics[self.num_task_labels :].addmm_(weighted.T, rows)
 
-    def on_step(self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"]) -> None:
+    def on_step(
+        self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
+    ) -> None:
         """Reduce the weight of earlier images, add the batch, and refit once enough new images have come."""
         assert self.statistics is not None, "it is fitted before the first step"
         count = float(self.statistics[-1, -1])
         # b new images take away the weight of b / 2 earlier ones.
-        self.statistics *= max(0.0, 1 - len(scores) / (2 * count))
-        self.update(scores, labels)
+        new = len(scores) if weights is None else float(weights.sum())
+        self.statistics *= max(0.0, 1 - new / (2 * count))
+        self.update(scores, labels, weights)
         # A sixteenth of the power of two below the count, but at least p / 32; a refit at each multiple of it.
         pause = max(len(self.looked_at) / 2, 2.0 ** int(math.log2(count))) / PAUSE
         if count // pause != float(self.statistics[-1, -1]) // pause:

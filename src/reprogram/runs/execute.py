@@ -90,6 +90,8 @@ def execute(
     """
     for option, family in SPECS.items():  # A misspelt spec is refused before anything is loaded or written.
         configure(family, getattr(config, option))
+    if config.loss != "auto":
+        configure("losses", config.loss)
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
     folder = RunFolder(config.folder)
     with process_group(resolve_device(local_device(config.device))) as group, contextlib.ExitStack() as contexts:

@@ -8,7 +8,7 @@ from reprogram.hosts import _parity
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
-from reprogram.training.losses import loss_of
+from reprogram.training.losses import loss_named, loss_of
 from reprogram.types import LossKind, Precision
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import seeded
@@ -34,7 +34,7 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
     try:
         with host.uncounted(), seeded(None, batch.images.device):
             value = loss_of(model, batch.images, batch.labels, loss)
-            if host.info.access == "gradient":
+            if host.info.access == "gradient" and value.requires_grad:
                 torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
@@ -69,7 +69,7 @@ def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:
     host = model.host
     if host.engine == "dense" or host.info.access != "gradient" or not host.prepared.shares:
         return
-    some_labels = loss != "host" and not model.label_map.follows_steps
+    some_labels = not loss_named(loss).reads_host and not model.label_map.follows_steps
     labels = model.label_map.reads() if some_labels else None
     parameters = [p for p in model.program.parameters() if p.requires_grad]
     with seeded(None, images.device):

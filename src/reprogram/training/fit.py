@@ -12,7 +12,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
 from reprogram.training.checkpoint import Interval
-from reprogram.training.losses import settled
+from reprogram.training.losses import loss_named, settled
 from reprogram.training.notebook import NotebookLine, is_notebook
 from reprogram.training.options import FitOptions, check_fit, resume_key, with_changes
 from reprogram.training.results import FitProgress, FitResult
@@ -76,7 +76,7 @@ def fit(
         augmentation=format_spec(augmentation),
         loss=settled(options.loss, model.label_map),
     )
-    check_fit(options, learner, model, task)
+    check_fit(options, learner, loss_named(options.loss), model, task)
     if on_progress is None and is_notebook():
         on_progress = line = NotebookLine()
         on_validation = on_validation or line

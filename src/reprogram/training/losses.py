@@ -1,20 +1,33 @@
-"""The losses that learning minimises."""
+"""The loss that a run minimises: which one it is, and its value for a model and a batch."""
 
 import functools
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reprogram.errors import ReprogramError
 from reprogram.labelmaps.base import LabelMap
+from reprogram.losses.base import Answered, Loss
 from reprogram.model import Reprogrammed
-from reprogram.registry import configure
+from reprogram.registry import configure, format_spec
+from reprogram.training.microbatch import usual_number
 from reprogram.types import LossKind
 
-SMOOTHING = 0.1
-"""The part of each label that the loss "smoothed" spreads evenly over all classes."""
+
+@functools.lru_cache(maxsize=64)
+def loss_named(spec: LossKind) -> Loss:
+    """The loss that a spec stands for; a loss has no state, so that the same one may serve all.
+
+    Args:
+        spec: of a loss, such as "task"; not "auto".
+
+    Raises:
+        ConfigError: the name or an option is unknown, or a value has the wrong type or range.
+    """
+    variant, config = configure("losses", spec)
+    return cast(Loss, variant(config))
 
 
 def settled(kind: LossKind, label_map: LabelMap) -> LossKind:
@@ -26,10 +39,13 @@ def settled(kind: LossKind, label_map: LabelMap) -> LossKind:
 
     Returns:
         For "auto" the paper's, "host", where each task label has one host label that stays while the program is
-        learned, else "task"; any other kind as it is.
+        learned, else "task"; the spec of any other, without options that have their default.
+
+    Raises:
+        ConfigError: the loss's name or options are wrong.
     """
     if kind != "auto":
-        return kind
+        return format_spec(loss_named(kind))
     learned = any(parameter.requires_grad for parameter in label_map.parameters())
     stays = label_map.refit_schedule in ("never", "once") and not learned
     return "host" if stays and label_map.single_labels() is not None else "task"
@@ -63,35 +79,34 @@ def losses_of(
     kind: LossKind,
     listen: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """The loss of each image, in nats.
+    """The loss of each image.
 
     Args:
         model: the model that is learned.
         images: b × c × h × w, uint8 or floating point in [0, 1].
         labels: b class indices.
-        kind: "task" is the cross-entropy of the task scores: the softmax runs over the task's labels, so the other
-            host labels don't matter. "smoothed" is "task" with targets that give 0.9 to the right class and 0.1 / k to
-            each of the k. "host" is the paper's −log P(h_g(y) | X_adv): the softmax runs over all the host's labels,
-            so the host's own answer has to become "tench". "auto" is one of these, see `settled`.
+        kind: the spec of a loss, or "auto", which is one of them, see `settled`.
         listen: called with the b × K host scores that the loss is computed from.
 
     Returns:
         b losses.
-
-    Reference: Elsayed, Goodfellow and Sohl-Dickstein, Adversarial Reprogramming of Neural Networks, 2019, equation 3.
     """
-    kind = settled(kind, model.label_map)
-    host_labels = model.label_map.reads() if kind != "host" and listen is None else None
-    host_scores = model.host_scores(images, host_labels)
+    label_map, loss = model.label_map, loss_named(settled(kind, model.label_map))
+    host_labels = None if loss.reads_host or listen is not None else label_map.reads()
+    # A loss of the whole batch is computed at once; the host, which has no part in that, in microbatches.
+    parts = images.chunk(usual_number(len(images), 1, images.device)) if loss.whole_batch else (images,)
+    scores = [model.host_scores(part, host_labels) for part in parts]
+    host_scores = torch.cat(scores) if len(scores) > 1 else scores[0]
     if listen is not None:
         listen(host_scores.detach())
-    task_scores: Tensor = model.label_map(host_scores)
-    if kind != "host":
-        # -log softmax(task scores)[y], the targets smoothed: b
-        smoothing = SMOOTHING if kind == "smoothed" else 0.0
-        return F.cross_entropy(task_scores, labels, reduction="none", label_smoothing=smoothing)
-    # log sum_j exp(host score j) - task score y: b
-    return host_scores.logsumexp(dim=1) - task_scores.gather(1, labels[:, None])[:, 0]
+    answered = Answered(
+        host=host_scores,
+        task=label_map(host_scores),
+        labels=labels,
+        single_labels=label_map.single_labels(),
+        counts=label_map.answer_counts(),
+    )
+    return loss.losses(answered)
 
 
 def loss_of(
@@ -101,7 +116,7 @@ def loss_of(
     kind: LossKind,
     listen: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """The mean of `losses_of`, a scalar, in nats.
+    """The mean of `losses_of`, a scalar.
 
     Args:
         model: the model that is learned.

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from reprogram.errors import ConfigError
+from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.cuda_graph import GraphedLoss
-from reprogram.training.losses import loss_of, losses_of
+from reprogram.training.losses import loss_named, loss_of, losses_of
 from reprogram.training.microbatch import mean_loss, microbatches
 from reprogram.types import LossKind
 from reprogram.utils.distributed import ProcessGroup
@@ -20,15 +22,23 @@ class BatchObjective:
 
     Args:
         model: the model that is learned.
-        loss: which loss.
-        num_microbatches: the number of microbatches that a batch is computed in.
+        loss: the spec of the loss.
+        num_microbatches: the number of microbatches that a batch is computed in; a loss of the whole batch is computed
+            at once.
         group: the processes that learn together.
         cuda_graphs: whether a step may be recorded and replayed, on a GPU.
+
+    Raises:
+        ConfigError: several processes learn with a loss of the whole batch.
     """
 
     def __init__(
         self, model: Reprogrammed, loss: LossKind, *, num_microbatches: int, group: ProcessGroup, cuda_graphs: bool
     ) -> None:
+        if loss_named(loss).whole_batch:
+            if group.size > 1:
+                raise ConfigError(f"loss {loss!r} compares the images of a whole batch; learn in one process")
+            num_microbatches = 1
         self.model, self.loss, self.num_microbatches, self.group = model, loss, num_microbatches, group
         self.parameters = model.learned_parameters()
         # A label map that is refitted is no part of a recorded step.
@@ -53,18 +63,11 @@ class StepObjective:
         maker: knows the model, the loss and the processes.
         batch: some rows of the batch.
         n: images of the batch.
-
-    Attributes:
-        host_scores: n × K, for each image the first scores that the host gave it in this process, zeros before; None
-            where the label map doesn't follow them.
     """
 
     def __init__(self, maker: BatchObjective, batch: Callable[[slice], Split], n: int) -> None:
         self.maker, self.batch, self.n = maker, batch, n
-        label_map = maker.model.label_map
-        shape, dtype = (n, label_map.num_host_labels), maker.parameters[0].dtype
-        self.host_scores = torch.zeros(shape, dtype=dtype) if label_map.follows_steps else None
-        self._listened = torch.zeros(n, dtype=torch.bool)
+        self._tables: list[tuple[slice, Tensor]] = []  # Which images were asked at a point, and their host scores.
 
     @property
     def num_images(self) -> int:
@@ -73,21 +76,28 @@ class StepObjective:
 
     def __call__(self) -> Tensor:
         """The mean loss of the batch at the parameters' current values, a scalar, once differentiable."""
-        maker = self.maker
-        return mean_loss(self._mean_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
+        maker, keep = self.maker, self._keeper(slice(0, self.n))
+
+        def microbatch_loss(rows: slice) -> Tensor:
+            part = self.batch(rows)
+            if maker.graphed is not None and torch.is_grad_enabled():
+                return maker.graphed.replayed(part.images, part.labels)
+            return loss_of(maker.model, part.images, part.labels, maker.loss, keep and keep(rows))
+
+        return mean_loss(microbatch_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
 
     def losses(self, points: Tensor, images: slice) -> Tensor:
         """The loss of each image at each of several points, without a gradient; the parameters stay as they are.
 
         An image is always computed in a microbatch of the same images, so that any number of processes comes to the
-        same bits.
+        same bits. A loss of the whole batch is computed of the images that are asked for.
 
         Args:
             points: p × d, values of all learned numbers.
             images: which images of the batch, from `start` to `stop`.
 
         Returns:
-            p × m losses in nats, for m images.
+            p × m losses, for m images.
 
         Raises:
             ProcessLostError: another process is gone.
@@ -101,30 +111,46 @@ class StepObjective:
             with torch.no_grad():
                 for row, point in zip(table, points, strict=True):
                     vector_to_parameters(point, maker.parameters)
+                    keep = self._keeper(images)
                     for part in parts:
-                        row[part] = self._losses(slice(images.start + part.start, images.start + part.stop))
+                        split = self.batch(slice(images.start + part.start, images.start + part.stop))
+                        row[part] = losses_of(maker.model, split.images, split.labels, maker.loss, keep and keep(part))
         finally:
             vector_to_parameters(current, maker.parameters)
         return maker.group.all_reduce(table)
 
-    def _mean_loss(self, rows: slice) -> Tensor:
-        maker, part = self.maker, self.batch(rows)
-        if maker.graphed is not None and torch.is_grad_enabled():
-            return maker.graphed.replayed(part.images, part.labels)
-        return loss_of(maker.model, part.images, part.labels, maker.loss, self._listener(rows))
+    def inform(self, label_map: LabelMap, labels: Tensor) -> None:
+        """Give a label map that follows the steps all answers of this one; they are paid for. Every process calls this.
 
-    def _losses(self, rows: slice) -> Tensor:
-        maker, part = self.maker, self.batch(rows)
-        return losses_of(maker.model, part.images, part.labels, maker.loss, self._listener(rows))
+        Points of a step lie around the one that it starts from, and are asked on the same images: each answer to an
+        image counts 1 over their number.
 
-    def _listener(self, rows: slice) -> Callable[[Tensor], None] | None:
-        """What keeps the host scores of some rows; None where nobody wants them, or they are known already."""
-        host_scores = self.host_scores
-        if host_scores is None or bool(self._listened[rows].all()):
+        Args:
+            label_map: the model's.
+            labels: b classes of the batch's images.
+        """
+        if not self._tables:
+            return
+        scores = torch.cat([self.maker.group.all_reduce(table) for _, table in self._tables])
+        images = torch.cat([torch.arange(rows.start, rows.stop) for rows, _ in self._tables])
+        counts = images.bincount(minlength=self.n)[images]
+        label_map.on_step(
+            scores, labels[images.to(labels.device)], None if int(counts.max()) == 1 else 1 / counts.double()
+        )
+
+    def _keeper(self, images: slice) -> Callable[[slice], Callable[[Tensor], None]] | None:
+        """A function that gives what keeps the host scores of some of these images; None where nobody wants them."""
+        label_map = self.maker.model.label_map
+        if not label_map.follows_steps:
             return None
+        shape = images.stop - images.start, label_map.num_host_labels
+        table = torch.zeros(shape, dtype=self.maker.parameters[0].dtype)
+        self._tables.append((images, table))
 
-        def keep(scores: Tensor) -> None:
-            host_scores[rows] = scores.cpu()
-            self._listened[rows] = True
+        def keep(rows: slice) -> Callable[[Tensor], None]:
+            def listen(scores: Tensor) -> None:
+                table[rows] = scores.cpu()
+
+            return listen
 
         return keep

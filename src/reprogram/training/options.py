@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reprogram.errors import BudgetError, ConfigError
-from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
+from reprogram.registry import MAX_SEED, added_later, format_spec, is_listed, names, renamed, stored_spelling
 from reprogram.training.checkpoint import Interval
 from reprogram.types import RANK, LossKind, Precision, SampleSize
 from reprogram.utils.messages import nearest
+from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate
 
 if TYPE_CHECKING:
     from reprogram.learners.base import Learner
+    from reprogram.losses.base import Loss
     from reprogram.model import Reprogrammed
     from reprogram.tasks.base import Task
 
@@ -80,9 +82,10 @@ class FitOptions:
     Attributes:
         learner: what improves the program, e.g. "adam(learning_rate=0.1)".
         augmentation: how training images vary each time they are seen, e.g. "shift(pixels=2)".
-        loss: the cross-entropy of the task scores ("task"), the same with softened labels ("smoothed"), or the
-            paper's (equation 3), whose softmax runs over all the host's labels ("host"). "auto" is the paper's where
-            the label map has one fixed host label for each class, else "task".
+        loss: what is minimised, e.g. the cross-entropy of the task scores ("task"), the same with softened labels
+            ("smoothed"), or the paper's (equation 3), whose softmax runs over all the host's labels ("host"); for hosts
+            that show labels alone "leave-one-out". "auto" is the paper's where the label map has one fixed host label
+            for each class, else "task".
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds of learning.
@@ -125,8 +128,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         self.budget  # noqa: B018 - making it checks the limits
         Interval.parse(self.checkpoint_every)
-        if self.loss not in get_args(LossKind):
-            raise ConfigError(f"no loss {self.loss!r}; known: {', '.join(get_args(LossKind))}")
+        if (loss := parse(self.loss).name) != "auto" and not is_listed("losses", loss):
+            raise ConfigError(f"no loss {self.loss!r}; {nearest(loss, ['auto', *names('losses')])}")
         if self.precision not in get_args(Precision):
             raise ConfigError(f"no precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
         if self.batch_size < 1 or self.validations < 1:
@@ -214,18 +217,19 @@ def current_name(options: type[FitOptions], name: str) -> str:
     return former.get(name, name)
 
 
-def check_fit(options: FitOptions, learner: "Learner", model: "Reprogrammed", task: "Task") -> None:
+def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Reprogrammed", task: "Task") -> None:
     """Refuse a model, a task and options that don't fit each other.
 
     Args:
         options: the run's options.
         learner: the learner that was built from the options, or given.
+        loss: what is minimised.
         model: the model to be learned.
         task: the task to learn from.
 
     Raises:
         ConfigError: the model was built for another task, the host gives less than the learner needs, the loss has no
-            lower bound with this label map, or nothing can be learned.
+            gradient for the learner or no lower bound with this label map, or nothing can be learned.
     """
     if model.task.classes != task.class_names or model.task.shape != task.image_shape:
         raise ConfigError(
@@ -239,10 +243,15 @@ def check_fit(options: FitOptions, learner: "Learner", model: "Reprogrammed", ta
             f"{access} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
             "differentiable"
         )
-    if options.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
+    if learner.access == "gradient" and not loss.differentiable:
         raise ConfigError(
-            f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
-            "grow for ever; use the loss 'task', or a label map such as 'first'"
+            f"loss {loss.name()!r} has no gradient for learner {learner.name()} to follow; use the loss 'task', or a "
+            "learner that only asks, such as 'snes'"
+        )
+    if not loss.bounded and any(p.requires_grad for p in model.label_map.parameters()):
+        raise ConfigError(
+            f"loss {loss.name()!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
+            "could grow for ever; use the loss 'task', or a label map such as 'first'"
         )
     if not model.learned_parameters():
         raise ConfigError("neither program nor label map has anything to learn")

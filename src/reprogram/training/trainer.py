@@ -204,8 +204,7 @@ class Trainer:
             loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
             raise self._diverged(error, indices) from error
-        if objective.host_scores is not None:
-            label_map.on_step(self.group.all_reduce(objective.host_scores), self.train.labels[indices])
+        objective.inform(label_map, self.train.labels[indices])
         state.step += 1
         state.images += len(indices)
         state.loss_sum += loss

@@ -57,16 +57,30 @@ def test_every_point_costs_its_images_and_a_failure_leaves_the_parameters():
     assert torch.equal(parameters_to_vector(model.learned_parameters()), before)
 
 
-def test_a_map_that_follows_steps_is_given_the_first_answer_about_each_image():
+def test_a_map_that_follows_steps_is_given_every_answer_and_each_image_counts_once():
     model, task, objective = made("iterative")
-    points, scores = points_of(model), {}
+    points, labels, counts = points_of(model), task.train.labels[:11], model.label_map.empty_statistics()
     objective.losses(points, slice(0, 4))
-    objective.losses(points[1:2], slice(4, 11))  # The first point has left.
-    for index in (0, 1):
+    objective.losses(points[1:2], slice(4, 11))  # Two points have left.
+    objective.inform(model.label_map, labels)
+    for index, last in ((0, 4), (1, 11), (2, 4)):
         vector_to_parameters(points[index], model.learned_parameters())
         with torch.no_grad():
-            scores[index] = model.host_scores(task.train.images[:11])
-    torch.testing.assert_close(objective.host_scores, torch.cat([scores[0][:4], scores[1][4:]]))
+            top = model.host_scores(task.train.images[:last]).argmax(1)
+        for image in range(last):
+            counts[labels[image], top[image]] += 1 / 3 if image < 4 else 1
+    torch.testing.assert_close(model.label_map.statistics, counts)
+
+
+def test_the_one_answer_of_a_gradient_step_has_no_weight():
+    model, task, objective = made("iterative")
+    told, model.label_map.on_step = [], lambda *answers: told.append(answers)
+    objective().backward()
+    objective.inform(model.label_map, task.train.labels[:11])
+    ((scores, labels, weights),) = told
+    with torch.no_grad():
+        torch.testing.assert_close(scores, model.host_scores(task.train.images[:11]))
+    assert torch.equal(labels, task.train.labels[:11]) and weights is None
 
 
 def test_processes_share_the_microbatches_and_sum_what_they_have():

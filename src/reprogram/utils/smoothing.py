@@ -1,0 +1,31 @@
+"""How strongly counts are smoothed: a Dirichlet prior, chosen by leaving each count out in turn."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+STRENGTHS = tuple(2.0**exponent for exponent in range(-6, 15))
+"""The strengths of smoothing that are tried."""
+
+
+def best_strength(counts: Float[Tensor, "rows m"], base: Float[Tensor, " m"]) -> float:
+    """The strength α of a Dirichlet prior α · base that makes counts most likely when each is left out in turn.
+
+    It maximises Σ_rj n_rj log((n_rj - 1 + α base_j) / (Σ_j n_rj - 1 + α) over `STRENGTHS`.
+
+    Args:
+        counts: rows × m, 0 or more; fractions of counts, of answers that fade, may be among them.
+        base: m positive numbers that sum to 1.
+
+    Returns:
+        α; the largest strength where there are no counts.
+
+    Reference: Minka, Estimating a Dirichlet Distribution, 2000, the leave-one-out likelihood.
+    """
+    strengths = counts.new_tensor(STRENGTHS)[:, None]
+    seen = counts.nonzero(as_tuple=True)
+    n, total = counts[seen], counts.sum(dim=1)[seen[0]]
+    # a x c: for each strength and each pair of row and column that occurs
+    left = (n - 1).clamp(min=0) + strengths * base[seen[1]]
+    chances = left.log() - ((total - 1).clamp(min=0) + strengths).log()
+    likelihoods = (n * chances).sum(dim=1)
+    return STRENGTHS[int(likelihoods.argmax())] if len(n) else STRENGTHS[-1]
