@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in LOST:
             model.count(lost=len(images))
         if fault == "timeout":
-            model.stop.wait(0.6)
+            model.stop.wait(1.2)
             self.close_connection = True
         elif fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
