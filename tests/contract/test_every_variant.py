@@ -218,6 +218,7 @@ def example_files(tmp_path, monkeypatch):
     save_file(net.state_dict(), "example-timm/model.safetensors")
     tiny_clip(tmp_path / "example-clip")
     tiny_hf(tmp_path / "example-hf")
+    (tmp_path / "example.py").write_text("def classify(pixels):\n    return pixels.flatten(1)[:, ::500]\n")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "example" / label).mkdir(parents=True)
