@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reprogram.evaluation.metrics import Evaluation, wilson_interval
     from reprogram.evaluation.predict import evaluate
     from reprogram.framed import Box, Framed, Geometry
+    from reprogram.hosts._consent import authorise
     from reprogram.hosts._factory import load_host
     from reprogram.hosts._info import HostInfo
     from reprogram.hosts.base import Host, HostSource
@@ -66,6 +67,7 @@ _EXPORTS = {
     "evaluation.metrics": ("Evaluation", "wilson_interval"),
     "evaluation.predict": ("evaluate",),
     "framed": ("Box", "Framed", "Geometry"),
+    "hosts._consent": ("authorise",),
     "hosts._factory": ("load_host",),
     "hosts.base": ("Host", "HostInfo", "HostSource"),
     "labelmaps.base": ("LabelMap",),
@@ -114,6 +116,7 @@ __all__ = [
     "TaskSource",
     "WriteError",
     "__version__",
+    "authorise",
     "evaluate",
     "fit",
     "load",

@@ -253,7 +253,7 @@ def _named_host(path: Path, spec: str, download: bool) -> Host:
         variant, config = configure("hosts", spec)
         source: HostSource = variant(config)
         if not source.nameable():
-            raise HostUnavailableError("it was built from a file or with special arguments")
+            raise HostUnavailableError("it was built from a file or with special arguments, or it is a service")
         return built(source, download=download)
     except ReprogramError as error:
         kind = type(error) if isinstance(error, HostUnavailableError) else HostUnavailableError

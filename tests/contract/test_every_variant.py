@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,9 @@ from safetensors.torch import save_file
 
 import reprogram
 from helpers import ConvNet, seeded, tiny_clip, tiny_hf
+from helpers_server import ModelServer
 from reprogram import registry
+from reprogram.hosts._remote import RemoteSource
 from reprogram.labelmaps._calibration import fit_without_program
 from reprogram.labelmaps._counts import CountMap
 from reprogram.learners.base import Progress
@@ -221,6 +224,7 @@ def example_files(tmp_path, monkeypatch):
     save_file(net.state_dict(), "example-timm/model.safetensors")
     tiny_clip(tmp_path / "example-clip")
     tiny_hf(tmp_path / "example-hf")
+    (tmp_path / "example.py").write_text("def classify(pixels):\n    return pixels.flatten(1)[:, ::500]\n")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "example" / label).mkdir(parents=True)
@@ -236,10 +240,21 @@ def example_files(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def server():
+    """A model server on this machine, for hosts behind a network."""
+    with ModelServer() as running:
+        yield running
+
+
 @pytest.mark.parametrize("name", names("hosts"))
-def test_hosts_build_and_their_id_builds_them_again(name, example_files):
+def test_hosts_build_and_their_id_builds_them_again(name, example_files, server):
     variant = find("hosts", name)
-    source = variant(variant.example())
+    example = variant.example()
+    if issubclass(variant, RemoteSource):
+        pytest.importorskip("httpx2", reason="needs the extra remote")
+        example = dataclasses.replace(example, url=re.sub(r"http://[^/]+", server.url, example.url))
+    source = variant(example)
     built = source.build()
     info = built.info
     assert source.info() in (None, info) and source.has_random_weights() == (info.licence == "random weights: none")

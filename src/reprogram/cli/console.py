@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from reprogram.cli.streams import is_utf8
+from reprogram.hosts._consent import authorise
 from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
@@ -42,12 +43,18 @@ class Common:
         threads: of the CPU; all cores by default.
         json: print the result as JSON.
         quiet: print no progress.
+        i_am_authorised: exact name of a host elsewhere that you are allowed to send images to; at each start, never
+            from a file or the environment.
     """
 
     device: str | None = None
     threads: Whole | None = None
     json: Annotated[bool, Parameter(negative=())] = False
     quiet: Annotated[bool, Parameter(negative=())] = False
+    i_am_authorised: Annotated[list[str] | None, Parameter(negative=(), show_env_var=False)] = None
+
+    def __post_init__(self) -> None:
+        authorise(*self.i_am_authorised or ())
 
 
 def emit(value: Any) -> None:

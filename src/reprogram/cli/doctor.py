@@ -67,6 +67,8 @@ def doctor_command(
     from reprogram.hosts._factory import load_host
 
     loaded = load_host(host, download=download)
+    if not loaded.is_local:
+        raise ConfigError(f"--host {host}: is a service, whose inside nobody sees; --verify and --engine need a module")
     result: dict[str, Any] = {"host": loaded.info.id}
     if verify:
         result["verify"] = _verify(loaded, _framed(loaded, size, batch or VERIFY_BATCH))

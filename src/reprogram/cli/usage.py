@@ -14,6 +14,8 @@ from reprogram.registry import FAMILIES, FOLDERS
 from reprogram.utils.messages import nearest
 
 PREFIX = "REPROGRAM_"
+SPOKEN = "--i-am-authorised"
+"""The option that is no consent unless the command line itself gives it."""
 
 
 class UsageError(ReprogramError):
@@ -46,6 +48,10 @@ class Environment:
         Raises:
             ConfigError: a variable stands for no option, or an option that was given is empty.
         """
+        if _variable(SPOKEN) in _set():
+            raise ConfigError(
+                f"{_variable(SPOKEN)}: is no consent; say {SPOKEN} HOST on the command line, at each start"
+            )
         options = [argument for argument in arguments if argument.field_info.is_keyword]
         if unknown := _set().difference(_variables(options)):
             _refuse_unknown(self._root(), unknown)
@@ -76,11 +82,16 @@ def _set() -> set[str]:
     return {name for name, value in os.environ.items() if name.startswith(PREFIX) and value}
 
 
+def _variable(option: str) -> str:
+    """The variable of an option."""
+    return PREFIX + option.lstrip("-").replace("-", "_").upper()
+
+
 def _variables(arguments: Iterable[Argument]) -> dict[str, str]:
     """The options that variables stand for, by the variables' names."""
     options: dict[str, str] = {}
     for argument in arguments:
-        own = {name: PREFIX + name.lstrip("-").replace("-", "_").upper() for name in argument.names if name != "*"}
+        own = {name: _variable(name) for name in argument.names if name != "*"}
         options |= {variable: name for name, variable in own.items()}
         options |= dict.fromkeys(argument.parameter.env_var or (), argument.name)
     return options

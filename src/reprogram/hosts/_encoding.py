@@ -39,8 +39,20 @@ def as_sent(pixels: Tensor | Framed, encoding: Encoding, quality: int) -> Tensor
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
     """An image, C × H × W in [0, 1], encoded and decoded again; C is 1 or 3."""
     levels = (nearest_8bit(image).clamp(0, 1).cpu().float() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file = io.BytesIO()
-    Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).save(file, "JPEG", quality=quality)
-    decoded = np.array(Image.open(file))
+    decoded = np.array(Image.open(io.BytesIO(encoded(levels, "jpeg", quality))))
     decoded = decoded[..., None] if decoded.ndim == 2 else decoded
     return torch.from_numpy(decoded).permute(2, 0, 1).to(image) / 255
+
+
+def encoded(levels: np.ndarray, encoding: Encoding, quality: int) -> bytes:
+    """An image file.
+
+    Args:
+        levels: uint8, H × W × C; C is 1 or 3.
+        encoding: the format.
+        quality: of JPEG, 1 to 100.
+    """
+    file = io.BytesIO()
+    image = Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    image.save(file, "JPEG", quality=quality) if encoding == "jpeg" else image.save(file, "PNG")
+    return file.getvalue()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._consent import authorised
 from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.loader import CachedLoader
@@ -28,6 +29,7 @@ GRACE_S = 10.0
 """Time that a worker may take to save its cell; it needs two seconds."""
 PROGRAM = (
     "import sys; from reprogram.utils.process import start_torch; start_torch(int(sys.argv[1])); "
+    "from reprogram.hosts._consent import authorise; authorise(*sys.argv[3:]); "
     "from reprogram.sweep.executors.local import serve; serve(int(sys.argv[1]), sys.argv[2])"
 )
 
@@ -72,7 +74,14 @@ class Local(Executor):
         visible = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}
         with self._log(worker).open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", PROGRAM, str(self.threads), str(Path(self.folder.name) / "tasks")],
+                [
+                    sys.executable,
+                    "-c",
+                    PROGRAM,
+                    str(self.threads),
+                    str(Path(self.folder.name) / "tasks"),
+                    *authorised(),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

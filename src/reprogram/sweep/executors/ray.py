@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._consent import authorise, authorised
 from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.loader import CachedLoader
@@ -103,7 +104,9 @@ class Cluster(Executor):
     def start(self) -> int:
         """Ask for an actor, which starts as soon as the cluster has room."""
         worker = len(self.actors)
-        self.actors.append(self.actor_type.remote(worker, self.threads, str(Path.cwd()), self.folder_name, self.board))
+        self.actors.append(
+            self.actor_type.remote(worker, self.threads, str(Path.cwd()), self.folder_name, self.board, authorised())
+        )
         self.pending[self.actors[worker].ready.remote()] = worker
         return worker
 
@@ -187,11 +190,15 @@ class Actor:
         folder: the driver's working folder, which becomes the worker's.
         folder_name: the name of the temporary folder of decoded tasks that the workers of a node share.
         board: the message board.
+        hosts: elsewhere that the user said they may send images to.
     """
 
-    def __init__(self, number: int, threads: int, folder: str, folder_name: str, board: Any) -> None:
+    def __init__(
+        self, number: int, threads: int, folder: str, folder_name: str, board: Any, hosts: tuple[str, ...] = ()
+    ) -> None:
         from reprogram.utils.process import start_torch
 
+        authorise(*hosts)
         os.chdir(folder)
         start_torch(threads)
         self.number, self.threads, self.board = number, threads, board

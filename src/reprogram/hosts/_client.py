@@ -1,0 +1,234 @@
+"""The one HTTP client of all remote hosts: connections, time-outs, retries, and what is counted of them."""
+
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from reprogram.errors import HostUnavailableError
+from reprogram.hosts._meter import Meter
+from reprogram.hosts._throttle import Refusal, backoff_s, refusal, spent_for_s
+from reprogram.hosts._trial import first_line
+from reprogram.hosts._wire import GarbledError, Request, Response, WrongAnswerError
+from reprogram.utils.text import printable
+
+MAX_RESPONSE = 64 * 2**20
+"""The most bytes of a response."""
+
+MAX_WAIT_S = 300.0
+"""The longest wait that a service may ask for, in seconds."""
+
+FEW = 5
+"""The most tries, after its first, of a request that carries no images."""
+
+HIDDEN = b"***"
+Result = TypeVar("Result")
+
+
+class Client:
+    """Sends requests to one URL, and asks again where that may help.
+
+    Connections are kept and used again. Redirects aren't followed, proxies and `.netrc` aren't read, certificates are
+    verified, and no response is read beyond `MAX_RESPONSE`.
+
+    Args:
+        url: it was checked by `checked_url`.
+        name: the host's, for messages.
+        authorise: gives the headers that hold credentials; it is called for each try.
+        secrets: texts that never get out: responses and messages hold `***` instead.
+        timeout_s: the most seconds of a try.
+        retries: the most tries of a request after its first.
+        concurrency: the most requests under way at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        authorise: Callable[[Request], Mapping[str, str]] = lambda _: {},
+        secrets: tuple[str, ...] = (),
+        timeout_s: float = 30.0,
+        retries: int = 10,
+        concurrency: int = 4,
+    ) -> None:
+        self.url, self.name, self._authorise = url, name, authorise
+        self._secrets = [secret.encode() for secret in sorted(secrets, key=len, reverse=True) if len(secret) > 3]
+        self.timeout_s, self.retries, self.concurrency = timeout_s, retries, concurrency
+        self._library = _library(name)
+        self._http = self._library.Client(
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+            limits=self._library.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+        )
+        weakref.finalize(self, self._http.close)
+        self.reached = False
+        self.sleep: Callable[[float], None] = time.sleep
+        self._chance, self._closed_until, self._lock = random.Random(), 0.0, threading.Lock()
+
+    def get(self, path: str) -> Response:
+        """Ask for something that carries no image and isn't counted, such as the record of a model; `FEW` times.
+
+        Args:
+            path: follows the URL.
+
+        Raises:
+            HostUnavailableError: the service can't be reached, or refuses.
+        """
+        return self._insist(
+            Request(path=path), lambda response: response, lambda _: Uncounted(), min(FEW, self.retries)
+        )
+
+    def ask(self, request: Request, decode: Callable[[Response], Result], *, images: int, meter: Meter) -> Result:
+        """Send images until they are answered whole.
+
+        Args:
+            request: the request.
+            decode: reads the response.
+            images: how many the request carries.
+            meter: counts every try before it is sent.
+
+        Returns:
+            What `decode` made of the answer.
+
+        Raises:
+            HostUnavailableError: the service can't be reached, refuses, or doesn't answer within the retries.
+            BudgetError: the budget doesn't allow a try; it isn't sent.
+        """
+        return self._insist(request, decode, lambda retry: meter.request(images, retry=retry), self.retries)
+
+    def _insist(
+        self, request: Request, decode: Callable[[Response], Result], count: Callable[[bool], Any], retries: int
+    ) -> Result:
+        """Try until there is an answer; `count` gives the context that counts a try."""
+        for retry in range(retries + 1):
+            self._wait_until_open()
+            with count(retry > 0) as sent:
+                outcome = self._try(request, decode, sent)
+            if not isinstance(outcome, Refusal):
+                return outcome
+            reason = self._clean(outcome.reason)
+            if not outcome.again:
+                raise HostUnavailableError(f"host {self.name}: {self.url}: {reason}")
+            self._check_wait(outcome.wait_s, reason)
+            if retry < retries:
+                self._pause(retry, outcome.wait_s)
+        raise HostUnavailableError(
+            f"host {self.name}: {self.url} didn't answer in {retries + 1} tries; the last: {reason}"
+        )
+
+    def _try(self, request: Request, decode: Callable[[Response], Result], sent: Any) -> Result | Refusal:
+        """One try: the decoded answer, or why there is none."""
+        try:
+            response = self._exchange(request)
+        except self._library.ConnectError as error:
+            return Refusal(reason=f"can't be reached ({first_line(error)})", again=self.reached)
+        except self._library.ConnectTimeout:
+            return Refusal(reason=f"can't be reached within {self.timeout_s:g} s", again=self.reached)
+        except (self._library.TimeoutException, TimeoutError):
+            return Refusal(reason=f"no answer within {self.timeout_s:g} s", again=True)
+        except self._library.HTTPError as error:
+            return Refusal(reason=f"the connection broke ({first_line(error)})", again=True)
+        self.reached = True
+        if 300 <= response.status < 400:
+            sent.refused()
+            where = printable(response.headers.get("location", "nowhere"))[:120]
+            return Refusal(reason=f"redirects to {where}; redirects aren't followed, give that URL", again=False)
+        if (refused := refusal(response.status, response.headers, response.document)) is not None:
+            sent.refused()
+            return refused
+        try:
+            result = decode(response)
+        except GarbledError as error:
+            return Refusal(reason=str(error), again=True)
+        except WrongAnswerError as error:
+            sent.answered()
+            return Refusal(reason=str(error), again=False)
+        sent.answered()
+        if (spent := spent_for_s(response.headers)) is not None:
+            self._open_at(min(spent, MAX_WAIT_S))
+        return result
+
+    def _exchange(self, request: Request) -> Response:
+        """Send a request and read the response, all within the time-out."""
+        deadline = time.monotonic() + self.timeout_s
+        headers = {"Accept-Encoding": "identity", **request.headers, **self._authorise(request)}
+        method = "GET" if request.body is None else "POST"
+        with self._http.stream(method, self.url + request.path, content=request.body, headers=headers) as answer:
+            body = bytearray()
+            for part in answer.iter_raw():
+                body += part
+                if len(body) > MAX_RESPONSE:
+                    raise HostUnavailableError(
+                        f"host {self.name}: {self.url} answers with more than {MAX_RESPONSE:,} bytes; ask for fewer "
+                        "images at once"
+                    )
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            content = bytes(body)
+        for secret in self._secrets:
+            content = content.replace(secret, HIDDEN)
+        return Response(
+            status=answer.status_code,
+            headers={name.lower(): self._clean(value) for name, value in answer.headers.items()},
+            body=content,
+        )
+
+    def _check_wait(self, wait_s: float | None, reason: str) -> None:
+        if wait_s is not None and wait_s > MAX_WAIT_S:
+            raise HostUnavailableError(
+                f"host {self.name}: {self.url} asks to wait {wait_s:,.0f} s ({reason}); the longest wait is "
+                f"{MAX_WAIT_S:.0f} s, go on later"
+            )
+
+    def _pause(self, retry: int, wait_s: float | None) -> None:
+        """Wait until the next try may be sent; all requests wait where the service asks for it."""
+        pause = backoff_s(retry, wait_s, self._chance)
+        if wait_s is not None:
+            self._open_at(pause)
+        else:
+            self.sleep(pause)
+
+    def _open_at(self, pause: float) -> None:
+        with self._lock:
+            self._closed_until = max(self._closed_until, time.monotonic() + pause)
+
+    def _wait_until_open(self) -> None:
+        while (pause := self._closed_until - time.monotonic()) > 0:
+            self.sleep(pause)
+
+    def _clean(self, text: str) -> str:
+        """Text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret.decode(), HIDDEN.decode())
+        return text
+
+
+class Uncounted:
+    """What stands for a metered request where nothing is counted."""
+
+    def __enter__(self) -> "Uncounted":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def answered(self) -> None:
+        """An answer came."""
+
+    def refused(self) -> None:
+        """The service refused."""
+
+
+def _library(name: str) -> Any:
+    """The package `httpx2`."""
+    try:
+        import httpx2
+    except ImportError:
+        raise HostUnavailableError(
+            f"host {name}: the package httpx2 isn't installed; pip install 'reprogram[remote]'"
+        ) from None
+    return httpx2

@@ -1,0 +1,269 @@
+"""Hosts behind a network: what all formats share. A format is one file with a small pure pair, encode and decode."""
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.hosts._answering import AnsweringHost, levels
+from reprogram.hosts._client import Client
+from reprogram.hosts._consent import check_encrypted, checked_url
+from reprogram.hosts._encoding import Encoding, encoded
+from reprogram.hosts._frozen import Call
+from reprogram.hosts._info import HostInfo, check_sizes
+from reprogram.hosts._shown import Kind
+from reprogram.hosts._vocabulary import Answer, Vocabulary
+from reprogram.hosts._wire import Request, Response, WrongAnswerError
+from reprogram.hosts.base import HostSource
+from reprogram.types import Access
+
+TUNING = {"batch", "concurrency", "timeout", "retries"}
+"""The options that say how a service is asked, and nothing about what it answers."""
+
+ACCESS: dict[str, Access] = {"scores": "scores", "topk": "top-k", "label": "label"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteConfig:
+    """The options that all remote hosts have.
+
+    Attributes:
+        size: height and width of the images that are sent, in pixels.
+        channels: of the images: 3, or 1 for grey ones.
+        class_names: the labels that are known from the start, in the order of the scores.
+        num_classes: the most labels; those beyond `class_names` are found as they appear. By default as many as there
+            are names.
+        access: `scores` shows all labels, `topk` some of them, `label` one, without a number.
+        kind: the numbers: `logits`, `probabilities`, `percent`, or `independent` ones.
+        decimals: that the service rounds its numbers to; None for all.
+        encoding: of images that are sent as files: `png`, or `jpeg`, which loses something.
+        quality: of JPEG, 1 to 100.
+        batch: the most images of a request; 0 for as many as the format usually takes.
+        concurrency: the most requests under way at once.
+        timeout: the most seconds of a try.
+        retries: the most tries of a request after its first.
+    """
+
+    size: int = 224
+    channels: int = 3
+    class_names: tuple[str, ...] = ()
+    num_classes: int = 0
+    access: Literal["scores", "topk", "label"] = "topk"
+    kind: Kind = "probabilities"
+    decimals: int | None = None
+    encoding: Encoding = "png"
+    quality: int = 95
+    batch: int = 0
+    concurrency: int = 4
+    timeout: float = 30.0
+    retries: int = 10
+
+    def __post_init__(self) -> None:
+        check_sizes(size=self.size, num_classes=self.num_classes)
+        if self.channels not in (1, 3):
+            raise ConfigError(f"channels={self.channels}; 1 or 3 is expected")
+        if not 1 <= self.quality <= 100:
+            raise ConfigError(f"quality={self.quality}; 1 to 100 is expected")
+        if not (0 <= self.batch <= 4096 and 1 <= self.concurrency <= 64 and 0 <= self.retries <= 100):
+            raise ConfigError(
+                f"batch={self.batch}, concurrency={self.concurrency}, retries={self.retries}; 0 to 4096, 1 to 64 and 0 "
+                "to 100 are expected"
+            )
+        if not 0 < self.timeout <= 3600:
+            raise ConfigError(f"timeout={self.timeout}; more than 0 and at most 3600 seconds are expected")
+        if self.decimals is not None and not 0 <= self.decimals <= 12:
+            raise ConfigError(f"decimals={self.decimals}; 0 to 12 are expected")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ConfigError("class_names: a name occurs twice")
+        if 0 < self.num_classes < len(self.class_names):
+            raise ConfigError(f"num_classes={self.num_classes} is less than the {len(self.class_names)} class_names")
+
+
+class RemoteSource(HostSource):
+    """A service behind a URL. A format implements `encode` and `decode`, which are pure.
+
+    Building it sends no image. A program file never has it built: nothing that a stranger wrote has anything sent.
+
+    Args:
+        config: the variant's `Config`, which derives from `RemoteConfig` and begins with `url`.
+
+    Attributes:
+        usual_batch: the images of a request, by default.
+        most_images: the most images that a request may carry.
+        variables: the environment variables that hold credentials; see `authorisation`.
+    """
+
+    usual_batch: ClassVar[int] = 1
+    most_images: ClassVar[int] = 1
+    variables: ClassVar[tuple[str, ...]] = ("MODEL_SERVER_TOKEN",)
+
+    @abstractmethod
+    def encode(self, images: np.ndarray) -> Request:
+        """The request that asks for some images.
+
+        Args:
+            images: uint8, b × H × W × C; b is at most `most_images`.
+        """
+
+    @abstractmethod
+    def decode(self, response: Response, count: int) -> Sequence[Answer]:
+        """The answers in a response.
+
+        Args:
+            response: what came back, with a status below 300.
+            count: b, the images of the request.
+
+        Returns:
+            An answer an image, in their order.
+
+        Raises:
+            GarbledError: the response isn't whole; it is worth asking again.
+            WrongAnswerError: it is no answer in this format.
+        """
+
+    def version(self, response: Response) -> str | None:
+        """The version of the model that answered, where the format says it.
+
+        Args:
+            response: what came back.
+        """
+        return None
+
+    def described(self, client: Client) -> "RemoteSource":
+        """This source, completed by what the service says of itself; by default it says nothing.
+
+        Args:
+            client: sends requests that carry no images.
+        """
+        return self
+
+    def authorisation(self, request: Request, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers that hold credentials; by default the first variable's as a bearer token.
+
+        Args:
+            request: what is sent.
+            secrets: the values of those `variables` that are set.
+        """
+        token = secrets.get(self.variables[0])
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def images_per_request(self) -> int:
+        """The most images of a request."""
+        return min(self.config.batch or self.usual_batch, self.most_images)
+
+    def files(self, images: np.ndarray) -> list[bytes]:
+        """Images as files, in the encoding that the options say.
+
+        Args:
+            images: uint8, b × H × W × C.
+        """
+        return [encoded(image, self.config.encoding, self.config.quality) for image in images]
+
+    def build(self, *, download: bool = False) -> "RemoteHost":
+        """Check the URL and the consent, ask the service what it is where it can say so, and make the host."""
+        name = self.name()
+        url = checked_url(self.config.url, name)
+        secrets = {variable: os.environ[variable] for variable in self.variables if os.environ.get(variable)}
+        if secrets:
+            check_encrypted(url, name)
+        client = Client(
+            url,
+            name=name,
+            authorise=lambda request: self.authorisation(request, secrets),
+            secrets=tuple(secrets.values()),
+            timeout_s=self.config.timeout,
+            retries=self.config.retries,
+            concurrency=self.config.concurrency,
+        )
+        return RemoteHost(self.described(client), client, id=self.spec())
+
+    def nameable(self) -> bool:
+        """Never: a program file can't have anything sent."""
+        return False
+
+
+class RemoteHost(AnsweringHost):
+    """A service that is asked through a client.
+
+    Args:
+        source: its format and options, completed by what the service says of itself.
+        client: sends its requests.
+        id: the spec that builds it.
+    """
+
+    is_local = False
+
+    def __init__(self, source: RemoteSource, client: Client, *, id: str) -> None:
+        config: RemoteConfig = source.config
+        count = config.num_classes or len(config.class_names)
+        if not count:
+            raise ConfigError(
+                f"host {id}: how many labels it has isn't known; give num_classes=N, the most that are told apart, or "
+                "class_names"
+            )
+        self.vocabulary = Vocabulary(config.class_names, count, source.name())
+        info = HostInfo(
+            id=id,
+            num_classes=count,
+            size=(config.size, config.size),
+            channels=config.channels,
+            mean=(0.0,) * config.channels,
+            std=(1.0,) * config.channels,
+            class_names=config.class_names if len(config.class_names) == count else None,
+            access=ACCESS[config.access],
+        )
+        super().__init__(Call(_no_module), info)
+        self.source, self.client = source, client
+        self.images_per_request = source.images_per_request()
+        self.concurrent_requests = config.concurrency
+        self._model_version: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is said about the service; its weights can't be seen, so that nothing is verified."""
+        options = {
+            option.name: getattr(self.source.config, option.name)
+            for option in fields(self.source.config)
+            if option.name not in TUNING
+        }
+        digest = hashlib.sha256(repr((self.source.name(), sorted(options.items()))).encode()).hexdigest()
+        return f"unverified:{self.source.name()}:{digest[:16]}"
+
+    def ask(self, images: Any) -> Tensor:
+        """Send images and read the answers; see `AnsweringHost.ask`."""
+        pixels = levels(images).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # b x H x W x C
+        answers = self.client.ask(
+            self.source.encode(pixels),
+            lambda response: self._read(response, len(pixels)),
+            images=len(pixels),
+            meter=self.meter,
+        )
+        config = self.source.config
+        evidence = self.vocabulary.evidence(
+            answers, kind=config.kind, decimals=config.decimals, whole=config.access == "scores"
+        )
+        return evidence.to(images)
+
+    def _read(self, response: Response, count: int) -> Sequence[Answer]:
+        answers = self.source.decode(response, count)
+        if len(answers) != count:
+            raise WrongAnswerError(f"answers {len(answers)} images, and was asked for {count}")
+        version = self.source.version(response)
+        if version is not None and self._model_version not in (None, version):
+            change = f"from {self._model_version!r} to {version!r}"
+            raise WrongAnswerError(
+                f"the model's version changed {change} in the middle; what was learned before doesn't hold for it, "
+                "start anew"
+            )
+        self._model_version = self._model_version or version
+        return answers
+
+
+def _no_module(pixels: Tensor) -> Tensor:
+    raise HostUnavailableError("a host behind a network has no module of its own; call the host itself")
