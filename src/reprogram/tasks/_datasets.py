@@ -10,15 +10,11 @@ from torch import Tensor
 
 from reprogram.errors import DataError
 from reprogram.tasks._labels import LABEL_KEYS, numbered, to_label
-from reprogram.tasks._split import Split
+from reprogram.tasks._split import COMMON_SIZE, MOST_CHANNELS, Split
 from reprogram.utils.images import DAMAGED, fit, to_8bit
 from reprogram.utils.text import printable
 
-COMMON_SIZE = 112
-"""Height and width that images of several sizes are brought to: half the input of most hosts."""
 IMAGE_KEYS = ("image", "img", "pixels", "pixel_values")
-MOST_CHANNELS = 4
-"""The most channels that an image has whose other axes may be as short as an image's channels are."""
 TOLERANCE = 1e-6
 """How far floating-point pixels may be outside of [0, 1], as resizing leaves them."""
 

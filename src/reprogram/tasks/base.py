@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -85,9 +86,11 @@ class Task:
                     f"task {self.name}: class name {class_name[:20]!r}... has {len(class_name)} characters; "
                     f"at most {MAX_CLASS_NAME} are allowed, shorten it"
                 )
-            if class_name in seen:
-                raise DataError(f"task {self.name}: two classes are named {class_name!r}; rename one")
-            seen.add(class_name)
+            form = unicodedata.normalize("NFC", class_name)
+            if form in seen:
+                forms = "" if class_name in self.class_names[: len(seen)] else ", in two forms of Unicode"
+                raise DataError(f"task {self.name}: two classes are named {class_name!r}{forms}; rename one")
+            seen.add(form)
 
     def _facts(self) -> dict[str, str]:
         """What people want to know of a task, by what it is."""
@@ -236,6 +239,8 @@ class TaskSource(Component):
 
     size_of_unequal: Callable[[], tuple[int, int]] | None = None
     """Gives the height and width that images of several sizes are brought to, where the options say none."""
+    image_shape: tuple[int, int, int] | None = None
+    """The channels, height and width that all images are brought to, where the options say none."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
