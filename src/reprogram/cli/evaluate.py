@@ -62,8 +62,7 @@ def evaluate_command(
     task_source(task, data=data, skip_bad=skip_bad).check()
     model = open_program(program_file, host, download, any_host, common.device, display)
     model.host.engine, model.host.precision = engine, precision
-    size = model.task.shape[1:]
-    loaded = load_task(task, data=data, download=download, skip_bad=skip_bad, size_of_unequal=lambda: size)
+    loaded = load_task(task, data=data, download=download, skip_bad=skip_bad, image_shape=model.task.shape)
     checked = check(loaded)
     for line in checked.warnings():
         display.say(f"warning: {line}")

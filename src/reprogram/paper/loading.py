@@ -1,6 +1,7 @@
 """Hosts, tasks and models of finished runs, loaded for measurements; hosts and tasks once."""
 
 import functools
+from dataclasses import fields
 from typing import Any
 
 from reprogram.errors import ReprogramError
@@ -32,15 +33,27 @@ def task_of(config: RunConfig) -> Any:
     Args:
         config: the run's configuration.
     """
-    task = _cached_task(config.task, config.data, config.download)
+    from reprogram.tasks._factory import task_source
+
+    sized = "size" in {option.name for option in fields(task_source(config.task).config)}  # The canvas may decide.
+    shown_on = (config.canvas, config.host) if sized else None
+    task = _cached_task(config.task, config.data, config.download, config.skip_bad, shown_on)
     return task.with_test_sample(config.test_images, seed=config.seed)
 
 
 @functools.cache
-def _cached_task(spec: str, data: str, download: bool) -> Any:
+def _cached_task(spec: str, data: str, download: bool, skip_bad: bool, shown_on: tuple[str, str] | None) -> Any:
+    from reprogram.canvases.base import size_in_window
+    from reprogram.hosts._factory import host_source
     from reprogram.tasks._factory import load_task
 
-    return load_task(spec, data=data, download=download)
+    def size() -> tuple[int, int]:
+        assert shown_on is not None
+        canvas, host = shown_on
+        info = host_source(host).info() or host_of(host, download).info
+        return size_in_window(canvas, info.shape)
+
+    return load_task(spec, data=data, download=download, skip_bad=skip_bad, size_of_unequal=size)
 
 
 def some(split: Any, count: int, seed: int) -> Any:

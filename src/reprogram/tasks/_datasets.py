@@ -1,6 +1,5 @@
 """Read PyTorch's map-style datasets, and those of Hugging Face, into memory."""
 
-import operator
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
@@ -10,13 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from reprogram.errors import DataError
-from reprogram.tasks._split import MAX_CLASSES, Split
+from reprogram.tasks._labels import LABEL_KEYS, numbered, to_label
+from reprogram.tasks._split import COMMON_SIZE, MOST_CHANNELS, Split
 from reprogram.utils.images import DAMAGED, fit, to_8bit
+from reprogram.utils.text import printable
 
-COMMON_SIZE = 112
-"""Height and width that images of several sizes are brought to: half the input of most hosts."""
 IMAGE_KEYS = ("image", "img", "pixels", "pixel_values")
-LABEL_KEYS = ("label", "labels", "fine_label", "target", "class")
 TOLERANCE = 1e-6
 """How far floating-point pixels may be outside of [0, 1], as resizing leaves them."""
 
@@ -27,31 +25,38 @@ class _UnequalSizesError(DataError):
     """Two images differ in size."""
 
 
-def read_datasets(datasets: Mapping[str, Dataset], size: int | None) -> tuple[dict[str, Split], tuple[str, ...]]:
+def read_datasets(
+    datasets: Mapping[str, Dataset], size: int | None, class_names: Any = None
+) -> tuple[dict[str, Split], tuple[str, ...], tuple[str, ...]]:
     """Read map-style datasets of (image, label) into memory.
 
     Args:
-        datasets: PIL images, uint8 arrays or tensors with class indices, as pairs or as rows with names; by split.
+        datasets: PIL images, uint8 arrays or tensors with class indices or names, as pairs or as rows with names; by
+            split.
         size: height and width that images are brought to; None takes them as they are, if they are equal.
+        class_names: the names of the classes; None for the datasets' own, see `numbered`.
 
     Returns:
-        All images and labels, in order, by split; and what to say of them.
+        All images and labels, in order, by split; the names of the classes; and what to say of the images.
 
     Raises:
         DataError: an item doesn't fit, which the message names, or a dataset is empty or has no length.
     """
-    if size is not None:
-        return _read(datasets, size), ()
+    notes: tuple[str, ...] = ()
     try:
-        return _read(datasets, None), ()
+        images, labels = _read(datasets, size)
     except _UnequalSizesError as error:
-        note = f"{error}; all are resized to {COMMON_SIZE}x{COMMON_SIZE}, give size=N for another size"
-        return _read(datasets, COMMON_SIZE), (note,)
+        notes = (f"{error}; all are resized to {COMMON_SIZE}x{COMMON_SIZE}, give size=N for another size",)
+        images, labels = _read(datasets, COMMON_SIZE)
+    indices, names = numbered(labels, datasets, class_names)
+    splits = {where: Split(images=images.pop(where), labels=indices[where]) for where in datasets}
+    return splits, names, notes
 
 
-def _read(datasets: Mapping[str, Dataset], size: int | None) -> dict[str, Split]:
+def _read(datasets: Mapping[str, Dataset], size: int | None) -> tuple[dict[str, Tensor], dict[str, list[int | str]]]:
+    """The images, n × c × h × w, and the labels of datasets, by split."""
     images: dict[str, list[Tensor]] = {}
-    labels: dict[str, list[int]] = {}
+    labels: dict[str, list[int | str]] = {}
     first = None
     for where, dataset in datasets.items():
         images[where], labels[where] = [], []
@@ -64,19 +69,16 @@ def _read(datasets: Mapping[str, Dataset], size: int | None) -> dict[str, Split]
                     f"{where} item {index} is {tuple(pixels.shape)}, {first[0]} is {tuple(first[1])}"
                 )
             images[where].append(pixels)
-            labels[where].append(_to_label(label, f"{where} item {index}"))
+            labels[where].append(to_label(label, f"{where} item {index}"))
         if not images[where]:
             raise DataError(f"{where}: the dataset is empty")
     channels = {pixels.shape[0] for listed in images.values() for pixels in listed}
     if len(channels) > 1 and channels != {1, 3}:
         raise DataError(f"images have {' and '.join(map(str, sorted(channels)))} channels; make them equal")
-    return {
-        where: Split(
-            images=torch.stack([pixels.expand(max(channels), -1, -1) for pixels in images[where]]),
-            labels=torch.tensor(labels[where]),
-        )
-        for where in datasets
+    stacked = {
+        where: torch.stack([pixels.expand(max(channels), -1, -1) for pixels in images.pop(where)]) for where in datasets
     }
+    return stacked, labels
 
 
 def _items(dataset: Dataset, where: str) -> Iterator[tuple[Any, Any]]:
@@ -86,18 +88,20 @@ def _items(dataset: Dataset, where: str) -> Iterator[tuple[Any, Any]]:
         DataError: it has no length, an item can't be had, or is no image with its label.
     """
     try:
-        count = len(cast(Sized, dataset))
-    except TypeError:
+        count = 0 if isinstance(dataset, torch.utils.data.IterableDataset) else len(cast(Sized, dataset))
+    except Exception as error:  # It is the user's code.
+        known = "" if isinstance(error, TypeError) else f" ({type(error).__name__}: {printable(error)[:120]})"
         raise DataError(
-            f"{where}: a dataset without a length can't be split and shuffled; give a map-style dataset"
+            f"{where}: a dataset without a length{known} can't be split and shuffled; give a map-style dataset"
         ) from None
+    if isinstance(dataset, torch.utils.data.IterableDataset):
+        raise DataError(f"{where}: a dataset that is only gone through can't be shuffled; give a map-style dataset")
     for index in range(count):
         try:
             item = dataset[index]
         except Exception as error:  # It is the user's code.
-            raise DataError(
-                f"{where} item {index} can't be had ({type(error).__name__}: {str(error)[:120]}); mend the dataset"
-            ) from error
+            reason = f"{type(error).__name__}: {printable(error)[:120]}"
+            raise DataError(f"{where} item {index} can't be had ({reason}); mend the dataset") from error
         yield _pair(item, f"{where} item {index}")
 
 
@@ -113,22 +117,6 @@ def _pair(item: Any, where: str) -> tuple[Any, Any]:
             f"({', '.join(LABEL_KEYS)}) are expected, rename its columns"
         )
     raise DataError(f"{where} is no pair of image and label; give a dataset of (image, label)")
-
-
-def _to_label(label: Any, where: str) -> int:
-    if isinstance(label, np.ndarray) and label.size == 1:
-        label = label.item()
-    try:
-        number = operator.index(label)
-    except (TypeError, ValueError, RuntimeError):
-        raise DataError(
-            f"{where}: the label {str(label)[:40]!r} is no class index; give whole numbers from 0"
-        ) from None
-    if not 0 <= number < MAX_CLASSES:
-        raise DataError(
-            f"{where} has the label {str(number)[:40]}; labels are class indices from 0, at most {MAX_CLASSES - 1}"
-        )
-    return number
 
 
 def _resized(pixels: Tensor, size: int, where: str) -> Tensor:
@@ -155,7 +143,7 @@ def _to_uint8(image: Any, where: str) -> Tensor:
         raise DataError(f"{where}: the image holds values that are not finite; clean the data")
     if pixels.min() < -TOLERANCE or pixels.max() > 1 + TOLERANCE:
         raise DataError(
-            f"{where}: values in [{pixels.min():.3g}, {pixels.max():.3g}]; give uint8, or floating point in [0, 1]"
+            f"{where}: values in [{pixels.min():.7g}, {pixels.max():.7g}]; give uint8, or floating point in [0, 1]"
         )
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
 
@@ -168,69 +156,26 @@ def _to_tensor(image: Any, where: str) -> Tensor:
         except DAMAGED as error:
             raise DataError(f"{where}: can't be read ({str(error)[:120]}); convert it to 8 bits, grey or RGB") from None
     if isinstance(image, Tensor):
-        tensor = image.detach().cpu()
-        return tensor if tensor.ndim == 3 else tensor[None]
+        try:
+            tensor = image.detach().to_dense().cpu()
+        except (RuntimeError, NotImplementedError) as error:
+            reason = printable(str(error).split(".")[0])[:80]
+            raise DataError(f"{where}: a tensor that holds no pixels ({reason}); give a dense one") from None
+        return _checked(tensor[None] if tensor.ndim == 2 else tensor, -1, "c x h x w", where)
     array = np.asarray(image)
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3):
         raise DataError(f"{where}: not an image but {type(image).__name__}; give a PIL image, an array or a tensor")
     native = np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
-    return torch.from_numpy(native if native.ndim == 3 else native[..., None]).permute(2, 0, 1)
+    pixels = torch.from_numpy(native if native.ndim == 3 else native[..., None]).permute(2, 0, 1)
+    return _checked(pixels, 1, "h x w x c", where)
 
 
-def class_names_of(dataset: Any, given: Any, labels: list[Tensor]) -> tuple[str, ...]:
-    """The names of the classes, in the order of their indices.
-
-    Args:
-        dataset: the training dataset, whose names count where none are given: those in its attribute `classes`, or in
-            the features of a Hugging Face dataset; a subset has those of its whole.
-        given: a sequence of names, or a mapping between names and indices; None for the dataset's own.
-        labels: the class indices of each split; their text is taken where nothing names the classes.
-
-    Raises:
-        DataError: the given names are of no such kind.
-    """
-    if given is not None:
-        return _ordered(given, "class_names")
-    for _ in range(8):  # A subset of a subset and so on.
-        own = getattr(dataset, "classes", None)
-        if isinstance(own, list | tuple | Mapping | np.ndarray) and len(own):
-            return _ordered(own, "the dataset's attribute classes")
-        features = getattr(dataset, "features", None)
-        if isinstance(features, Mapping):
-            key = next((key for key in LABEL_KEYS if key in features), None)
-            names = getattr(features[key], "names", None) if key else None
-            if isinstance(names, list | tuple) and names:
-                return _ordered(names, "the dataset's features")
-        if (dataset := getattr(dataset, "dataset", None)) is None:
-            break
-    count = 1 + int(max(int(part.max()) for part in labels))
-    if count > sum(map(len, labels)):
+def _checked(pixels: Tensor, other: int, layout: str, where: str) -> Tensor:
+    """An image, c × h × w, whose channels aren't where another axis should be."""
+    if pixels.ndim == 3 and pixels.shape[0] > MOST_CHANNELS and pixels.shape[other] in (1, 3, 4):
+        kind = "arrays" if layout.startswith("h") else "tensors"
         raise DataError(
-            f"the largest label is {count - 1}, and there are fewer images than classes from 0 to it; "
-            "give class indices without gaps, or class_names"
+            f"{where}: {kind} are {layout}, and this would have {pixels.shape[0]} channels; its channels are on "
+            "another axis, move them"
         )
-    return tuple(map(str, range(count)))
-
-
-def _ordered(names: Any, where: str) -> tuple[str, ...]:
-    """The names of a sequence or a mapping, in the order of their indices."""
-    if isinstance(names, Mapping):
-        by_index = names if all(isinstance(key, int | np.integer) for key in names) else _swapped(names, where)
-        if sorted(by_index) != list(range(len(by_index))):
-            raise DataError(f"{where}: a mapping between names and indices, which must be 0 to {len(names) - 1}")
-        names = [by_index[index] for index in range(len(by_index))]
-    if isinstance(names, str | bytes | set | frozenset) or not hasattr(names, "__iter__"):
-        raise DataError(f"{where}: a {type(names).__name__} can't say which index has which name; give a list of names")
-    return tuple(map(str, names))
-
-
-def _swapped(names: Mapping[Any, Any], where: str) -> dict[int, Any]:
-    try:
-        swapped = {operator.index(index): name for name, index in names.items()}
-    except TypeError:
-        raise DataError(
-            f"{where}: a mapping between names and whole numbers is expected; give a list of names"
-        ) from None
-    if len(swapped) != len(names):
-        raise DataError(f"{where}: two names have one index; give each its own")
-    return swapped
+    return pixels

@@ -14,6 +14,7 @@ def load_task(
     download: bool = False,
     skip_bad: bool = False,
     size_of_unequal: Callable[[], tuple[int, int]] | None = None,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> Task:
     """Load a task from its spec, such as `mnist` or `folder:PATH`.
 
@@ -23,14 +24,16 @@ def load_task(
         download: whether data may be fetched.
         skip_bad: whether to go on without files that can't be read, for tasks that take such an option.
         size_of_unequal: gives the height and width, in pixels, that images of several sizes are brought to, where the
-            spec says none; without it they are refused.
+            spec says none; without it they are brought to 112 pixels.
+        image_shape: the channels, height and width, in pixels, that image files are brought to, where the spec says
+            none; None takes them as they are.
 
     Raises:
         ConfigError: there is no such task.
         DataError: the task's data aren't here, or are damaged.
     """
     source = task_source(spec, data=data, skip_bad=skip_bad)
-    source.size_of_unequal = size_of_unequal
+    source.size_of_unequal, source.image_shape = size_of_unequal, image_shape
     return source.load(download=download)
 
 

@@ -59,7 +59,8 @@ def find_images(root: Path, layout: str = "auto") -> FoundImages:
         if not any(classes.get(name) for classes in listing.values()):
             raise DataError(f"{root}: the class {name!r} holds no image; add images to it, or remove its folder")
     if len(names) < 2:
-        raise DataError(f"{root}: {len(names)} class folder(s); one subfolder a class is expected, two or more")
+        beside = f" (left out: {counted(+left_out)})" if +left_out else ""
+        raise DataError(f"{root}: {len(names)} class folder(s){beside}; one subfolder a class is expected, two or more")
     files = {
         split: [(path, label) for label, name in enumerate(names) for path in classes.get(name, ())]
         for split, classes in listing.items()
@@ -67,7 +68,21 @@ def find_images(root: Path, layout: str = "auto") -> FoundImages:
     for split, listed in files.items():
         if not listed:
             raise DataError(f"{by_split[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
+    notes = (*notes, *_alike(names))
     return FoundImages(class_names=tuple(names), files=files, left_out=+left_out, notes=notes)
+
+
+def _alike(names: list[str]) -> list[str]:
+    """What to say of classes whose names differ in nothing but capitals and blanks, which may be one class."""
+    by_form: dict[str, list[str]] = {}
+    for name in names:
+        by_form.setdefault("".join(name.casefold().split()), []).append(name)
+    return [
+        f"the classes {' and '.join(map(repr, alike))} differ in capitals or blanks alone, and are taken for classes of "
+        "their own"
+        for alike in by_form.values()
+        if len(alike) > 1
+    ]
 
 
 def _splits(root: Path, folders: list[Path], layout: str) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -106,18 +121,18 @@ def _subfolders(folder: Path, left_out: Counter[str] | None = None) -> list[Path
     left_out = Counter() if left_out is None else left_out
     try:
         for path in sorted(folder.iterdir()):
-            if path.name in images.CLUTTER:
+            if images.is_clutter(path.name):
                 continue
             if path.is_dir() and path.name.startswith((".", "__")):
                 left_out["folders whose names begin with . or __"] += 1
             elif path.is_dir():
                 found.append(path)
-            elif path.name.lower().endswith(images.SUFFIXES):
+            elif path.name.lower().endswith((*images.SUFFIXES, *images.UNREAD_SUFFIXES)):
                 left_out["images outside of class folders"] += 1
             elif path.is_symlink() and not path.exists():
                 left_out["links to nowhere"] += 1
     except OSError as error:
-        raise DataError(f"{folder}: can't be listed ({error.strerror}); change its permissions") from None
+        raise images.cant_be_listed(error) from None
     return found
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 from reprogram.tasks._npz import arrays_of
 from reprogram.tasks._split import MAX_CLASSES, split_off
 from reprogram.tasks.base import Task, TaskSource
@@ -27,6 +27,10 @@ class Arrays(TaskSource):
 
         path: str
         seed: int = 0
+
+        def __post_init__(self) -> None:
+            if not self.path:
+                raise ConfigError("no path; give arrays:FILE.npz")
 
     @classmethod
     def example(cls) -> Config:

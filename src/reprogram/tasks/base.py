@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import Component
-from reprogram.tasks._datasets import class_names_of, read_datasets
+from reprogram.tasks._datasets import read_datasets
 from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, from_arrays, split_off
 from reprogram.types import SampleSize
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
@@ -85,9 +86,11 @@ class Task:
                     f"task {self.name}: class name {class_name[:20]!r}... has {len(class_name)} characters; "
                     f"at most {MAX_CLASS_NAME} are allowed, shorten it"
                 )
-            if class_name in seen:
-                raise DataError(f"task {self.name}: two classes are named {class_name!r}; rename one")
-            seen.add(class_name)
+            form = unicodedata.normalize("NFC", class_name)
+            if form in seen:
+                forms = "" if class_name in self.class_names[: len(seen)] else ", in two forms of Unicode"
+                raise DataError(f"task {self.name}: two classes are named {class_name!r}{forms}; rename one")
+            seen.add(form)
 
     def _facts(self) -> dict[str, str]:
         """What people want to know of a task, by what it is."""
@@ -181,12 +184,13 @@ class Task:
 
         Args:
             name: the task's, for reports.
-            train: images with class indices from 0 on; those of a Hugging Face dataset have names such as image and
-                label.
+            train: images with class indices from 0 on, or with the names of their classes; those of a Hugging Face
+                dataset are called image and label, or the like.
             test: images in the same form.
             validation: images in the same form; None splits them off `train`.
             class_names: K names, or a mapping between names and indices; by default the attribute `classes` of `train`
-                or the names in its features, else the labels as text.
+                or the names in its features, which those of the other datasets must agree with, else the labels as
+                text.
             size: height and width in pixels; images are resized to cover it and cut to the centre. None takes images
                 as they are, and brings those of several sizes to 112, with a note.
             validation_fraction: the part of each class that is split off `train`, in (0, 1).
@@ -198,8 +202,7 @@ class Task:
         """
         _check_arguments(name, size, validation_fraction, seed)
         datasets = {"train": train, "test": test, **({} if validation is None else {"validation": validation})}
-        splits, notes = read_datasets(datasets, size)
-        classes = class_names_of(train, class_names, [split.labels for split in splits.values()])
+        splits, classes, notes = read_datasets(datasets, size, class_names)
         for where, split in splits.items():  # Before a split changes the indices that errors name.
             check_labels(split.labels, len(classes), where)
         if validation is None:
@@ -219,11 +222,11 @@ def _check_arguments(name: object, size: object, validation_fraction: object, se
     """Refuse arguments of `Task.from_datasets` that are out of range."""
     if not isinstance(name, str):
         raise ConfigError(f"name={name!r}; the task's name is text")
-    if size is not None and not (isinstance(size, int) and 1 <= size <= MAX_SIZE):
+    if size is not None and not (type(size) is int and 1 <= size <= MAX_SIZE):
         raise ConfigError(f"size={size!r}; 1 to {MAX_SIZE} pixels are expected, or None")
-    if not isinstance(validation_fraction, int | float) or not 0 < validation_fraction < 1:
+    if not isinstance(validation_fraction, float) or not 0 < validation_fraction < 1:
         raise ConfigError(f"validation_fraction={validation_fraction!r}; a number between 0 and 1 is expected")
-    if not isinstance(seed, int) or seed < 0:
+    if type(seed) is not int or seed < 0:
         raise ConfigError(f"seed={seed!r}; a whole number from 0 on is expected")
 
 
@@ -236,6 +239,8 @@ class TaskSource(Component):
 
     size_of_unequal: Callable[[], tuple[int, int]] | None = None
     """Gives the height and width that images of several sizes are brought to, where the options say none."""
+    image_shape: tuple[int, int, int] | None = None
+    """The channels, height and width that all images are brought to, where the options say none."""
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.tasks._folders import LAYOUTS, FoundImages, find_images
-from reprogram.tasks._split import Split, split_off
+from reprogram.tasks._split import COMMON_SIZE, Split, split_off
 from reprogram.tasks.base import MAX_SIZE, Task, TaskSource
 from reprogram.utils import images
 from reprogram.utils.files import is_folder
@@ -49,6 +49,8 @@ class Folder(TaskSource):
         layout: str = "auto"
 
         def __post_init__(self) -> None:
+            if not self.path:
+                raise ConfigError("no path; give folder:PATH")
             if self.mode not in ("auto", "rgb", "grey"):
                 raise ConfigError(f"mode={self.mode!r}; auto, rgb or grey is expected")
             if self.layout not in LAYOUTS:
@@ -99,27 +101,30 @@ class Folder(TaskSource):
 
     def _read(self, paths: list[Path]) -> tuple[Tensor, dict[Path, str], list[str]]:
         """The images of all readable files, n × c × h × w, the reason for each other file, and what to say of them."""
-        if self.config.size:
-            return *self._decoded(paths, (self.config.size, self.config.size)), []
+        channels, *size = self.image_shape or (None,)
+        channels = {"grey": 1, "rgb": 3}.get(self.config.mode, channels)
+        if self.config.size or size:
+            height, width = [self.config.size] * 2 if self.config.size else size
+            return *self._decoded(paths, (height, width), channels), []
         try:
-            return *self._decoded(paths, None), []
+            return *self._decoded(paths, None, channels), []
         except _UnequalSizesError as error:
-            if self.size_of_unequal is None:
-                raise
-            height, width = self.size_of_unequal()
+            height, width = self.size_of_unequal() if self.size_of_unequal else (COMMON_SIZE, COMMON_SIZE)
             first, second = error.sizes
             note = (
                 f"the images are of several sizes, such as {first} and {second}; they are resized to {width}x{height}"
             )
-            return *self._decoded(paths, (height, width)), [f"{note}, give folder:PATH?size=N for another size"]
+            more = [f"{note}, give folder:PATH?size=N for another size"]
+            return *self._decoded(paths, (height, width), channels), more
 
-    def _decoded(self, paths: list[Path], size: tuple[int, int] | None) -> tuple[Tensor, dict[Path, str]]:
+    def _decoded(
+        self, paths: list[Path], size: tuple[int, int] | None, channels: int | None
+    ) -> tuple[Tensor, dict[Path, str]]:
         """The images of all readable files in one size, n × c × h × w, and the reason for each other file.
 
         Raises:
             _UnequalSizesError: no size is given, and the images are of several.
         """
-        channels = {"grey": 1, "rgb": 3}.get(self.config.mode)
         pictures: list[Tensor] = []
         first, bad = None, {}
         for path in paths:

@@ -6,6 +6,7 @@ become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` de
 Files of more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
 """
 
+import errno
 import io
 import math
 import os
@@ -22,12 +23,14 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from reprogram.errors import DataError
+from reprogram.utils.files import is_folder
 from reprogram.utils.metadata import without_metadata
 from reprogram.utils.orientation import of_exif, orientation, turned
 from reprogram.utils.pixel_layout import UnreadLayoutError, decode, levels_of
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
+MAX_PATH_SHOWN = 300
 MAX_RETRIED = 64 * 2**20
 """Bytes of the largest file that is looked into again, without its metadata, if it can't be read."""
 DAMAGED = (
@@ -39,8 +42,15 @@ SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp",
     ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", ".git", ".gitignore", ".gitkeep", ".gitattributes"}
-"""Names of files and folders that operating systems and Git leave beside images."""
+UNREAD_SUFFIXES = (
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".dds", ".ico", ".svg", ".pam", ".pfm", ".exr",
+    ".hdr", ".dng", ".cr2", ".nef", ".arw",
+)  # fmt: skip
+"""Endings of images that aren't read."""
+_CLUTTER = {
+    ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
+    "system volume information", "lost+found", "__pycache__", ".git", ".gitignore", ".gitkeep", ".gitattributes",
+}  # fmt: skip
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
@@ -92,7 +102,12 @@ def read(path: str | Path) -> Image.Image:
 
 def _opened(path: Path) -> BinaryIO:
     """An image file of ordinary size."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # Links that go round in a circle lead nowhere, too.
+            raise FileNotFoundError from None
+        raise
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise DataError(f"{path}: not an ordinary file; give an image file")
     if status.st_size > MAX_BYTES:
@@ -247,6 +262,27 @@ def to_png(pixels: Tensor) -> bytes:
     return buffer.getvalue()
 
 
+def is_clutter(name: str) -> bool:
+    """Whether operating systems, storage servers and Git leave such a file or folder beside images.
+
+    Args:
+        name: of the file or folder, in any case.
+    """
+    return name.lower() in _CLUTTER
+
+
+def cant_be_listed(error: OSError) -> DataError:
+    """What to say of a folder that can't be listed.
+
+    Args:
+        error: the system's; the path that it names may be thousands of characters long.
+    """
+    path = str(error.filename)
+    shown = path if len(path) <= MAX_PATH_SHOWN else f"{path[:MAX_PATH_SHOWN]}..."
+    advice = "change its permissions" if isinstance(error, PermissionError) else "mend, move or remove it"
+    return DataError(f"{shown}: can't be listed ({error.strerror}); {advice}")
+
+
 def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
     """The image files below a folder, sorted.
 
@@ -265,13 +301,13 @@ def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path
         while folders:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
-                    if entry.name in CLUTTER:
+                    if is_clutter(entry.name):
                         continue
                     if entry.name.startswith("."):
                         left_out["hidden files and folders"] += 1
                     elif entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    elif entry.is_dir():
+                    elif is_folder(entry.path):
                         left_out["links to folders"] += 1
                     elif entry.name.lower().endswith(SUFFIXES):
                         paths.append(entry.path)
@@ -281,5 +317,5 @@ def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
+        raise cant_be_listed(error) from None
     return sorted(map(Path, paths))

@@ -1,6 +1,9 @@
 """Tasks of NPZ files: CIFAR-10 and arrays of one's own."""
 
 import gc
+import io
+import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -34,6 +37,12 @@ def npz(path, **change):
     return path
 
 
+def npy(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
 NPZ = {
     "missing array": {"y_test": None},
     "floats": {"x_train": np.zeros((40, 32, 32, 3))},
@@ -45,6 +54,8 @@ NPZ = {
     "other size": {"x_test": np.zeros((20, 30, 32, 3), dtype=np.uint8)},
     "pickled": {"y_train": np.array([{"a": 1}] * 40, dtype=object)},
     "one class": {"y_train": np.zeros(40, dtype=int)},
+    "channels first": {"x_train": np.zeros((40, 3, 32, 32), dtype=np.uint8)},
+    "beyond 64 bits with a sign": {"y_train": np.full(40, 2**64 - 1, dtype=np.uint64)},
 }
 
 
@@ -54,6 +65,40 @@ def test_bad_npz_files_are_refused(tmp_path, name, one_line):
     with pytest.raises(reprogram.DataError) as error:
         reprogram.load_task("cifar10", data=str(npz(tmp_path / "bad.npz", **NPZ[name])))
     one_line(error)
+
+
+@pytest.mark.parametrize(
+    "member,words",
+    [
+        (("x_train.npy", b"hello"), "x_train is no array"),
+        (("x_train.npy", b""), "x_train is no array"),
+        (("x_test", npy(np.zeros((20, 32, 32, 3), dtype=np.uint8))), "x_test 2 times"),
+        (("x_test.npy", npy(np.zeros((20, 32, 32, 3), dtype=np.uint8))), "x_test 2 times"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_are_no_array_or_there_twice(tmp_path, member, words, one_line):
+    """NumPy gives what is no array as bytes, and one of two members of a name."""
+    path = npz(tmp_path / "x.npz", **({"x_train": None} if "no array" in words else {}))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(*member)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task(f"arrays:{path}")
+    one_line(error, str(path), words)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, one_line):
+    os.mkfifo(tmp_path / "x.npz")
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_task(f"arrays:{tmp_path / 'x.npz'}")
+    one_line(error, "ordinary file")
+
+
+@pytest.mark.parametrize("spec", ["arrays:", "folder:"])
+def test_a_path_that_is_empty_is_not_the_working_folder(spec, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.load_task(spec)
+    one_line(error, "no path")
 
 
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04", b"hello", None])

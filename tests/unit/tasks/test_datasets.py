@@ -77,6 +77,11 @@ BAD = {
     "one dimension": (np.zeros(9, dtype=np.uint8), ""),
     "text": ("image.png", ""),
     "none": (None, ""),
+    "channels of an array first": (RAMP.transpose(2, 0, 1), "h x w x c"),
+    "channels of a tensor last": (torch.from_numpy(np.tile(RAMP, (2, 1, 1))), "c x h x w"),
+    "a batch": (torch.zeros(1, 3, 4, 8), "(1, 3, 4, 8)"),
+    "no storage": (torch.zeros(3, 4, 8, device="meta"), "dense"),
+    "just above white": (np.full((4, 8, 3), 1.00002), "1.00002"),
 }
 
 
@@ -96,6 +101,14 @@ def test_bad_datasets_are_refused(one_line):
         def __iter__(self):
             yield RAMP, 0
 
+    class Counted(Endless):
+        def __len__(self):
+            return 20
+
+    class Odd(Pairs):
+        def __len__(self):
+            return -1
+
     class Unending(Pairs):
         def __len__(self):
             raise TypeError("no length")
@@ -106,6 +119,8 @@ def test_bad_datasets_are_refused(one_line):
         "one class": Pairs([(RAMP, 0)] * 20),
         "channels": Pairs([(RAMP, 0), (np.zeros((4, 8, 2), dtype=np.uint8), 1)]),
         "endless": Unending([(RAMP, 0)] * 20),
+        "endless with a length": Counted(),
+        "odd length": Odd([(RAMP, 0)] * 20),
         "label": Pairs([(RAMP, -1), (RAMP, 1)] * 9),
     }
     for dataset in cases.values():
@@ -165,6 +180,43 @@ def test_labels_of_every_whole_kind(kind):
     assert np.bincount(reprogram.Task.from_datasets("own", train=items, test=items).test.labels).tolist() == [10] * 3
 
 
+@pytest.mark.parametrize("kind", [bool, np.bool_, torch.tensor])
+def test_labels_that_are_true_or_false(kind):
+    items = Pairs([(RAMP, kind(i % 2 == 1)) for i in range(20)])
+    assert reprogram.Task.from_datasets("own", train=items, test=items).test.labels.tolist() == [0, 1] * 10
+
+
+@pytest.mark.parametrize("known", [None, "given", "own"])
+def test_labels_that_are_names(known):
+    items = Pairs([(RAMP, np.str_("dog") if i % 2 else "cat") for i in range(20)])
+    order = ["dog", "cat", "bird"]
+    items.classes = order if known == "own" else None
+    task = reprogram.Task.from_datasets("own", train=items, test=items, class_names=order if known == "given" else None)
+    assert task.class_names == (tuple(order) if known else ("cat", "dog"))
+    assert [task.class_names[label] for label in task.test.labels] == ["cat", "dog"] * 10
+
+
+@pytest.mark.parametrize("label,words", [(1, "a number"), ("mouse", "no name of a class")])
+def test_labels_that_are_names_and_something_else(label, words, one_line):
+    items = [(RAMP, "cat"), (RAMP, "dog")]
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.Task.from_datasets("own", train=Pairs(items * 5, ["cat", "dog"]), test=Pairs([*items, (RAMP, label)]))
+    one_line(error, "test item 2", str(label), words)
+
+
+@pytest.mark.parametrize("order", [["yes", "no"], ["yes"]])
+def test_datasets_that_number_their_classes_differently(order, one_line):
+    items = [(RAMP, i % 2) for i in range(20)]
+    whole, other = Pairs(items, ["no", "yes"]), Pairs([(RAMP, 0)] * 4, order)
+    for train, test in ((whole, other), (torch.utils.data.ConcatDataset([whole, other]), Pairs(items))):
+        with pytest.raises(reprogram.DataError) as error:
+            reprogram.Task.from_datasets("own", train=train, test=test)
+        one_line(error, "no, yes", "class_names")
+    given = reprogram.Task.from_datasets("own", train=whole, test=other, class_names=["a", "b"])
+    assert given.class_names == ("a", "b")
+    assert reprogram.Task.from_datasets("own", train=whole, test=Pairs([(RAMP, 0)], ["no"])).num_classes == 2
+
+
 @pytest.mark.parametrize("classes", [{"b": 1, "a": 0}, {1: "b", 0: "a"}, ["a", "b"], np.array(["a", "b"])])
 @pytest.mark.parametrize("given", [True, False])
 def test_classes_of_every_form_are_in_the_order_of_their_indices(classes, given):
@@ -211,6 +263,8 @@ def test_odd_numbers_of_pixels_are_read():
     expected = RAMP.transpose(2, 0, 1)
     for image in (RAMP[:, ::-1][:, ::-1] / 255 + 1e-7, (RAMP / 255).astype(">f4"), (RAMP / 255).astype(np.longdouble)):
         np.testing.assert_array_equal(of(image).train.images[0].numpy(), expected)
+    sparse = torch.from_numpy(expected.copy()).to_sparse()
+    np.testing.assert_array_equal(of(sparse).train.images[0].numpy(), expected)
     needs_grad = (torch.from_numpy(RAMP.copy()).permute(2, 0, 1) / 255).requires_grad_()
     np.testing.assert_array_equal(of(needs_grad).train.images[0].numpy(), expected)
     assert (of(np.full((4, 8), 1 + 1e-6)).train.images == 255).all()
@@ -219,18 +273,18 @@ def test_odd_numbers_of_pixels_are_read():
 def test_items_that_cant_be_had_are_named(one_line):
     class Failing(Pairs):
         def __getitem__(self, index):
-            raise OSError("broken file")
+            raise OSError("broken\nfile")
 
     with pytest.raises(reprogram.DataError) as error:
         reprogram.Task.from_datasets("own", train=Failing([0] * 5), test=Pairs([(RAMP, 0)]))
-    one_line(error, "train item 0", "broken file")
+    one_line(error, "train item 0", "broken�file")
     with pytest.raises(reprogram.DataError) as error:
         of(Image.new("L", (0, 0)))
     one_line(error, "train item 0")
 
 
 @pytest.mark.parametrize(
-    "options", [{"validation_fraction": 0}, {"validation_fraction": 1.5}, {"seed": -1}, {"size": 0}]
+    "options", [{"validation_fraction": 0}, {"validation_fraction": 1.5}, {"seed": -1}, {"size": 0}, {"size": True}]
 )
 def test_arguments_out_of_range_are_refused(options, one_line):
     with pytest.raises(reprogram.ConfigError) as error:

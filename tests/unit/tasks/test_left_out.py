@@ -1,5 +1,7 @@
 """What is left out of a folder is counted by reason; a class that ends up empty is refused; splits aren't guessed."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -184,10 +186,93 @@ def test_the_size_is_said(mixed):
     task = load(mixed, size_of_unequal=lambda: (4, 6))
     assert task.image_shape == (1, 4, 6)
     assert any("6x4" in line and "12x9" in line and "30x40" in line for line in datacheck.check(task).warnings())
-    with pytest.raises(reprogram.DataError, match="size=N"):
-        load(mixed)
+    assert load(mixed).image_shape == (1, 112, 112)
     assert load(mixed, "?size=5", size_of_unequal=lambda: (4, 6)).image_shape == (1, 5, 5)
     assert np.unique(task.train.images).max() < 256
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("options,shape", [("", (7, 9)), ("?size=5", (5, 5)), ("?mode=grey", (7, 9))])
+def test_images_are_brought_to_the_shape_that_a_program_has(tmp_path, channels, options, shape):
+    for i, name in enumerate(("a", "b")):
+        write(tmp_path / name, *numbered(8), size=(12, 9), value=100 * i)
+    task = load(tmp_path, options, image_shape=(channels, 7, 9))
+    assert task.image_shape == (1 if options == "?mode=grey" else channels, *shape)
+
+
+def test_the_papers_measurements_take_the_size_from_the_canvas(mixed):
+    from reprogram.paper.loading import task_of
+    from reprogram.runs.config import RunConfig
+
+    (mixed / "a" / "bad.png").write_bytes(b"x")
+    options = {"task": f"folder:{mixed}", "host": "linear", "skip_bad": True, "out": "unused"}
+    side = reprogram.load_host("linear").info.size[0]
+    for canvas, expected in (("resize", side), ("centre(size=10)", 10)):
+        task = task_of(RunConfig(canvas=canvas, **options))
+        assert task.image_shape[1:] == (expected, expected) and len(task.skipped) == 1
+
+
+def test_clutter_in_any_case_is_no_image(tmp_path):
+    for i, name in enumerate(("a", "b")):
+        write(tmp_path / name, *numbered(8), value=i)
+        write(tmp_path / name / "@eaDir" / "0.png", "SYNOPHOTO_THUMB_M.png")  # Synology's thumbnails
+        for clutter in ("THUMBS.DB", "ehthumbs.db", "Desktop.ini", "Icon\r"):
+            (tmp_path / name / clutter).touch()
+    write(tmp_path / "$RECYCLE.BIN", "x.png")
+    task = load(tmp_path)
+    assert task.class_names == ("a", "b") and num_images(task) == 16 and task.left_out == {}
+
+
+def test_links_in_a_circle_lead_nowhere(tmp_path, one_line):
+    for i, name in enumerate(("a", "b")):
+        write(tmp_path / name, *numbered(8), value=i)
+    (tmp_path / "a" / "round").symlink_to("round")
+    (tmp_path / "a" / "above").symlink_to(tmp_path)
+    task = load(tmp_path)
+    assert num_images(task) == 16
+    assert task.left_out == {"files without an ending": 1, "links to folders": 1}
+    (tmp_path / "a" / "round.png").symlink_to("round.png")
+    with pytest.raises(reprogram.DataError) as error:
+        load(tmp_path)
+    one_line(error, "round.png", "link to nowhere")
+
+
+def test_classes_that_look_alike(tmp_path, one_line):
+    for i, name in enumerate(("cat", "Cat", "dog")):
+        write(tmp_path / name, *numbered(8), value=i)
+    assert any("'Cat' and 'cat'" in line for line in datacheck.check(load(tmp_path)).warnings())
+    for name in ("caf\u00e9", "cafe\u0301"):
+        write(tmp_path / name, *numbered(8))
+    with pytest.raises(reprogram.DataError) as error:
+        load(tmp_path)
+    one_line(error, "caf", "two forms of Unicode")
+
+
+def test_what_is_left_out_explains_a_lack_of_classes(tmp_path, one_line):
+    write(tmp_path / "a", *numbered(8))
+    write(tmp_path / "..b", *numbered(8))
+    write(tmp_path, "x.png")
+    (tmp_path / "y.heic").touch()
+    with pytest.raises(reprogram.DataError) as error:
+        load(tmp_path)
+    one_line(error, "1 class folder(s)", "2 images outside of class folders", "1 folders whose names begin")
+
+
+def test_a_path_too_long_to_be_listed(tmp_path, one_line):
+    name = "d" * 200
+    write(tmp_path / "a", *numbered(8))
+    write(tmp_path / "b", *numbered(8))
+    handle = os.open(tmp_path / "a", os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir(name, dir_fd=handle)
+        inner = os.open(name, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    with pytest.raises(reprogram.DataError) as error:
+        load(tmp_path)
+    one_line(error, "too long")
+    assert len(str(error.value)) < 500 and "permissions" not in str(error.value)
 
 
 def test_a_missing_folder_is_noticed_before_anything_is_loaded(tmp_path, monkeypatch, one_line):
