@@ -142,6 +142,10 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
         detail = f"  (n={value['n']}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f}{more})" if interval else ""
         return name, f" {value['accuracy']:.4f}", detail
 
+    def difference(name: str, value: dict[str, Any]) -> tuple[str, str, str]:
+        low, high = value["interval"]
+        return name, f"{value['difference']:+.4f}", f"  (n={value['n']}, 95 % interval {low:+.4f} to {high:+.4f})"
+
     rows = [accuracy("test accuracy", result["test"])]
     shows, worth = result.get("host_shows", {}), result.get("program_worth")
     if "top_label" in shows:
@@ -150,7 +154,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     elif shows:
         rows += [("what the host must show", f" {needed(shows)}", "")]
     if worth is not None:
-        low, high = worth["interval"]
-        detail = f"  (n={worth['n']}, 95 % interval {low:+.4f} to {high:+.4f})"
-        rows += [("what the program is worth", f"{worth['difference']:+.4f}", detail)]
+        rows += [difference("what the program is worth", worth)]
+    if (gain := result.get("net_gain")) is not None and gain["over"] != "map_alone":
+        rows += [difference(f"net gain over {gain['over'].replace('_', '-')}", gain)]
     return rows + [accuracy(baseline_title(name), value) for name, value in result["baselines"].items()]

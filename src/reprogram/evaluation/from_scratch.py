@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprogram.evaluation.metrics import Evaluation, score
@@ -56,9 +58,7 @@ class SmallNet(nn.Module):
 
 
 def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = "none") -> Evaluation:
-    """Train a small net by Adam with a cosine schedule.
-
-    The validation split selects one of ten states of the net; the test split is looked at once.
+    """Train a small net, and measure it once on the test split.
 
     Args:
         task: the task; its training images are learned from.
@@ -73,23 +73,47 @@ def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = 
     Raises:
         ConfigError: the augmentation's spec is wrong.
     """
+    net = new_net(task, kind, seed=seed)
+    learn(net, task, images, seed=seed, augmentation=augmentation)
+    return score(predict(net, task.test), task.test.labels)
+
+
+def new_net(task: Task, kind: str, *, seed: int) -> SmallNet:
+    """A small net with start values.
+
+    Args:
+        task: the task that it shall learn.
+        kind: "fully connected" or "convolutional", see `SmallNet`.
+        seed: decides the start values.
+    """
+    with seeded(seed):
+        return SmallNet(kind, task.image_shape, task.num_classes)
+
+
+def learn(net: SmallNet, task: Task, images: int, *, seed: int, augmentation: str = "none") -> None:
+    """Train a small net by Adam with a cosine schedule; the validation split selects one of ten states of it.
+
+    Args:
+        net: the net, which holds the selected state in the end.
+        task: the task; its training images are learned from.
+        images: training images to see, repeats counted; rounded to whole batches.
+        seed: decides the order of the images.
+        augmentation: the spec of how the training images vary.
+
+    Raises:
+        ConfigError: the augmentation's spec is wrong.
+    """
     variant, config = configure("augmentations", augmentation)
     augment = variant(config)
-    with seeded(seed):
-        net = SmallNet(kind, task.image_shape, task.num_classes)
-    adam = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     steps_per_epoch = -(-len(task.train) // BATCH)
     steps = max(round(images / len(task.train) * steps_per_epoch), 1)
+    adam = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     best, best_state = (-1, 0.0), {}
-    for step in range(steps):
-        epoch, position = divmod(step, steps_per_epoch)
-        if position == 0:
+    for step, epoch, rows in _batches(len(task.train), steps, adam):
+        if rows.start == 0:
             order = epoch_order(len(task.train), seed, epoch)
             chance = augment.draw(len(task.train), seed, epoch)
-        batch = augment.batch(task.train, order[position * BATCH : (position + 1) * BATCH], chance)
-        # The learning rate falls from LEARNING_RATE to 0 along half a cosine.
-        for group in adam.param_groups:
-            group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        batch = augment.batch(task.train, order[rows], chance)
         adam.zero_grad()
         F.cross_entropy(net(batch.images), batch.labels).backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -99,4 +123,42 @@ def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = 
                 best = (result.correct, -result.loss)
                 best_state = {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(best_state)
-    return score(predict(net, task.test), task.test.labels)
+
+
+def imitate(images: UInt8[Tensor, "n c h w"], answers: Float[Tensor, "n K"], seen: int, *, seed: int) -> SmallNet:
+    """A convolutional net that learns to give a host's answers, by Adam with a cosine schedule.
+
+    Args:
+        images: n × c × h × w, uint8.
+        answers: n × K probabilities.
+        seen: images to see, repeats counted; rounded to whole batches.
+        seed: decides start values and the order of the images.
+
+    Returns:
+        The net, whose K scores have the least cross-entropy with the answers that it came to.
+    """
+    channels, height, width = images.shape[1:]
+    with seeded(seed):
+        net = SmallNet("convolutional", (channels, height, width), answers.shape[1])
+    adam = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    steps = max(round(seen / len(images) * -(-len(images) // BATCH)), 1)
+    for _, epoch, rows in _batches(len(images), steps, adam):
+        if rows.start == 0:
+            order = epoch_order(len(images), seed, epoch)
+        some = order[rows]
+        adam.zero_grad()
+        # -Σ_j p_j log softmax(s)_j, the mean over the batch
+        F.cross_entropy(net(images[some]), answers[some]).backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    return net
+
+
+def _batches(n: int, steps: int, adam: torch.optim.Adam) -> Iterator[tuple[int, int, slice]]:
+    """The number of each step, its epoch and the places of its images in that; the learning rate falls beside."""
+    steps_per_epoch = -(-n // BATCH)
+    for step in range(steps):
+        epoch, position = divmod(step, steps_per_epoch)
+        # The learning rate falls from LEARNING_RATE to 0 along half a cosine.
+        for group in adam.param_groups:
+            group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        yield step, epoch, slice(position * BATCH, (position + 1) * BATCH)

@@ -1,6 +1,7 @@
 """The difference of two accuracies on the same images, with a 95 % interval: what a program is worth."""
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,29 @@ def paired(program: Int[Tensor, " n"], map_alone: Int[Tensor, " n"], labels: Int
     a, b = program == labels, map_alone == labels
     counts = [int(torch.count_nonzero(pairs)) for pairs in (a & b, a & ~b, ~a & b, ~a & ~b)]
     return Paired(both=counts[0], only_program=counts[1], only_map=counts[2], neither=counts[3])
+
+
+def net_gain(predictions: Mapping[str, Int[Tensor, " n"]], baselines: Collection[str]) -> dict[str, Any] | None:
+    """What a program is worth beyond the best that could be done without it.
+
+    The best baseline is chosen on the very images that it is compared on, which makes it look better than it is, the
+    more so the more of them there are: the gain is rather too small than too large.
+
+    Args:
+        predictions: n predicted classes by what predicted them; `label` are the true ones, `program` the program's.
+        baselines: the names of the baselines that count, as far as they are in `predictions`.
+
+    Returns:
+        The value of a result's field `net_gain`: `over`, the baseline's name, and the fields of `program_worth`; None
+        where there is no such baseline.
+    """
+    labels = predictions["label"]
+    right = {name: int((predictions[name] == labels).sum()) for name in baselines if name in predictions}
+    if not right:
+        return None
+    best = max(right, key=lambda name: right[name])
+    compared = paired(predictions["program"], predictions[best], labels).to_json()
+    return {"over": best, **{"only_baseline" if name == "only_map" else name: compared[name] for name in compared}}
 
 
 def tango_interval(only_first: int, only_second: int, n: int, z: float = Z_95) -> tuple[float, float]:

@@ -59,25 +59,34 @@ def calibration_images(train: Split, seed: int, count: int) -> Split:
     return train.take(epoch_order(len(train), seed, 0)[:count].to(train.labels.device))
 
 
-def num_fit_images(label_map: LabelMap, available: int, least: int = 0) -> int:
+def num_fit_images(label_map: LabelMap, available: int, least: int = 0, *, queries: int | None = None) -> int:
     """The number of images whose host scores a label map is fitted to in one pass.
 
     Args:
         label_map: the map.
         available: training images.
         least: the least number of images for a map that otherwise follows the scores of the steps too.
+        queries: a budget that is all there for the map; None for no budget.
 
     Returns:
-        0 for a map that is never fitted, else the map's `fit_images`, or `least`, as far as there are so many.
+        0 for a map that is never fitted, else the budget, or the map's `fit_images`, or `least`, as far as there are so
+        many.
     """
     if label_map.refit_schedule == "never":
         return 0
+    if queries is not None:
+        return min(queries, available)
     steps = label_map.refit_schedule == "steps"
     return min(max(least, label_map.fit_images) if steps else label_map.fit_images, available)
 
 
 def fit_without_program(
-    label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, images: int = 0
+    label_map: LabelMap,
+    host_scores: Callable[[Tensor], Tensor],
+    train: Split,
+    *,
+    images: int = 0,
+    queries: int | None = None,
 ) -> LabelMap:
     """A copy of a label map, fitted anew to the host's scores of images without a program.
 
@@ -86,6 +95,25 @@ def fit_without_program(
         host_scores: a function from b × c × h × w images to b × K scores.
         train: the training images; the copy is fitted to as many as the map before the first step.
         images: the least number of images for a map that otherwise follows the scores of the steps too.
+        queries: a budget that is all there for the map; None for no budget.
+
+    Returns:
+        The fitted copy.
+    """
+    count = num_fit_images(label_map, len(train), images, queries=queries)
+    return fit_to_answers(label_map, host_scores, train, count=count)
+
+
+def fit_to_answers(
+    label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, count: int
+) -> LabelMap:
+    """A copy of a label map, fitted anew to the host's scores of images.
+
+    Args:
+        label_map: the map, which stays as it is; one that is never fitted is returned itself.
+        host_scores: a function from b × c × h × w images to b × K scores.
+        train: the training images.
+        count: how many of them the copy is fitted to.
 
     Returns:
         The fitted copy.
@@ -94,7 +122,6 @@ def fit_without_program(
         return label_map
     label_map = copy.deepcopy(label_map)
     label_map.statistics = None
-    count = num_fit_images(label_map, len(train), images)
     collect_statistics(label_map, host_scores, calibration_images(train, 0, count))
     label_map.fit_from_statistics()
     return label_map

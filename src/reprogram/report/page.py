@@ -82,6 +82,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             result=result,
             examples=examples,
             worth=result.get("program_worth"),
+            gain=result.get("net_gain"),
             top=shows.get("top_label"),
             needed=needed(shows) if shows else "",
             doubts=[*doubts(result).values()],

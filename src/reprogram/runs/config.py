@@ -13,6 +13,7 @@ from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, check_sample_size, current_names
 from reprogram.types import EngineName, LossKind, SampleSize
 from reprogram.utils.messages import expected_instead, nearest, path_of
+from reprogram.utils.spec import parse
 from reprogram.utils.text import is_unicode, printable, slug
 from reprogram.utils.toml import read_table
 
@@ -83,11 +84,14 @@ class RunConfig(FitOptions):
         for option, value in vars(self).items():
             if isinstance(value, str) and not is_unicode(value):
                 raise ConfigError(f"{option}={printable(value)}: holds bytes that aren't UTF-8; give another name")
-        for name in self.baselines:
+        given = [parse(spec).name for spec in self.baselines]
+        for name in given:
             if name == "none":
                 raise ConfigError("baseline 'none' stands alone; leave it out, or the others")
             if not is_listed("baselines", name):
                 raise ConfigError(f"no baseline {name!r}; {nearest(name, names('baselines'))}")
+            if given.count(name) > 1:
+                raise ConfigError(f"baseline {name!r} is given twice; a run holds one")
         check_sample_size("test_images", self.test_images)
         if self.shots is not None and self.shots < 1:
             raise ConfigError(f"shots={self.shots}; at least 1 is expected")

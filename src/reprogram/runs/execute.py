@@ -21,7 +21,7 @@ from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import forecast
 from reprogram.runs.index import recorded
-from reprogram.runs.measure import build, measure
+from reprogram.runs.measure import build, check_baselines, measure
 from reprogram.runs.progress import RunProgress
 from reprogram.tasks._factory import load_task, task_source
 from reprogram.tasks.base import Task
@@ -91,6 +91,8 @@ def execute(
     """
     for option, family in SPECS.items():  # A misspelt spec is refused before anything is loaded or written.
         configure(family, getattr(config, option))
+    for spec in config.baselines:
+        configure("baselines", spec)
     if config.loss != "auto":
         configure("losses", config.loss)
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
@@ -109,6 +111,7 @@ def execute(
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
         model, task, data_check = _load(config, say, loader or Loader())
+        group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
         expected = forecast(config, model, task, timed=group.size == 1) if estimate and group.is_main else None

@@ -140,7 +140,12 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
             config, learned=steps * batch_size, available=len(task.validation)
         )
     run = BaselineInput(
-        model=model, task=task, images_seen=learned or 0, seed=config.seed, augmentation=config.augmentation
+        model=model,
+        task=task,
+        images_seen=learned or 0,
+        queries=config.queries,
+        seed=config.seed,
+        augmentation=config.augmentation,
     )
     asks = {
         LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),

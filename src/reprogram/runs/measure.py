@@ -1,7 +1,8 @@
 """The measurements of a run: the test split, the baselines, and the files that hold what came out."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.datacheck import DataCheck
 from reprogram.evaluation.effect import program_effect
 from reprogram.evaluation.metrics import score
-from reprogram.evaluation.paired import paired
+from reprogram.evaluation.paired import net_gain, paired
 from reprogram.evaluation.reading import Answers, host_shows, read_answers
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
@@ -47,6 +48,23 @@ def build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
     if config.warm_start:
         model.warm_start(config.warm_start)
     return model
+
+
+def check_baselines(config: RunConfig, model: Reprogrammed, task: Task) -> None:
+    """Refuse baselines that can't be measured for a run, before it learns.
+
+    Args:
+        config: the run's configuration.
+        model: the model with its start values.
+        task: the run's task.
+
+    Raises:
+        ConfigError: a baseline can't be measured for this run.
+    """
+    run = BaselineInput(model=model, task=task, queries=config.queries, seed=config.seed)
+    for spec in config.baselines:
+        variant, options = configure("baselines", spec)
+        variant(options).check(run)
 
 
 def measure(
@@ -90,7 +108,7 @@ def measure(
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, whole_task, fit_result, test, baselines, command)
     result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
-    result |= _worth(model, task, start, predictions)
+    result |= _worth(model, task, start, predictions, baselines)
     result |= {"doubts": doubts(result)}
     examples = {
         **examples_of(model, task, answers.scores),
@@ -107,8 +125,14 @@ def measure(
     return result
 
 
-def _worth(model: Reprogrammed, task: Task, start: Sequence[Tensor], predictions: dict[str, Tensor]) -> dict[str, Any]:
-    """The fields that say what the program itself does: what was learned, and what it adds to the label map alone."""
+def _worth(
+    model: Reprogrammed,
+    task: Task,
+    start: Sequence[Tensor],
+    predictions: dict[str, Tensor],
+    baselines: Collection[str],
+) -> dict[str, Any]:
+    """The fields that say what the program itself does: what was learned, and what it adds to the baselines."""
     learned = zip(model.learned_parameters(), start, strict=True)
     found: dict[str, Any] = {"changed_numbers": sum(int((now != before).sum()) for now, before in learned)}
     if (effect := program_effect(model, task.test.images)) is not None:
@@ -116,6 +140,9 @@ def _worth(model: Reprogrammed, task: Task, start: Sequence[Tensor], predictions
     if "map_alone" in predictions:
         worth = paired(predictions["program"], predictions["map_alone"], predictions["label"])
         found |= {"program_worth": worth.to_json()}
+    attackers = [name for name in baselines if find("baselines", name).attacks]
+    if (gain := net_gain(predictions, attackers)) is not None:
+        found |= {"net_gain": gain}
     return found
 
 
@@ -138,16 +165,17 @@ def _baselines(
 ) -> dict[str, dict[str, Any]]:
     """The results of the baselines that cost nothing and of the configured ones, by their names with underscores."""
 
-    def learn_on(host: Host) -> tuple[Reprogrammed, int, float]:
+    def learn_on(host: Host, changes: Mapping[str, Any]) -> tuple[Reprogrammed, int, float]:
         twin = build(config, host.to(resolve_device(config.device)), task)
         with alone():  # Only the main process measures baselines.
-            result = fit(twin, task, config)
+            result = fit(twin, task, dataclasses.replace(config, **changes))
         return twin, result.images_seen, result.seconds
 
     run = BaselineInput(
         model=model,
         task=task,
         images_seen=images_seen,
+        queries=config.queries,
         seed=config.seed,
         augmentation=config.augmentation,
         learn_on=learn_on,
@@ -160,7 +188,7 @@ def _baselines(
             say(f"measuring the baseline {name}")
         variant, options = configure("baselines", name)
         with progress.part(name, model.host):
-            results[name.replace("-", "_")] = variant(options).measure(run)
+            results[variant.name().replace("-", "_")] = variant(options).measure(run)
     return results
 
 

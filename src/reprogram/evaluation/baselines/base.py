@@ -1,6 +1,6 @@
 """The contract of a baseline: an accuracy that a result is compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,10 +20,12 @@ class BaselineInput:
         model: the run's model, with the selected program.
         task: the run's task; a baseline may train on its training images and is measured on its test split.
         images_seen: training images that the program learned from, repeats counted.
+        queries: the run's budget of images that the host is asked for; a baseline that asks may ask for as many
+            training images. None where there is no such budget.
         seed: the run's seed.
         augmentation: the spec of how the run's training images varied.
-        learn_on: does the same run on another host; returns the learned model, the training images seen and the
-            seconds of learning.
+        learn_on: does the same run on another host, with options of learning changed by their names; returns the
+            learned model, the training images seen and the seconds of learning.
         predictions: n predicted classes of the test images, by what predicted them; a baseline may add its own under
             its name with underscores, and the run folder keeps them.
     """
@@ -31,9 +33,10 @@ class BaselineInput:
     model: Reprogrammed
     task: Task
     images_seen: int = 0
+    queries: int | None = None
     seed: int = 0
     augmentation: str = "none"
-    learn_on: Callable[[Host], tuple[Reprogrammed, int, float]] | None = None
+    learn_on: Callable[[Host, Mapping[str, Any]], tuple[Reprogrammed, int, float]] | None = None
     predictions: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -56,12 +59,15 @@ class Baseline(Component):
 
     Attributes:
         always: whether it is measured for every run, because it costs nothing.
+        attacks: whether it is what somebody with the run's data and access could do instead of learning a program. The
+            best of these is what the program's net gain is held against; such a baseline keeps its `predictions`.
 
     Args:
         config: the variant's `Config`.
     """
 
     always: ClassVar[bool] = False
+    attacks: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -73,6 +79,16 @@ class Baseline(Component):
             run: the run as it will be.
         """
         return Asks(images=None, ask=None)
+
+    def check(self, run: BaselineInput) -> None:
+        """Refuse a run that the baseline can't be measured for, before it learns; by default nothing is refused.
+
+        Args:
+            run: the run as it will be.
+
+        Raises:
+            ConfigError: the baseline can't be measured for this run.
+        """
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure the baseline on the test split.

@@ -17,17 +17,20 @@ ALONE_IMAGES = 10_000
 
 
 class MapAlone(Baseline):
-    """The run's canvas, host and label map without its program."""
+    """The run's canvas, host and label map without its program; a budget of queries is all there for the map."""
+
+    attacks = True
 
     def asks(self, run: BaselineInput) -> Asks:
         """The training images that fit the map, and the test images."""
         least = min(run.images_seen, ALONE_IMAGES)
-        images = num_fit_images(run.model.label_map, len(run.task.train), least) + len(run.task.test)
+        fitted = num_fit_images(run.model.label_map, len(run.task.train), least, queries=run.queries)
+        images = fitted + len(run.task.test)
         return Asks(images=images, ask=lambda batch: run.model.host(run.model.canvas(batch)))
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""
-        scores = map_alone_scores(run.model, run.task, run.images_seen)
+        scores = map_alone_scores(run.model, run.task, run.images_seen, queries=run.queries)
         run.predictions["map_alone"] = scores.argmax(dim=1)
         return score(scores, run.task.test.labels).to_json()
 
@@ -46,7 +49,9 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
     return score(map_alone_scores(model, task, images_seen), task.test.labels).to_json()
 
 
-def map_alone_scores(model: Reprogrammed, task: Task, images_seen: int = 0) -> Float[Tensor, "n k"]:
+def map_alone_scores(
+    model: Reprogrammed, task: Task, images_seen: int = 0, *, queries: int | None = None
+) -> Float[Tensor, "n k"]:
     """The task scores of the same canvas, host and label map without a program, for every test image.
 
     A map that is fitted to the host's scores is fitted to the scores without a program. A map that is refitted at
@@ -56,6 +61,7 @@ def map_alone_scores(model: Reprogrammed, task: Task, images_seen: int = 0) -> F
         model: the run's model; it isn't changed.
         task: the run's task; its training images fit the map, its test split measures it.
         images_seen: training images that the program learned from, repeats counted.
+        queries: the run's budget; a map that is fitted gets as many different training images. None for no budget.
 
     Returns:
         n × k scores (logits), on the CPU.
@@ -67,6 +73,10 @@ def map_alone_scores(model: Reprogrammed, task: Task, images_seen: int = 0) -> F
 
     device = model.canvas.frame.device
     label_map = fit_without_program(
-        model.label_map, host_scores, task.train.to(device), images=min(images_seen, ALONE_IMAGES)
+        model.label_map,
+        host_scores,
+        task.train.to(device),
+        images=min(images_seen, ALONE_IMAGES),
+        queries=queries,
     )
     return predict(lambda images: label_map(host_scores(images.to(device))), task.test)

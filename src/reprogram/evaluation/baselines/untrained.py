@@ -11,14 +11,20 @@ from reprogram.evaluation.predict import predict
 class Untrained(Baseline):
     """The same run on the same architecture with random weights."""
 
-    def measure(self, run: BaselineInput) -> dict[str, Any]:
-        """Learn a program for the host's untrained twin; see `Baseline.measure`."""
+    def check(self, run: BaselineInput) -> None:
+        """Refuse a host that has no untrained twin."""
         host = run.model.host
-        if host.untrained is None or run.learn_on is None:
+        if host.untrained is None:
             raise ConfigError(
                 f"host {host.info.id}: its architecture can't be built anew; leave the baseline 'untrained' out"
             )
-        twin, images_seen, seconds = run.learn_on(host.untrained(run.seed))
+
+    def measure(self, run: BaselineInput) -> dict[str, Any]:
+        """Learn a program for the host's untrained twin; see `Baseline.measure`."""
+        self.check(run)
+        host = run.model.host
+        assert host.untrained is not None and run.learn_on is not None
+        twin, images_seen, seconds = run.learn_on(host.untrained(run.seed), {})
         test = score(predict(twin, run.task.test), run.task.test.labels)
         return {
             **test.to_json(),
