@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test gpu combinations lint attacks chaos chaos-sweep lock audit docs results bench clean
+.PHONY: demo test gpu combinations lint attacks chaos chaos-sweep remote-servers lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -48,6 +48,11 @@ chaos: $(READY)
 # A grid whose workers, and now and then the sweep itself, are killed at intervals: the same bytes for every cell.
 chaos-sweep: $(READY)
 	$(BIN)/python tests/chaos/sweeps.py --kills $(KILLS) --seed $(SEED)
+
+# KServe, MLServer and Triton's client, each in an environment of its own in the folder that REMOTE_SERVERS names; they
+# are installed when they are first asked for (1.2 GB). NAMES="kserve triton" asks some of them.
+remote-servers: $(READY)
+	$(BIN)/python tests/remote_servers/check.py $(NAMES)
 
 # Every version and hash anew, for all platforms, from pyproject.toml.
 lock: $(TOOLS)/uv
