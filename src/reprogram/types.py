@@ -14,7 +14,7 @@ Precision = Literal["float32", "bfloat16", "float16", "auto"]
 SampleSize = int | Literal["all"]
 """How many images of a split are looked at: a stratified sample of so many, or all of them."""
 
-LossKind = Literal["auto", "task", "smoothed", "host"]
+LossKind = Literal["auto", "task", "smoothed", "host", "focal"]
 """What learning minimises; `reprogram.training.losses` says what each is, and which one "auto" stands for."""
 
 RANK: tuple[Access, ...] = ("label", "top-k", "scores", "gradient")

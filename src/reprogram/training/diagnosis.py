@@ -10,7 +10,7 @@ from reprogram.hosts import _parity
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
-from reprogram.training.losses import loss_of
+from reprogram.training.losses import OVER_ALL, loss_of
 from reprogram.types import LossKind, Precision
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import seeded
@@ -74,7 +74,7 @@ def check_engine(model: Reprogrammed, images: Tensor, loss: LossKind) -> None:
     host = model.host
     if host.engine == "dense" or host.info.access != "gradient" or not host.prepared.shares:
         return
-    some_labels = loss != "host" and not model.label_map.follows_steps
+    some_labels = loss not in OVER_ALL and not model.label_map.follows_steps
     labels = model.label_map.reads() if some_labels else None
     parameters = [p for p in model.program.parameters() if p.requires_grad]
     with seeded(None, images.device):

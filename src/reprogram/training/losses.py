@@ -13,6 +13,12 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure
 from reprogram.types import LossKind
 
+OVER_ALL: tuple[LossKind, ...] = ("host", "focal")
+"""The losses whose softmax runs over all the host's labels."""
+
+FOCUS = 2.0
+"""The exponent γ of the loss "focal"."""
+
 SMOOTHING = 0.1
 """The part of each label that the loss "smoothed" spreads evenly over all classes."""
 
@@ -72,26 +78,30 @@ def losses_of(
         kind: "task" is the cross-entropy of the task scores: the softmax runs over the task's labels, so the other
             host labels don't matter. "smoothed" is "task" with targets that give 0.9 to the right class and 0.1 / k to
             each of the k. "host" is the paper's −log P(h_g(y) | X_adv): the softmax runs over all the host's labels,
-            so the host's own answer has to become "tench". "auto" is one of these, see `settled`.
+            so the host's own answer has to become "tench". "focal" is (1 − P)² times "host", with the same P: images
+            that the host is already sure of count little. "auto" is one of these, see `settled`.
         listen: called with the b × K host scores that the loss is computed from.
 
     Returns:
         b losses.
 
     Reference: Elsayed, Goodfellow and Sohl-Dickstein, Adversarial Reprogramming of Neural Networks, 2019, equation 3.
+    "focal": Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, with the γ that BAR takes.
     """
     kind = settled(kind, model.label_map)
-    host_labels = model.label_map.reads() if kind != "host" and listen is None else None
+    host_labels = model.label_map.reads() if kind not in OVER_ALL and listen is None else None
     host_scores = model.host_scores(images, host_labels)
     if listen is not None:
         listen(host_scores.detach())
     task_scores: Tensor = model.label_map(host_scores)
-    if kind != "host":
+    if kind not in OVER_ALL:
         # -log softmax(task scores)[y], the targets smoothed: b
         smoothing = SMOOTHING if kind == "smoothed" else 0.0
         return F.cross_entropy(task_scores, labels, reduction="none", label_smoothing=smoothing)
-    # log sum_j exp(host score j) - task score y: b
-    return host_scores.logsumexp(dim=1) - task_scores.gather(1, labels[:, None])[:, 0]
+    # -log P = log sum_j exp(host score j) - task score y: b
+    losses = host_scores.logsumexp(dim=1) - task_scores.gather(1, labels[:, None])[:, 0]
+    # (1 - P)^γ · -log P
+    return losses if kind == "host" else (1 - (-losses).exp()).clamp_min(0) ** FOCUS * losses
 
 
 def loss_of(

@@ -81,8 +81,9 @@ class FitOptions:
         learner: what improves the program, e.g. "adam(learning_rate=0.1)".
         augmentation: how training images vary each time they are seen, e.g. "shift(pixels=2)".
         loss: the cross-entropy of the task scores ("task"), the same with softened labels ("smoothed"), or the
-            paper's (equation 3), whose softmax runs over all the host's labels ("host"). "auto" is the paper's where
-            the label map has one fixed host label for each class, else "task".
+            paper's (equation 3), whose softmax runs over all the host's labels ("host"), or BAR's, which weighs that by
+            (1 − P)² ("focal"). "auto" is the paper's where the label map has one fixed host label for each class, else
+            "task".
         epochs: budget in passes over the training images; 5 where no budget is given.
         images: budget in training images seen.
         seconds: budget in seconds of learning.
@@ -239,10 +240,10 @@ def check_fit(options: FitOptions, learner: "Learner", model: "Reprogrammed", ta
             f"{access} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
             "differentiable"
         )
-    if options.loss == "host" and any(p.requires_grad for p in model.label_map.parameters()):
+    if options.loss in ("host", "focal") and any(p.requires_grad for p in model.label_map.parameters()):
         raise ConfigError(
-            f"loss 'host' has no lower bound with the learned label map {model.label_map.name()}: its scores could "
-            "grow for ever; use the loss 'task', or a label map such as 'first'"
+            f"loss {options.loss!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
+            "could grow for ever; use the loss 'task', or a label map such as 'first'"
         )
     if not model.learned_parameters():
         raise ConfigError("neither program nor label map has anything to learn")
