@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reprogram.errors import BudgetError, ConfigError
@@ -14,6 +14,7 @@ from reprogram.model import Reprogrammed
 from reprogram.report.bill import bill_so_far
 from reprogram.training.microbatch import usual_number
 from reprogram.training.options import FitOptions
+from reprogram.training.rescoring import num_fresh_images
 from reprogram.training.validation import Validator, num_validation_images
 
 if TYPE_CHECKING:
@@ -31,11 +32,18 @@ class Needs:
         first: to fit the label map before the first step.
         step: for a step, of all points that it compares.
         validation: for a validation.
+        meeting: for the last program's meeting with the best one on fresh images, in the end.
     """
 
     first: int
     step: int
     validation: int
+    meeting: int = 0
+
+    @property
+    def end(self) -> int:
+        """What follows the last step."""
+        return self.validation + self.meeting
 
     @property
     def least(self) -> int:
@@ -69,7 +77,7 @@ class Allowance:
         """
         if self.limit is None:
             return 0.0
-        available = self.limit - self.needs.validation
+        available = self.limit - self.needs.end
         if spent + max(lost, self.reserve) + self.needs.step > available:
             return 1.0
         return spent / (available - self.reserve)
@@ -81,7 +89,7 @@ class Allowance:
             spent: what the run asked for.
             lost: what came on top.
         """
-        needed = self.needs.step + 2 * self.needs.validation
+        needed = self.needs.step + self.needs.validation + self.needs.end
         return self.limit is None or self.limit - spent - max(lost, self.reserve) >= needed
 
 
@@ -95,10 +103,11 @@ class QueryBudget:
         host: its meter is given the limits.
         images: of the images that the host may be asked for while the run learns.
         requests: of the requests that it may be sent.
+        fresh: images on which the last program meets the best one in the end, each of the two; 0 for none.
     """
 
-    def __init__(self, host: Host, images: Allowance, requests: Allowance) -> None:
-        self.host, self.images, self.requests = host, images, requests
+    def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int) -> None:
+        self.host, self.images, self.requests, self.fresh = host, images, requests, fresh
         self._start_at(0, 0)
 
     @classmethod
@@ -142,7 +151,12 @@ class QueryBudget:
             raise BudgetError(_too_little(f"{given}{bought} is less than", images, "images"))
         if options.requests is not None and options.requests < requests.least:
             raise BudgetError(_too_little(f"requests={options.requests:,} is less than", requests, "requests"))
-        return cls(host, _allowance(limit, images, host), _allowance(options.requests, requests, host))
+        fresh, limited = num_fresh_images(looked_at, len(validator.split)), limit is not None or options.requests
+        meetings = 2 * fresh, 2 * _num_requests(_calls(fresh, per_call), host)
+        if not limited or not (_fits(limit, images, meetings[0]) and _fits(options.requests, requests, meetings[1])):
+            fresh, meetings = 0, (0, 0)
+        images, requests = replace(images, meeting=meetings[0]), replace(requests, meeting=meetings[1])
+        return cls(host, _allowance(limit, images, host), _allowance(options.requests, requests, host), fresh)
 
     @contextlib.contextmanager
     def limiting(self, state: "TrainState") -> Iterator[None]:
@@ -217,8 +231,14 @@ class QueryBudget:
 
 def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
     """An allowance; nothing is lost of a host that gives gradients, which computes here."""
-    spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - needs.least)
+    least = needs.least + needs.meeting
+    spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - least)
     return Allowance(limit=limit, needs=needs, reserve=spare)
+
+
+def _fits(limit: int | None, needs: Needs, meeting: int) -> bool:
+    """Whether the shortest run and a meeting in its end are within a limit."""
+    return limit is None or needs.least + meeting <= limit
 
 
 def _calls(images: int, size: int) -> list[int]:
