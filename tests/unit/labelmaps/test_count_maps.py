@@ -193,3 +193,26 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
         label_map.fit_from_statistics()
     for name, value in maps[0].state_dict().items():
         torch.testing.assert_close(maps[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", ["label-bayes(images=30)", "shown-bayes(images=30, labels=3)"])
+def test_an_interrupted_run_goes_on_with_the_same_counts(spec, tmp_path):
+    """With a loss of the whole batch that reads the map's counts too: to the same program and map."""
+    task = random_task(num_classes=4, n=(80, 12, 16), separable=False)
+    options = {"loss": "leave-one-out", "learner": "snes(population=4)", "batch_size": 16, "images": 160, "seed": 3}
+    options |= {"validations": 2, "checkpoint_every": "1"}
+    whole = tiny_model(task, label_map=spec, std=(0.02,) * 3)
+    reprogram.fit(whole, task, **options)
+
+    def stop(progress):
+        if progress.images == 80:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken = tiny_model(task, label_map=spec, std=(0.02,) * 3)
+        reprogram.fit(broken, task, checkpoint=tmp_path / "state", on_progress=stop, **options)
+    again = tiny_model(task, label_map=spec, std=(0.02,) * 3)
+    reprogram.fit(again, task, checkpoint=tmp_path / "state", **options)
+    for name, value in whole.learned_state().items():
+        assert torch.equal(value, again.learned_state()[name]), name
+    assert torch.equal(whole.label_map.statistics, again.label_map.statistics)
