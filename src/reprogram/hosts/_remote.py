@@ -4,13 +4,13 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
-from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.errors import ConfigError, HostMismatchError, HostUnavailableError
 from reprogram.hosts._answering import AnsweringHost, levels
 from reprogram.hosts._client import Client
 from reprogram.hosts._consent import check_encrypted, checked_url
@@ -235,20 +235,67 @@ class RemoteHost(AnsweringHost):
         digest = hashlib.sha256(repr((self.source.name(), sorted(options.items()))).encode()).hexdigest()
         return f"unverified:{self.source.name()}:{digest[:16]}"
 
-    def ask(self, images: Any) -> Tensor:
-        """Send images and read the answers; see `AnsweringHost.ask`."""
+    def ask(self, images: Any) -> Sequence[Answer]:
+        """Send images; see `AnsweringHost.ask`.
+
+        Args:
+            images: b × C × H × W, multiples of 1/255.
+
+        Returns:
+            The answers; `read` makes scores of them.
+        """
+        if tuple(images.shape[1:]) != self.info.shape:
+            expected = " x ".join(map(str, self.info.shape))
+            raise ConfigError(f"host {self.info.id}: images of shape {tuple(images.shape)}, expected b x {expected}")
+        if not len(images):
+            return []
         pixels = levels(images).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # b x H x W x C
-        answers = self.client.ask(
+        return self.client.ask(
             self.source.encode(pixels),
             lambda response: self._read(response, len(pixels)),
             images=len(pixels),
             meter=self.meter,
         )
-        config = self.source.config
+
+    def read(self, found: Any) -> Tensor:
+        """The evidence of answers; labels that weren't seen yet get their columns.
+
+        Args:
+            found: what `ask` returned.
+
+        Returns:
+            b × K scores.
+        """
+        config, known = self.source.config, self.vocabulary.names
         evidence = self.vocabulary.evidence(
-            answers, kind=config.kind, decimals=config.decimals, whole=config.access == "scores"
+            found, kind=config.kind, decimals=config.decimals, whole=config.access == "scores"
         )
-        return evidence.to(images)
+        if self.vocabulary.names != known:
+            self._name_labels()
+        return evidence.to(self.mean)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether labels may be found yet: then their order is that of the images."""
+        return self.vocabulary.grows
+
+    @property
+    def found_labels(self) -> tuple[str, ...]:
+        """The labels that have a column, where not all were known from the start."""
+        return () if len(self.source.config.class_names) == self.info.num_classes else self.vocabulary.names
+
+    def know(self, labels: tuple[str, ...]) -> None:
+        """Take a program's labels, in its order: it was learned on these columns, and no others are evidence for it."""
+        declared = self.source.config.class_names
+        if labels[: len(declared)] != declared or len(labels) > self.info.num_classes:
+            raise HostMismatchError(f"host {self.info.id}: its class_names aren't the first of the program's labels")
+        self.vocabulary.restart(labels, grows=False)
+        self._name_labels()
+
+    def _name_labels(self) -> None:
+        names = self.vocabulary.names
+        unseen = (f"host label {i}" for i in range(len(names), self.info.num_classes))
+        self.info = replace(self.info, class_names=(*names, *unseen) if names else None)
 
     def _read(self, response: Response, count: int) -> Sequence[Answer]:
         answers = self.source.decode(response, count)

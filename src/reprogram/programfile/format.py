@@ -10,11 +10,11 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO, NoReturn
+from typing import Annotated, Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
 from reprogram.errors import ProgramFileError
@@ -54,13 +54,20 @@ class ComponentHeader(_Strict):
 
 
 class HostHeader(_Strict):
-    """The host that the program was learned for."""
+    """The host that the program was learned for; `labels` are those that a service was seen to say."""
 
     id: Text
     fingerprint: Text
     channels: Count
     size: tuple[Count, Count]
     num_classes: Count
+    labels: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MAX_CLASSES)] = ()
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) > self.num_classes:
+            raise ValueError("labels occur twice, or there are more of them than num_classes")
+        return self
 
 
 class TaskHeader(_Strict):
