@@ -114,6 +114,7 @@ def show(result: dict[str, Any], folder: Path) -> None:
         result: the content of `result.json`.
         folder: the run folder.
     """
+    from reprogram.report.bill import bill_line
     from reprogram.report.doubts import doubts
 
     rows = _rows(result)
@@ -124,6 +125,10 @@ def show(result: dict[str, Any], folder: Path) -> None:
     for line in doubts(result).values():
         print(f"  {line}")
     print(f"  {result['images_seen']} training images in {result['seconds']:.0f} s, loss {result['loss']}")
+    if "bill" in result:
+        print(f"  {bill_line(result['bill'])}")
+    if "ended_early" in result:
+        print(f"  learning ended early, at {result['ended_early']}")
     print(f"  program  {folder / 'program.safetensors'}")
     print(f"  report   {folder / 'report.html'}")
 

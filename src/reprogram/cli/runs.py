@@ -98,6 +98,7 @@ def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int
     rows: list[tuple[object, ...]] = [(key, record[key]) for key in ("name", "state", "error", "began", "ended")]
     rows += [(key, record[key]) for key in ("images_seen", "seconds")]
     rows += [(key, *_accuracy(value)) for key, value in _accuracies(record).items()]
+    rows += [(f"bill: {key}", value) for key, value in record["bill"].items()]
     rows += [("program_worth", _worth(record["program_worth"]) or None)]
     rows += [(key, value) for key, value in record["config"].items()]
     table([row for row in rows if row[1] is not None])

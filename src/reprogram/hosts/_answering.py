@@ -73,6 +73,8 @@ class AnsweringHost(Host):
         Returns:
             b × K scores, the evidence of what is shown; without a gradient.
         """
+        if not len(pixels):
+            return self.mean.new_empty(0, self.info.num_classes)
         with torch.no_grad():
             images = as_sent(pixels, self.encoding, self.quality)
             if isinstance(images, Framed) and not self.takes_framed:

@@ -18,7 +18,34 @@ DIGEST_BYTES = 16
 
 
 class Store(Ledger, Protocol):
-    """Answers that were paid for, and the ledger of what was paid; `hosts/_store.py` implements it."""
+    """Answers that were paid for, and the ledger of what was paid; `hosts/_store.py` implements and describes it."""
+
+    used: int
+    used_requests: int
+    before: dict[str, int]
+
+    @property
+    def mark(self) -> int:
+        """The place of the last answer that this run has come to."""
+        raise NotImplementedError
+
+    def go_on(self, *, mark: int, used: int, used_requests: int) -> None:
+        """Go on from a checkpoint.
+
+        Args:
+            mark: the checkpoint's.
+            used: the checkpoint's.
+            used_requests: the checkpoint's.
+        """
+        raise NotImplementedError
+
+    def add(self, counts: dict[str, int]) -> None:
+        """Add to the bill what an older state knows of and this store doesn't.
+
+        Args:
+            counts: by their names.
+        """
+        raise NotImplementedError
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, Tensor]:
         """The answers to some images, as far as they are there.
@@ -131,17 +158,23 @@ class Asker:
         return torch.cat([future.result() for future in futures])
 
 
+def exactly(images: Tensor) -> Tensor:
+    """The bytes of pixels, by which images are known again that are sent as they are.
+
+    Args:
+        images: of any shape and type.
+
+    Returns:
+        uint8; the last axis is longer.
+    """
+    return images.contiguous().view(torch.uint8)
+
+
 def _some(images: Tensor | Framed, rows: Any) -> Tensor | Framed:
     return replace(images, window=images.window[rows]) if isinstance(images, Framed) else images[rows]
 
 
 def _digests(images: Tensor | Framed, as_sent: Callable[[Tensor], Tensor], salt: bytes) -> list[bytes]:
     """A digest of each image: a framed image has that of the whole image."""
-    if isinstance(images, Framed):
-        images = replace(images, frame=as_sent(images.frame), window=as_sent(images.window)).dense()
-    else:
-        images = as_sent(images)
-    return [
-        hashlib.blake2b(image.numpy().tobytes(), digest_size=DIGEST_BYTES, key=salt).digest()
-        for image in images.detach().cpu()
-    ]
+    levels = as_sent(images.dense() if isinstance(images, Framed) else images).detach().cpu().numpy()
+    return [hashlib.blake2b(image.tobytes(), digest_size=DIGEST_BYTES, key=salt).digest() for image in levels]

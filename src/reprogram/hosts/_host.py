@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from reprogram.engine.prepared import Prepared
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
-from reprogram.hosts._asking import Asker, Store
+from reprogram.hosts._asking import Asker, Store, exactly
 from reprogram.hosts._features import last_layer_input
 from reprogram.hosts._frozen import scores_of
 from reprogram.hosts._info import HostInfo
@@ -90,7 +90,7 @@ class FrozenHost(nn.Module):
         if self.answers is None or self.info.access == "gradient":
             return self._classified(pixels, labels)
         with torch.no_grad():
-            return self._asker(self._classified).answers(pixels, lambda exact: exact)
+            return self._asker(self._classified).answers(pixels, exactly)
 
     def _classified(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
         whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
@@ -222,6 +222,11 @@ class FrozenHost(nn.Module):
             yield
         finally:
             self.precision = before
+
+    @property
+    def asked(self) -> int:
+        """The images that a run has asked for; a continued run counts as it did the first time, from its checkpoint."""
+        return self.meter.images if self.answers is None else self.answers.used
 
     @contextlib.contextmanager
     def uncounted(self) -> Iterator[Meter]:

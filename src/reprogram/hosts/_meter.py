@@ -107,6 +107,11 @@ class Meter:
         # price · (images + lost) / 1000
         return None if self.price is None else self.price * self.billed / 1000
 
+    def bill(self) -> dict[str, int | float | None]:
+        """The bill as JSON values: images, lost, requests, retries, seconds, price and cost."""
+        counts = {name: getattr(self, name) for name in ("images", "lost", "requests", "retries")}
+        return {**counts, "seconds": round(self.waited, 3), "price": self.price, "cost": self.cost}
+
     def count(self, images: int) -> None:
         """Count a call of a local host, before it is asked.
 

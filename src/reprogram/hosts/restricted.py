@@ -127,7 +127,7 @@ class RestrictedHost(AnsweringHost):
         Returns:
             b × K scores, the evidence of what is shown.
         """
-        first = self.meter.images
+        first = self.asked
         scores = self._classified(images)
         # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
         noise = self._noise(first, scores) if self.config.noise else None

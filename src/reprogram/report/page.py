@@ -6,6 +6,7 @@ from typing import Any
 
 from reprogram.errors import DataError
 from reprogram.registry import is_listed, summary
+from reprogram.report.bill import bill_line
 from reprogram.report.doubts import doubts
 from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
 from reprogram.report.mapping import ROWS, mapping
@@ -84,6 +85,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             top=shows.get("top_label"),
             needed=needed(shows) if shows else "",
             doubts=[*doubts(result).values()],
+            bill=bill_line(result["bill"]) if "bill" in result else "",
             title=lambda name: class_title(result["task"], name),
             share=_share,
             mapping=mapping(examples),

@@ -57,6 +57,7 @@ class RunConfig(FitOptions):
         skip_bad: go on without image files that can't be read; the result names them.
         device: cpu, cuda, cuda:1, mps, or auto for the best there is.
         engine: compute what the batch shares once ("shared"), or every image whole ("dense"); the numbers are the same.
+        keep_answers: keep the file of the host's answers in the folder of a finished run; a run that goes on needs it.
         out: the run folder; without it runs/TASK-HOST-PROGRAM-SEED.
     """
 
@@ -74,6 +75,7 @@ class RunConfig(FitOptions):
     skip_bad: bool = False
     device: str = "auto"
     engine: EngineName = "shared"
+    keep_answers: bool = added_later(False)
     out: str = ""
 
     def __post_init__(self) -> None:
@@ -111,7 +113,7 @@ class RunConfig(FitOptions):
         default, so that the identities of older runs stay as they are.
         """
         later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
-        unnamed = {"out", "data", "download", "device", "baselines", "checkpoint_every", "cuda_graphs"}
+        unnamed = {"out", "data", "download", "device", "baselines", "checkpoint_every", "cuda_graphs", "keep_answers"}
         return self.stored(skip={*unnamed, *later})
 
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:

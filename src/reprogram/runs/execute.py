@@ -1,10 +1,10 @@
 """The execution of a run: from a configuration to a folder with the program, the result and the report.
 
 The folder holds `config.toml` (as resolved), `run.json` (when the run began and ended), `checkpoint.safetensors` and
-the checkpoint before it (while the run goes on), `history.jsonl`, `program.safetensors`, `predictions.csv` (one line a
-test image), `examples.json`, `report.html` and, written last, `result.json`. The same configuration on an interrupted
-folder resumes the run; on a finished one it returns the result. The parent folder holds an index of the runs, see
-`reprogram.runs.index`.
+the checkpoint before it, and `answers.sqlite` of a host that only answers (while the run goes on), `history.jsonl`,
+`program.safetensors`, `predictions.csv` (one line a test image), `examples.json`, `report.html` and, written last,
+`result.json`. The same configuration on an interrupted folder resumes the run; on a finished one it returns the result.
+The parent folder holds an index of the runs, see `reprogram.runs.index`.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from reprogram.runs.measure import build, measure
 from reprogram.runs.progress import RunProgress
 from reprogram.tasks._factory import load_task, task_source
 from reprogram.tasks.base import Task
+from reprogram.training.answers import keeping_answers
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.fit import fit
 from reprogram.training.results import FitProgress, FitResult
@@ -100,6 +101,8 @@ def execute(
         if state == "finished":
             say(f"the run in {folder.path} is finished already")
             Checkpoint(folder.checkpoint).remove()
+            if not config.keep_answers:
+                folder.remove_answers()
             return folder.read_result()
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
@@ -110,10 +113,16 @@ def execute(
         if expected is not None and state == "new":
             say(expected.line())
         progress = RunProgress(expected, on_progress)
-        fit_result = _learn(config, folder, model, task, say, progress)
-        if not group.is_main:  # The main process alone measures and writes.
-            return {}
-        return measure(config, folder, model, task, fit_result, start, data_check, say, command, progress)
+        with keeping_answers(model.host, folder.answers if group.size == 1 else None):
+            fit_result = _learn(config, folder, model, task, say, progress)
+            if fit_result.ended_early:
+                say(f"learning ended early, at {fit_result.ended_early}; the best program so far is kept")
+            if not group.is_main:  # The main process alone measures and writes.
+                return {}
+            result = measure(config, folder, model, task, fit_result, start, data_check, say, command, progress)
+        if not config.keep_answers:
+            folder.remove_answers()
+        return result
 
 
 def _load(

@@ -31,6 +31,7 @@ class RunFolder:
         self.config = path / "config.toml"
         self.times = path / "run.json"
         self.checkpoint = path / "checkpoint.safetensors"
+        self.answers = path / "answers.sqlite"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
         self.examples = path / "examples.json"
@@ -45,7 +46,17 @@ class RunFolder:
         """The paths of all files that a run writes, but for the lock."""
         states = (self.checkpoint, Checkpoint(self.checkpoint).previous)
         written = (self.program, self.predictions, self.examples, self.report, self.result)
-        return (self.config, self.times, *states, self.history, *written)
+        return (self.config, self.times, *states, *self._answer_files, self.history, *written)
+
+    @property
+    def _answer_files(self) -> tuple[Path, ...]:
+        """The database of the host's answers, and the files that a killed process leaves beside it."""
+        return tuple(self.answers.with_name(self.answers.name + end) for end in ("", "-wal", "-shm"))
+
+    def remove_answers(self) -> None:
+        """Remove the answers of the host, which a finished run doesn't need."""
+        for path in self._answer_files:
+            path.unlink(missing_ok=True)
 
     @property
     def is_of_version_0_1(self) -> bool:

@@ -59,12 +59,16 @@ class Forecast:
         seconds: the limit of seconds for learning, validations included; None where there is none.
         num_validations: how often the validation images are looked at.
         queries: the budget of images that the host is asked for while the program is learned; None for no limit.
+        requests: the budget of requests that it is sent in that time; None for no limit.
+        price: of 1,000 images; None where it isn't known.
     """
 
     parts: dict[str, Part]
     seconds: float | None
     num_validations: int
     queries: int | None = None
+    requests: int | None = None
+    price: float | None = None
 
     def line(self) -> str:
         """The forecast for people, in one line."""
@@ -87,6 +91,8 @@ class Forecast:
         numbers = ", ".join(f"{images:,} {what}" for images, what in counted if images)
         total = sum(images or 0 for images, _ in counted)
         learns = "" if self.seconds is None else f"learns for {duration(self.seconds)} at the most; then "
+        learns = learns if self.requests is None else f"learns with {self.requests:,} requests at the most; then "
+        cost = "" if self.price is None else f", which cost {self.price * total / 1000:,.4g}"
         left_out = [part.name for part in baselines if part.images is None or part.seconds is None]
         without = f", without {' and '.join(left_out)}" if left_out else ""
         learning = [self.parts[LEARNING].seconds, self.parts[VALIDATIONS].seconds] if self.seconds is None else []
@@ -96,7 +102,7 @@ class Forecast:
         else:
             seconds = sum(s or 0.0 for s in [*known, *(part.seconds for part in baselines)]) + (self.seconds or 0.0)
             how_long = f"about {duration(seconds)} in all{without}, by a few images of each kind that were just timed"
-        return f"{learns}asks the host for {total:,} images: {numbers}; {how_long}"
+        return f"{learns}asks the host for {total:,} images{cost}: {numbers}; {how_long}"
 
     def seconds_after(self, name: str) -> float | None:
         """The time of all parts after one of them; None where one isn't known.
@@ -156,7 +162,9 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         parts=parts,
         seconds=budget.seconds,
         num_validations=num_validations or config.validations,
-        queries=budget.queries,
+        queries=budget.host_images,
+        requests=budget.requests,
+        price=budget.price,
     )
 
 

@@ -22,7 +22,7 @@ from reprogram.utils.files import exists, is_folder
 from reprogram.utils.messages import nearest
 
 NAME = "runs.sqlite"
-VERSION = 3
+VERSION = 4
 """Of the records: a row of a version that didn't know all of today's fields is made anew."""
 PATIENCE_S = 2.0
 """How long a run or a reader waits for another process that writes the index, before it goes on without the index."""

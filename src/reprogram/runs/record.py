@@ -29,7 +29,7 @@ def describe(folder: RunFolder) -> Record:
 
     Returns:
         name, state (running, interrupted, finished or failed), began, ended, error, config, images_seen, seconds,
-        validation, test, program_worth, top_label and baselines; docs/cli.md says more.
+        validation, test, bill, program_worth, top_label and baselines; docs/cli.md says more.
     """
     times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
     config = _toml(folder.config).get("fit")
@@ -44,7 +44,7 @@ def describe(folder: RunFolder) -> Record:
         state = "running" if owner(folder.lock) else "interrupted"
     baselines = result.get("baselines")
     validation = result.get("validation", {"accuracy": last_row.get("validation_accuracy")})
-    shown = result.get("host_shows")
+    shown, bill = result.get("host_shows"), result.get("bill")
     return {
         "name": folder.path.name,
         "state": state,
@@ -56,6 +56,7 @@ def describe(folder: RunFolder) -> Record:
         "seconds": _number(result.get("seconds", last_row.get("seconds"))),
         "validation": _accuracy(validation),
         "test": _accuracy(result.get("test")),
+        "bill": {key: _number(value) for key, value in bill.items()} if isinstance(bill, dict) else {},
         "program_worth": _measured(result.get("program_worth"), "difference"),
         "top_label": _accuracy(shown.get("top_label")) if isinstance(shown, dict) else None,
         "baselines": {str(k): _accuracy(v) for k, v in baselines.items()} if isinstance(baselines, dict) else {},

@@ -11,6 +11,7 @@ from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
+from reprogram.training.answers import answers_beside
 from reprogram.training.checkpoint import Interval
 from reprogram.training.losses import settled
 from reprogram.training.notebook import NotebookLine, is_notebook
@@ -77,6 +78,8 @@ def fit(
         loss=settled(options.loss, model.label_map),
     )
     check_fit(options, learner, model, task)
+    if options.price is not None:
+        model.host.meter.price = options.price
     if on_progress is None and is_notebook():
         on_progress = line = NotebookLine()
         on_validation = on_validation or line
@@ -84,6 +87,7 @@ def fit(
         held_signals(checkpoint is not None) as pending,
         process_group(model.canvas.frame.device) as group,
         model.host.in_precision(options.precision),
+        answers_beside(checkpoint if group.size == 1 else None, model.host, resume_key(model, options)),
     ):
         interval = Interval.parse(options.checkpoint_every)
         saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)

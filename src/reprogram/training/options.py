@@ -1,12 +1,13 @@
-"""The options of learning, and its budget. This module doesn't import torch: a configuration is read before that."""
+"""The options of learning. This module doesn't import torch: a configuration is read before that."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from reprogram.errors import BudgetError, ConfigError
+from reprogram.errors import ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, renamed, stored_spelling
+from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
 from reprogram.types import RANK, LossKind, Precision, SampleSize
 from reprogram.utils.messages import nearest
@@ -16,58 +17,6 @@ if TYPE_CHECKING:
     from reprogram.learners.base import Learner
     from reprogram.model import Reprogrammed
     from reprogram.tasks.base import Task
-
-EPOCHS = 5.0
-"""The budget where none is given, in passes over the training images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """The limits of a run; the first that is reached ends it.
-
-    A run with limits of epochs or images alone depends on its seed alone. One with a limit of seconds depends on the
-    machine's speed too.
-
-    Attributes:
-        epochs: passes over the training images, whole or fractional; None for no limit.
-        images: training images seen, repeats counted, rounded to whole batches; None for no limit.
-        seconds: seconds of learning, validation included; None for no limit.
-        queries: images that the host may be asked for until learning ends, all of them counted: those that the label
-            map is fitted to, those of each point that a step compares, and the validations'; None for no limit.
-    """
-
-    epochs: float | None = None
-    images: int | None = None
-    seconds: float | None = None
-    queries: int | None = None
-
-    def __post_init__(self) -> None:
-        limits = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name, value in limits.items():
-            if value is not None and not 0 < value < float("inf"):
-                raise BudgetError(f"{name}={value}; a positive number is expected")
-        if all(value is None for value in limits.values()):
-            raise BudgetError(f"no budget; give {', '.join(list(limits)[:-1])} or {list(limits)[-1]}")
-
-    def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
-        """The number of steps that epochs and images allow; None where only the time is limited.
-
-        Args:
-            batch_size: images of a step.
-            steps_per_epoch: steps of a pass over the training images.
-
-        Raises:
-            BudgetError: the limit is less than half a step.
-        """
-        limits = []
-        if self.epochs is not None:
-            limits.append(round(self.epochs * steps_per_epoch))
-        if self.images is not None:
-            limits.append(round(self.images / batch_size))
-        if 0 in limits:
-            budget = f"epochs={self.epochs}" if self.images is None else f"images={self.images}"
-            raise BudgetError(f"{budget} is less than half a step; give more")
-        return min(limits, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +37,10 @@ class FitOptions:
         seconds: budget in seconds of learning.
         queries: budget in images that the host is asked for until learning ends, validations included; it is never
             exceeded. The test comes on top.
+        requests: budget in requests that the host is sent until learning ends, retries included; a call of a local
+            host is one. It is never exceeded either.
+        cost: budget in money that the host costs until learning ends, at the stated price, in the price's unit.
+        price: of 1,000 images, as the host's service states it; the bill in the result names the cost then.
         batch_size: images a step, of all processes together.
         num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
             any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
@@ -113,6 +66,9 @@ class FitOptions:
     images: int | None = None
     seconds: float | None = None
     queries: int | None = added_later(None)
+    requests: int | None = added_later(None)
+    cost: float | None = added_later(None)
+    price: float | None = added_later(None)
     batch_size: int = 16
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
@@ -141,10 +97,11 @@ class FitOptions:
 
     @property
     def budget(self) -> Budget:
-        """The limits of epochs, images, seconds and queries as one value."""
-        unlimited = self.epochs is None and self.images is None and self.seconds is None and self.queries is None
-        epochs = EPOCHS if unlimited else self.epochs
-        return Budget(epochs=epochs, images=self.images, seconds=self.seconds, queries=self.queries)
+        """The limits of what is learned from, asked for and paid, as one value."""
+        limits = {f.name: getattr(self, f.name) for f in dataclasses.fields(Budget)}
+        if all(value is None for name, value in limits.items() if name != "price"):
+            limits["epochs"] = EPOCHS
+        return Budget(**limits)
 
 
 def check_sample_size(name: str, size: int | str) -> None:
@@ -266,6 +223,9 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "precision": (options.precision, "float32"),
         "validation images": (options.validation_images, "auto"),
         "queries": (options.queries, None),
+        "requests": (options.requests, None),
+        "cost": (options.cost, None),
+        "price": (options.price if options.cost is not None else None, None),
     }
     return {
         "host": model.host.fingerprint,

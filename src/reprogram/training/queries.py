@@ -1,42 +1,105 @@
 """The budget of queries: what a run may still ask its host for, known before it asks."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reprogram.errors import BudgetError, ConfigError
-from reprogram.hosts.base import Meter
+from reprogram.evaluation.predict import BATCH_SIZE
+from reprogram.hosts.base import Host
+from reprogram.labelmaps._calibration import BATCH
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
+from reprogram.report.bill import bill_so_far
+from reprogram.training.microbatch import usual_number
 from reprogram.training.options import FitOptions
 from reprogram.training.validation import Validator, num_validation_images
 
+if TYPE_CHECKING:
+    from reprogram.training.state import TrainState
+
+RESERVE = 50
+"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the parts of a run ask for, in images or in requests.
+
+    Attributes:
+        first: to fit the label map before the first step.
+        step: for a step, of all points that it compares.
+        validation: for a validation.
+    """
+
+    first: int
+    step: int
+    validation: int
+
+    @property
+    def least(self) -> int:
+        """What the shortest run asks for."""
+        return self.first + self.step + self.validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """A limit of images or of requests, and what is left of it.
+
+    What is spent is what the run asked for in its own order, which a continued run repeats. What was lost or sent again
+    comes on top. A reserve is kept for it: as long as that suffices, steps and validations don't depend on it.
+
+    Attributes:
+        limit: the most; None for no limit.
+        needs: of the run's parts.
+        reserve: of the limit.
+    """
+
+    limit: int | None
+    needs: Needs
+    reserve: int = 0
+
+    def fraction(self, spent: int, lost: int) -> float:
+        """The part that is spent; 1 where another step would leave nothing for the last validation.
+
+        Args:
+            spent: what the run asked for.
+            lost: what came on top.
+        """
+        if self.limit is None:
+            return 0.0
+        available = self.limit - self.needs.validation
+        if spent + max(lost, self.reserve) + self.needs.step > available:
+            return 1.0
+        return spent / (available - self.reserve)
+
+    def allows_validation(self, spent: int, lost: int) -> bool:
+        """Whether a validation now would leave enough for a step and the last one.
+
+        Args:
+            spent: what the run asked for.
+            lost: what came on top.
+        """
+        needed = self.needs.step + 2 * self.needs.validation
+        return self.limit is None or self.limit - spent - max(lost, self.reserve) >= needed
+
 
 class QueryBudget:
-    """Counts what is left of a budget of queries.
+    """Counts what is left of the budgets of images, requests and money.
 
-    The meter itself refuses what is beyond the limit; this class sees it coming, so that a run ends with the
+    The meter itself refuses what is beyond the limits; this class sees it coming, so that a run ends with the
     validation of its last program and not with an error.
 
     Args:
-        meter: the host's; it is given the limit.
-        limit: images that the host may be asked for while the run learns; None for no limit.
-        first: images that the label map is fitted to before the first step.
-        step: images of a step, of all points that it compares.
-        validation: images of a validation.
-
-    Raises:
-        BudgetError: the limit doesn't even allow one step and its validation.
+        host: its meter is given the limits.
+        images: of the images that the host may be asked for while the run learns.
+        requests: of the requests that it may be sent.
     """
 
-    def __init__(self, meter: Meter, limit: int | None, *, first: int, step: int, validation: int) -> None:
-        self.meter, self.limit, self.step, self.validation = meter, limit, step, validation
-        self.start = meter.images
-        least = first + step + validation
-        if limit is not None and limit < least:
-            raise BudgetError(
-                f"queries={limit:,} is less than the {least:,} images that the shortest run asks for: {first:,} to fit "
-                f"the label map, {step:,} for a step and {validation:,} for a validation; give more"
-            )
+    def __init__(self, host: Host, images: Allowance, requests: Allowance) -> None:
+        self.host, self.images, self.requests = host, images, requests
+        self._start_at(0, 0)
 
     @classmethod
     def of_run(
@@ -53,42 +116,122 @@ class QueryBudget:
 
         Raises:
             ConfigError: several processes learn together, each of which counts its own images alone.
-            BudgetError: the limit doesn't even allow one step and its validation.
+            BudgetError: a limit doesn't even allow one step and its validation.
         """
-        if options.queries is not None and validator.group.size > 1:
+        host, limit = model.host, options.budget.host_images
+        if (limit is not None or options.requests is not None) and validator.group.size > 1:
             raise ConfigError("queries can't be limited where several processes learn together; use one process")
         fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, num_train)
-        step = learner.num_losses * min(options.batch_size, num_train)
-        validation = num_validation_images(options, learned=0, available=len(validator.split))
-        return cls(model.host.meter, options.queries, first=fitted, step=step, validation=validation)
+        batch, looked_at = (
+            min(options.batch_size, num_train),
+            num_validation_images(options, learned=0, available=len(validator.split)),
+        )
+        device = model.canvas.frame.device
+        parts = options.num_microbatches or usual_number(batch, validator.group.size, device)
+        calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
+        per_call = BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"])
+        images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at)
+        requests = Needs(
+            first=_num_requests(_calls(fitted, BATCH), host),
+            step=learner.num_losses * _num_requests(calls, host),
+            validation=_num_requests(_calls(looked_at, per_call), host),
+        )
+        if limit is not None and limit < images.least:
+            given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
+            bought = "" if options.queries == limit else f" buys {limit:,} images and"
+            raise BudgetError(_too_little(f"{given}{bought} is less than", images, "images"))
+        if options.requests is not None and options.requests < requests.least:
+            raise BudgetError(_too_little(f"requests={options.requests:,} is less than", requests, "requests"))
+        return cls(host, _allowance(limit, images, host), _allowance(options.requests, requests, host))
 
     @contextlib.contextmanager
-    def limiting(self, spent: int) -> Iterator[None]:
-        """In the block, the meter refuses more than the limit.
+    def limiting(self, state: "TrainState") -> Iterator[None]:
+        """In the block, the meter refuses more than the limits.
 
         Args:
-            spent: images that the run had asked for when its state was saved.
+            state: says what the run had asked for when it was saved.
         """
-        self.start = self.meter.images - spent
-        self.meter.limit = None if self.limit is None else self.start + self.limit
+        self._start_at(state.queries, state.requests)
+        meter, before = self.host.meter, self._before
+        if self.images.limit is not None:
+            meter.limit = before["images"] + before["lost"] + self.images.limit
+        if self.requests.limit is not None:
+            meter.request_limit = before["requests"] + self.requests.limit
         try:
             yield
         finally:
-            self.meter.limit = None
+            meter.limit = meter.request_limit = None
+
+    def _start_at(self, queries: int, requests: int) -> None:
+        """Take it that the run has asked for so many images by so many requests."""
+        meter, store = self.host.meter, self.host.answers
+        self._start = self.host.asked - queries, self._asked_requests - requests
+        self._before = {
+            "images": meter.images - queries,
+            "lost": meter.lost,
+            "requests": meter.requests - requests,
+            "calls": meter.calls - requests,
+        }
+        if store is not None:
+            self._before = store.before
+
+    @property
+    def _asked_requests(self) -> int:
+        return self.host.meter.requests if self.host.answers is None else self.host.answers.used_requests
 
     @property
     def spent(self) -> int:
         """Images that the run has asked for."""
-        return self.meter.images - self.start
+        return self.host.asked - self._start[0]
+
+    @property
+    def spent_requests(self) -> int:
+        """Requests that these images came with."""
+        return self._asked_requests - self._start[1]
+
+    @property
+    def _lost(self) -> tuple[int, int]:
+        """Images that were lost, and requests that weren't answered."""
+        meter, before = self.host.meter, self._before
+        unanswered = (meter.requests - before["requests"]) - (meter.calls - before["calls"])
+        return meter.lost - before["lost"], unanswered
 
     @property
     def fraction(self) -> float:
         """The part of the budget that is spent; 1 where another step would leave nothing for the last validation."""
-        if self.limit is None:
-            return 0.0
-        available = self.limit - self.validation
-        return 1.0 if self.spent + self.step > available else self.spent / available
+        lost, unanswered = self._lost
+        return max(self.images.fraction(self.spent, lost), self.requests.fraction(self.spent_requests, unanswered))
+
+    @property
+    def bill(self) -> str:
+        """What a host that only answers has answered, and what that costs, in words; empty for any other host."""
+        return "" if self.host.info.access == "gradient" else bill_so_far(self.host.meter.bill())
 
     def allows_validation(self) -> bool:
         """Whether a validation now would leave enough for a step and the last one."""
-        return self.limit is None or self.limit - self.spent >= self.step + 2 * self.validation
+        lost, unanswered = self._lost
+        return self.images.allows_validation(self.spent, lost) and self.requests.allows_validation(
+            self.spent_requests, unanswered
+        )
+
+
+def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
+    """An allowance; nothing is lost of a host that gives gradients, which computes here."""
+    spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - needs.least)
+    return Allowance(limit=limit, needs=needs, reserve=spare)
+
+
+def _calls(images: int, size: int) -> list[int]:
+    """The images of each call, of so many in calls of a size."""
+    return [min(size, images - start) for start in range(0, images, size)]
+
+
+def _num_requests(calls: Iterable[int], host: Host) -> int:
+    return sum(-(-images // (host.images_per_request or max(images, 1))) for images in calls)
+
+
+def _too_little(given: str, needs: Needs, unit: str) -> str:
+    return (
+        f"{given} the {needs.least:,} {unit} that the shortest run asks for: {needs.first:,} to fit the label map, "
+        f"{needs.step:,} for a step and {needs.validation:,} for a validation; give more"
+    )

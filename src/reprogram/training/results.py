@@ -22,6 +22,7 @@ class FitProgress:
         history: a row for each validation so far.
         stage: what goes on: "learning", "validation", and in a whole run then "the test" and "the baseline NAME".
         stage_fraction: the part of a validation, the test or a baseline that is done, 0 to 1.
+        bill: what the host has answered and what that costs, in words, where it only answers; else empty.
         seconds_left: seconds that are left, of a whole run with its test and baselines; None where that isn't known.
     """
 
@@ -35,10 +36,12 @@ class FitProgress:
     stage: str = "learning"
     stage_fraction: float = 0.0
     seconds_left: float | None = None
+    bill: str = ""
 
     def __str__(self) -> str:
         """Loss, validation accuracy, speed and time left; of a later part of a run, how far it is."""
         left = "" if self.seconds_left is None else f"  about {duration(self.seconds_left)} left"
+        left = f"  {self.bill}{left}" if self.bill else left
         if self.stage not in ("learning", "validation"):
             return f"{self.stage} {100 * self.stage_fraction:.0f} %{left}"
         accuracy = f"{self.validation.accuracy:.3f}" if self.validation else "–"
@@ -66,6 +69,7 @@ class FitResult:
         history: a row for each validation.
         precision: the type that the host computed in: "float32", "bfloat16", "float16", or that of its weights.
         queries: images that the host was asked for while the program was learned, those of validations included.
+        ended_early: why learning ended before its budget was spent as planned; empty where it didn't.
     """
 
     images_seen: int
@@ -75,6 +79,7 @@ class FitResult:
     history: list[dict[str, float]]
     precision: str = "float32"
     queries: int = 0
+    ended_early: str = ""
 
     def _facts(self) -> dict[str, str]:
         """What people want to know of a result, by what it is; the accuracy first."""
@@ -82,7 +87,8 @@ class FitResult:
         program = f"of step {self.best_step}, of {len(self.history)} validations"
         if not self.images_seen or not self.best_step:
             program = "nothing was learned: it holds its start values"
-        return {"validation accuracy": str(self.validation), "training images": images, "program": program}
+        facts = {"validation accuracy": str(self.validation), "training images": images, "program": program}
+        return facts | ({"ended early": self.ended_early} if self.ended_early else {})
 
     def __repr__(self) -> str:
         return "FitResult: " + "; ".join(f"{name} {value}" for name, value in self._facts().items())

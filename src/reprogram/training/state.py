@@ -11,11 +11,15 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.evaluation.metrics import Evaluation
+from reprogram.hosts._store import COUNTS
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.checkpoint import Checkpoint, Interval
 from reprogram.training.results import FitProgress
 from reprogram.types import Precision
+
+PLACE = ("mark", "used", "used_requests")
+"""What says how far a run has come in its store of answers."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +42,7 @@ class TrainState:
         precision: the type that the host computes in, so that "auto" goes on as it began on another kind of machine;
             empty in checkpoints of earlier versions.
         queries: images that the host was asked for.
+        requests: requests that they came with.
         validation_images: the number of images that each validation looks at; None before the first one. 0 stands for
             all in checkpoints of earlier versions, which don't say it.
     """
@@ -56,6 +61,7 @@ class TrainState:
     history: list[dict[str, float]] = field(default_factory=list)
     precision: Precision | Literal[""] = ""
     queries: int = 0
+    requests: int = 0
     validation_images: int | None = None
 
     def add_row(self, result: Evaluation) -> None:
@@ -77,7 +83,7 @@ class TrainState:
         self.loss_sum, self.loss_count = 0.0, 0
 
     def progress(
-        self, fraction: float, validation: Evaluation | None, *, validating: float | None = None
+        self, fraction: float, validation: Evaluation | None, *, validating: float | None = None, bill: str = ""
     ) -> FitProgress:
         """The state for people and programs that watch the run.
 
@@ -85,6 +91,7 @@ class TrainState:
             fraction: the part of the budget that is spent, 0 to 1.
             validation: the latest validation; None before the first of this process.
             validating: the part of a validation that is done, 0 to 1; None while none goes on.
+            bill: what the host has answered, in words.
         """
         return FitProgress(
             fraction=fraction,
@@ -96,6 +103,7 @@ class TrainState:
             history=self.history,
             stage="learning" if validating is None else "validation",
             stage_fraction=validating or 0.0,
+            bill=bill,
             # Before the first validation nobody knows what one takes.
             seconds_left=self.seconds * (1 - fraction) / fraction if self.history and fraction else None,
         )
@@ -158,8 +166,7 @@ class TrainStateSaver:
         tensors["random/cpu"] = torch.get_rng_state()
         if self.model.canvas.frame.is_cuda:
             tensors["random/cuda"] = torch.cuda.get_rng_state(self.model.canvas.frame.device)
-        meter = {"calls": self.model.host.meter.calls, "images": self.model.host.meter.images}
-        record = {"state": dataclasses.asdict(state), "meter": meter, "made_from": self.resume_key}
+        record = {"state": dataclasses.asdict(state), "meter": self._counts(), "made_from": self.resume_key}
         self.checkpoint.save(tensors, record)
         self.saved_step, self.saved = state.step, time.monotonic()
 
@@ -188,11 +195,32 @@ class TrainStateSaver:
         for key, value in tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = value
-        meter = self.model.host.meter
-        meter.calls, meter.images = meter.calls + record["meter"]["calls"], meter.images + record["meter"]["images"]
         state = TrainState(**{"validation_images": 0, **record["state"]})
+        self._go_on(record["meter"], state)
         self.saved_step = state.step
         return state, groups.pop("best"), groups
+
+    def _counts(self) -> dict[str, int]:
+        """The meter's counts, and how far the run has come in its store of answers."""
+        meter, store = self.model.host.meter, self.model.host.answers
+        counts = {name: getattr(meter, name) for name in COUNTS}
+        return counts if store is None else counts | {name: getattr(store, name) for name in PLACE}
+
+    def _go_on(self, counts: dict[str, int], state: TrainState) -> None:
+        """Let meter and store go on from saved counts; those of earlier versions are fewer."""
+        meter, store = self.model.host.meter, self.model.host.answers
+        counts = {"requests": counts["calls"], **counts}
+        place = {name: counts.get(name) for name in PLACE}
+        saved = {name: counts.get(name, 0) for name in COUNTS}
+        if store is None:
+            for name, value in saved.items():
+                setattr(meter, name, getattr(meter, name) + value)
+            return
+        # The store is the truth, but for what it doesn't know: of an earlier version, or where its file is gone.
+        store.add({name: max(value - getattr(meter, name), 0) for name, value in saved.items()})
+        if None in place.values():
+            place = {"mark": 0, "used": state.queries, "used_requests": state.requests}
+        store.go_on(**{name: int(value or 0) for name, value in place.items()})
 
     def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:
         """Bring model, learner and torch's random numbers to the saved state.

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from reprogram.augmentations.base import Augmentation
-from reprogram.errors import DataError, ProcessLostError
+from reprogram.errors import BudgetError, DataError, ProcessLostError
 from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.labelmaps._calibration import calibration_images, collect_statistics
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
+from reprogram.training.agreement import agreed
 from reprogram.training.checkpoint import LONG_S
 from reprogram.training.diagnosis import check_engine, non_finite_samples, precision_of, settle_precision, stopped
 from reprogram.training.losses import losses_of
@@ -78,6 +79,7 @@ class Trainer:
         self.validation: Evaluation | None = None
         self.order: tuple[int, Tensor, Tensor] = (-1, torch.empty(0), torch.empty(0))
         self.signal = 0
+        self.ended_early = ""
 
     def run(self, pending: list[int]) -> FitResult:
         """Learn until the budget is spent or a signal is pending.
@@ -91,6 +93,7 @@ class Trainer:
         Raises:
             KeyboardInterrupt: SIGINT arrived; the state is saved.
             SystemExit: SIGTERM arrived; the state is saved.
+            BudgetError: the host may be asked for nothing more, and no program was validated yet.
             DataError: a loss or gradient isn't finite, or the state can't be written.
             ProcessLostError: another process is gone; the state is saved.
         """
@@ -100,11 +103,15 @@ class Trainer:
             self._settle_precision()
             self.queries = QueryBudget.of_run(self.model, self.learner, self.validator, self.options, len(self.train))
             try:
-                with self.queries.limiting(self.state.queries):
+                with self.queries.limiting(self.state):
                     if self.state.step == 0:
                         check_engine(self.model, self.train.images[:2], self.options.loss)
                         self._fit_map(pending)
                     self._loop(pending)
+            except BudgetError as error:  # Requests that were lost or sent again left less than was planned.
+                if not self.best:
+                    raise BudgetError(f"{error}; no program was validated yet") from None
+                self.ended_early = f"step {self.state.step}: {error}"
             except ProcessLostError:
                 self._save()  # The failed step changed nothing.
                 raise
@@ -146,6 +153,7 @@ class Trainer:
             best_step=state.best_step,
             history=state.history,
             queries=self.queries.spent,
+            ended_early=self.ended_early,
             precision=str(self.model.host.dtype).removeprefix("torch."),
         )
 
@@ -178,16 +186,7 @@ class Trainer:
 
     def _sync_signals(self, pending: list[int]) -> None:
         """Agree with all processes on signals and time, because these decide what comes next."""
-        if self.group.size == 1:
-            self.signal = pending[0] if pending else 0
-            return
-        flags = [float(number in pending) for number in (signal.SIGINT, signal.SIGTERM)]
-        seconds = self.state.seconds if self.group.is_main else 0.0
-        # Sums over processes: how many got SIGINT, how many SIGTERM, and the main process's seconds.
-        interrupts, terminations, self.state.seconds = self.group.all_reduce(
-            torch.tensor([*flags, seconds], dtype=torch.float64)
-        ).tolist()
-        self.signal = signal.SIGINT if interrupts else signal.SIGTERM if terminations else 0
+        self.signal, self.state.seconds = agreed(pending, self.state.seconds, self.group)
 
     def _step(self) -> None:
         state, label_map = self.state, self.model.label_map
@@ -282,10 +281,11 @@ class Trainer:
     def _notify(self, validating: float | None = None) -> None:
         tell = self.on_progress if validating is None else self.on_validation
         if tell is not None and self.group.is_main:
-            tell(self.state.progress(min(self._fraction(), 1.0), self.validation, validating=validating))
+            done, bill = min(self._fraction(), 1.0), self.queries.bill
+            tell(self.state.progress(done, self.validation, validating=validating, bill=bill))
 
     def _save(self) -> None:
-        self.state.queries = self.queries.spent
+        self.state.queries, self.state.requests = self.queries.spent, self.queries.spent_requests
         if self.group.is_main:
             self.saver.save(self.state, self.best)
 

@@ -16,6 +16,10 @@ LEAST_IMAGES = 250
 """The fewest images of a validation whose number follows the budget: the standard error of their accuracy is 0.03."""
 
 
+REQUEST_IMAGES = 16
+"""The images of a request by which a budget of requests is taken for one of images, where validations are planned."""
+
+
 def num_validation_images(options: FitOptions, *, learned: float, available: int) -> int:
     """How many images each validation looks at.
 
@@ -26,14 +30,17 @@ def num_validation_images(options: FitOptions, *, learned: float, available: int
 
     Returns:
         What the option `validation_images` says, 1 to `available`. For "auto" as many as are learned from between two
-        validations, but at least `LEAST_IMAGES`. With a budget of queries all validations together get a fifth of it,
-        and each of them at least `LEAST_IMAGES` or a twentieth of the budget, whichever is less.
+        validations, but at least `LEAST_IMAGES`. With a budget of queries, requests or money all validations together
+        get a fifth of it, and each of them at least `LEAST_IMAGES` or a twentieth of the budget, whichever is less.
     """
     if options.validation_images == "all":
         return available
-    if options.validation_images == "auto" and options.queries is not None:
-        least = min(LEAST_IMAGES, max(options.queries // 20, 1))
-        return min(max(options.queries // (5 * options.validations), least), available)
+    budget = options.budget
+    limits = [budget.host_images, None if budget.requests is None else budget.requests * REQUEST_IMAGES]
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    if options.validation_images == "auto" and limit is not None:
+        least = min(LEAST_IMAGES, max(limit // 20, 1))
+        return min(max(limit // (5 * options.validations), least), available)
     if options.validation_images == "auto":
         return min(max(round(learned / options.validations), LEAST_IMAGES), available)
     return min(options.validation_images, available)
