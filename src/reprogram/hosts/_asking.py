@@ -23,6 +23,15 @@ class Store(Ledger, Protocol):
     used: int
     used_requests: int
     before: dict[str, int]
+    labels: tuple[str, ...]
+
+    def learn(self, labels: Sequence[str]) -> None:
+        """Keep the labels of a service, in the order of their columns.
+
+        Args:
+            labels: all of them.
+        """
+        raise NotImplementedError
 
     @property
     def mark(self) -> int:

@@ -101,6 +101,10 @@ class FrozenHost(nn.Module):
         """The labels that a service was seen to say, in the order of their columns; empty where all were known."""
         return ()
 
+    def renew(self) -> None:
+        """Begin anew, with a new meter: for another run on the same host."""
+        self.meter = Meter()
+
     def know(self, labels: tuple[str, ...]) -> None:
         """Take the labels that a program file holds; a host whose labels were all known needs none.
 

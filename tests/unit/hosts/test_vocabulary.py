@@ -109,7 +109,7 @@ def test_a_program_knows_its_labels_and_takes_no_others(tmp_path, capsys):
         shown = capsys.readouterr().out
         assert f"host label 0 ({known[0]})" in shown
         declared = reprogram.load_host(f"{spec}&class_names=('elsewhere',)")
-        with pytest.raises(HostMismatchError):
+        with pytest.warns(UserWarning, match="differ"), pytest.raises(HostMismatchError, match="class_names"):
             reprogram.load(path, host=declared, any_host=True)
 
 
