@@ -10,11 +10,11 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO, NoReturn, Self
+from typing import Annotated, Any, BinaryIO, NoReturn
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from reprogram.errors import ProgramFileError
@@ -38,6 +38,15 @@ ZERO_DIGEST = "0" * 64
 
 Text = Annotated[str, Field(max_length=4096)]
 ClassName = Annotated[str, Field(max_length=MAX_CLASS_NAME)]
+
+
+def _unlike(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("a class name occurs twice")
+    return names
+
+
+Names = Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES), AfterValidator(_unlike)]
 Count = Annotated[int, Field(ge=1, le=MAX_LABELS)]
 Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 
@@ -61,29 +70,16 @@ class HostHeader(_Strict):
     channels: Count
     size: tuple[Count, Count]
     num_classes: Count
-    labels: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MAX_CLASSES)] = ()
-
-    @model_validator(mode="after")
-    def _labels(self) -> Self:
-        if len(set(self.labels)) != len(self.labels) or len(self.labels) > self.num_classes:
-            raise ValueError("labels occur twice, or there are more of them than num_classes")
-        return self
+    labels: Names = ()
 
 
 class TaskHeader(_Strict):
     """The task that the program was learned for."""
 
     name: Text
-    classes: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES)]
+    classes: Names
     fingerprint: Text
     shape: tuple[Count, Count, Count]
-
-    @field_validator("classes")
-    @classmethod
-    def _unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) != len(classes):
-            raise ValueError("a class name occurs twice")
-        return classes
 
 
 class Header(_Strict):
