@@ -29,7 +29,7 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
     if json:
         emit(
             {
-                **file.header.model_dump(mode="json"),
+                **file.header.model_dump(mode="json", exclude_unset=True),
                 "bytes": file.num_bytes,
                 "tensors": {name: list(value.shape) for name, value in file.tensors.items()},
                 "assignment": label_map.assignment(),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reprogram.errors import ProgramFileError
 from reprogram.utils.text import MAX_CLASS_NAME
+from reprogram.utils.validation import without_repeats
 
 FORMAT = "reprogram-program"
 VERSION = 1
@@ -39,14 +40,7 @@ ZERO_DIGEST = "0" * 64
 Text = Annotated[str, Field(max_length=4096)]
 ClassName = Annotated[str, Field(max_length=MAX_CLASS_NAME)]
 
-
-def _unlike(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("a class name occurs twice")
-    return names
-
-
-Names = Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES), AfterValidator(_unlike)]
+Names = Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES), AfterValidator(without_repeats)]
 Count = Annotated[int, Field(ge=1, le=MAX_LABELS)]
 Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 
