@@ -242,6 +242,8 @@ def load(
     elif isinstance(host, str):
         host = load_host(host, download=download)
     file.check_host(path, host, any_host=any_host)
+    if header.host.labels:
+        host.know(header.host.labels)
     model = Reprogrammed.of(file.adapter, host, TaskRecord(**header.task.model_dump()))
     model.provenance = Provenance(created_by=header.created_by, metrics=dict(header.metrics))
     return model.match_host()

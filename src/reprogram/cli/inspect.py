@@ -9,6 +9,7 @@ from reprogram.cli.console import emit, table
 
 if TYPE_CHECKING:
     from reprogram.programfile.file import ProgramFile
+    from reprogram.programfile.format import HostHeader
 
 MAX_ROWS, MAX_LABELS = 50, 5
 """Task labels that are shown, and host labels of each, at the most."""
@@ -28,7 +29,7 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
     if json:
         emit(
             {
-                **file.header.model_dump(mode="json"),
+                **file.header.model_dump(mode="json", exclude_unset=True),
                 "bytes": file.num_bytes,
                 "tensors": {name: list(value.shape) for name, value in file.tensors.items()},
                 "assignment": label_map.assignment(),
@@ -67,7 +68,7 @@ def _facts(path: Path, file: "ProgramFile") -> list[tuple[object, ...]]:
 def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
     """A row for each of the first task labels, with the host labels that are mapped to it."""
     header, label_map = file.header, file.adapter.label_map
-    weights, name_of = label_map.weights(), _host_labels(header.host.num_classes)
+    weights, name_of = label_map.weights(), _host_labels(header.host)
     rows: list[tuple[object, ...]] = []
     for index, (task_label, host_labels) in enumerate(zip(header.task.classes, label_map.assignment(), strict=True)):
         if index == MAX_ROWS:
@@ -81,9 +82,11 @@ def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
     return rows
 
 
-def _host_labels(num_classes: int) -> Any:
-    """A function that names a host label; hosts of 1000 classes are taken for ImageNet's."""
-    if num_classes != 1000:
+def _host_labels(host: "HostHeader") -> Any:
+    """A function that names a host label: as the file does, or as ImageNet, where the host has 1000."""
+    if host.labels:
+        return lambda index: f"host label {index}" + (f" ({host.labels[index]})" if index < len(host.labels) else "")
+    if host.num_classes != 1000:
         return lambda index: f"host label {index}"
     from reprogram.hosts._imagenet import class_names
 

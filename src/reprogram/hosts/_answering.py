@@ -1,5 +1,6 @@
 """Hosts that only answer: images leave as a service receives them, and no image is asked for twice."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class AnsweringHost(Host):
     quality: int = 95
     takes_framed: bool = False
 
-    def ask(self, images: Any) -> Float[Tensor, "b K"]:
+    def ask(self, images: Any) -> Any:
         """Ask for some images. Several threads may call it at once, where `concurrent_requests` says so.
 
         It counts what it sends: by `meter.request` around each attempt of a request, or by `meter.count` before a local
@@ -41,12 +42,26 @@ class AnsweringHost(Host):
                 `takes_framed` says so, possibly a `Framed` batch.
 
         Returns:
-            b × K scores, the evidence of the answers.
+            b × K scores, the evidence of the answers; or what `read` makes them of.
 
         Raises:
             BudgetError: the meter has a limit that doesn't allow it.
         """
         raise NotImplementedError
+
+    def read(self, found: Any) -> Float[Tensor, "b K"]:
+        """The scores of what `ask` returned; one call at a time, in the order of the images where `is_ordered`.
+
+        Args:
+            found: what `ask` returned.
+        """
+        scores: Tensor = found
+        return scores
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether `read` depends on the images that were read before."""
+        return False
 
     def forward(self, pixels: Any, labels: Tensor | None = None) -> Float[Tensor, "b K"]:
         """Answer canvases.
@@ -64,7 +79,8 @@ class AnsweringHost(Host):
             images = as_sent(pixels, self.encoding, self.quality)
             if isinstance(images, Framed) and not self.takes_framed:
                 images = images.dense()
-            return self._asker(self.ask).answers(images, levels)
+            asker = replace(self._asker(self.ask), read=self.read, ordered=self.is_ordered)
+            return asker.answers(images, levels)
 
 
 def levels(images: Tensor) -> Tensor:

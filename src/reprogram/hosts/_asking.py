@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reprogram.framed import Framed
 from reprogram.hosts._meter import Ledger, Meter
+from reprogram.hosts._turns import Turns
 
 DIGEST_BYTES = 16
 """128 bits: two of a billion images have the same digest with a probability of 1e-21."""
@@ -22,6 +23,15 @@ class Store(Ledger, Protocol):
     used: int
     used_requests: int
     before: dict[str, int]
+    labels: tuple[str, ...]
+
+    def learn(self, labels: Sequence[str]) -> None:
+        """Keep the labels of a service, in the order of their columns.
+
+        Args:
+            labels: all of them.
+        """
+        raise NotImplementedError
 
     @property
     def mark(self) -> int:
@@ -74,20 +84,24 @@ class Asker:
 
     Attributes:
         ask: a function of images (b × C × H × W, or a `Framed` batch where it was given one) that counts what it sends
-            and returns b × K scores.
+            and returns b × K scores, or what `read` makes them of.
         meter: the host's.
         store: what was answered before; None asks for every image as it comes.
         salt: what beside the pixels decides an answer, such as the host's precision.
         size: the most images that are asked for at once; None for all.
         threads: how many threads ask at once.
+        read: makes scores of what `ask` returned, for one request at a time.
+        ordered: whether `read` depends on the order of the images: then it is called in their order.
     """
 
-    ask: Callable[[Any], Tensor]
+    ask: Callable[[Any], Any]
     meter: Meter
     store: Store | None
     salt: bytes = b""
     size: int | None = None
     threads: int = 1
+    read: Callable[[Any], Tensor] = lambda found: found
+    ordered: bool = False
 
     def answers(self, images: Tensor | Framed, as_sent: Callable[[Tensor], Tensor]) -> Tensor:
         """The answers to a batch, in its order.
@@ -124,24 +138,32 @@ class Asker:
         keep: Callable[[slice, Tensor], Tensor],
         names: Sequence[bytes] | None = None,
     ) -> Tensor:
-        """Ask for all images, request by request; where one fails, the others are kept before its error is raised."""
+        """Ask for all images, request by request.
+
+        Where one fails, nothing more is sent, and what is under way is kept before its error is raised.
+        """
         count = len(images)
         size = self.size or max(count, 1)
         parts = [slice(start, min(start + size, count)) for start in range(0, count, size)] or [slice(0, 0)]
 
-        def one(part: slice) -> Tensor:
+        turns = Turns(ordered=self.ordered)
+
+        def one(number: int, part: slice) -> Tensor:
             some = images if len(parts) == 1 else _some(images, part)
-            with torch.no_grad(), self.meter.batch() as requests:  # Gradients are on in each new thread.
-                rows = self.ask(some)
-                if self.store is not None and names is not None:
-                    self.store.put(names[part], rows, requests)
-                return keep(part, rows)
+            # Gradients are on in each new thread.
+            with torch.no_grad(), turns.working(number), self.meter.batch() as requests:
+                found = self.ask(some)
+                with turns.turn(number):
+                    rows = self.read(found)
+                    if self.store is not None and names is not None:
+                        self.store.put(names[part], rows, requests)
+                    return keep(part, rows)
 
         with self.meter.waiting():
             if len(parts) == 1 or self.threads == 1:
-                return torch.cat([one(part) for part in parts])
+                return torch.cat([one(number, part) for number, part in enumerate(parts)])
             with ThreadPoolExecutor(self.threads) as pool:
-                futures = [pool.submit(one, part) for part in parts]
+                futures = [pool.submit(one, number, part) for number, part in enumerate(parts)]
         return torch.cat([future.result() for future in futures])
 
 

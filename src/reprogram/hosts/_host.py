@@ -96,6 +96,25 @@ class FrozenHost(nn.Module):
         whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
         return self._computed(lambda: self._scores(whole, labels))
 
+    @property
+    def found_labels(self) -> tuple[str, ...]:
+        """The labels that a service was seen to say, in the order of their columns; empty where all were known."""
+        return ()
+
+    def renew(self) -> None:
+        """Begin anew, with a new meter: for another run on the same host."""
+        self.meter = Meter()
+
+    def know(self, labels: tuple[str, ...]) -> None:
+        """Take the labels that a program file holds; a host whose labels were all known needs none.
+
+        Args:
+            labels: in the order of their columns.
+
+        Raises:
+            HostMismatchError: they can't be the host's.
+        """
+
     def _asker(self, ask: Callable[[Any], Tensor]) -> Asker:
         return Asker(
             ask=ask,

@@ -4,85 +4,24 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from reprogram.errors import ConfigError, HostUnavailableError
+from reprogram.errors import ConfigError, HostMismatchError, HostUnavailableError
 from reprogram.hosts._answering import AnsweringHost, levels
+from reprogram.hosts._asking import Store
 from reprogram.hosts._client import Client
 from reprogram.hosts._consent import check_encrypted, checked_url
-from reprogram.hosts._encoding import Encoding, encoded
+from reprogram.hosts._encoding import encoded
 from reprogram.hosts._frozen import Call
-from reprogram.hosts._info import HostInfo, check_sizes
-from reprogram.hosts._shown import Kind
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts._remote_config import ACCESS, TUNING, RemoteConfig
 from reprogram.hosts._vocabulary import Answer, Vocabulary
 from reprogram.hosts._wire import Request, Response, WrongAnswerError
 from reprogram.hosts.base import HostSource
-from reprogram.types import Access
-
-TUNING = {"batch", "concurrency", "timeout", "retries"}
-"""The options that say how a service is asked, and nothing about what it answers."""
-
-ACCESS: dict[str, Access] = {"scores": "scores", "topk": "top-k", "label": "label"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteConfig:
-    """The options that all remote hosts have.
-
-    Attributes:
-        size: height and width of the images that are sent, in pixels.
-        channels: of the images: 3, or 1 for grey ones.
-        class_names: the labels that are known from the start, in the order of the scores.
-        num_classes: the most labels; those beyond `class_names` are found as they appear. By default as many as there
-            are names.
-        access: `scores` shows all labels, `topk` some of them, `label` one, without a number.
-        kind: the numbers: `logits`, `probabilities`, `percent`, or `independent` ones.
-        decimals: that the service rounds its numbers to; None for all.
-        encoding: of images that are sent as files: `png`, or `jpeg`, which loses something.
-        quality: of JPEG, 1 to 100.
-        batch: the most images of a request; 0 for as many as the format usually takes.
-        concurrency: the most requests under way at once.
-        timeout: the most seconds of a try.
-        retries: the most tries of a request after its first.
-    """
-
-    size: int = 224
-    channels: int = 3
-    class_names: tuple[str, ...] = ()
-    num_classes: int = 0
-    access: Literal["scores", "topk", "label"] = "topk"
-    kind: Kind = "probabilities"
-    decimals: int | None = None
-    encoding: Encoding = "png"
-    quality: int = 95
-    batch: int = 0
-    concurrency: int = 4
-    timeout: float = 30.0
-    retries: int = 10
-
-    def __post_init__(self) -> None:
-        check_sizes(size=self.size, num_classes=self.num_classes)
-        if self.channels not in (1, 3):
-            raise ConfigError(f"channels={self.channels}; 1 or 3 is expected")
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality={self.quality}; 1 to 100 is expected")
-        if not (0 <= self.batch <= 4096 and 1 <= self.concurrency <= 64 and 0 <= self.retries <= 100):
-            raise ConfigError(
-                f"batch={self.batch}, concurrency={self.concurrency}, retries={self.retries}; 0 to 4096, 1 to 64 and 0 "
-                "to 100 are expected"
-            )
-        if not 0 < self.timeout <= 3600:
-            raise ConfigError(f"timeout={self.timeout}; more than 0 and at most 3600 seconds are expected")
-        if self.decimals is not None and not 0 <= self.decimals <= 12:
-            raise ConfigError(f"decimals={self.decimals}; 0 to 12 are expected")
-        if len(set(self.class_names)) != len(self.class_names):
-            raise ConfigError("class_names: a name occurs twice")
-        if 0 < self.num_classes < len(self.class_names):
-            raise ConfigError(f"num_classes={self.num_classes} is less than the {len(self.class_names)} class_names")
 
 
 class RemoteSource(HostSource):
@@ -235,20 +174,89 @@ class RemoteHost(AnsweringHost):
         digest = hashlib.sha256(repr((self.source.name(), sorted(options.items()))).encode()).hexdigest()
         return f"unverified:{self.source.name()}:{digest[:16]}"
 
-    def ask(self, images: Any) -> Tensor:
-        """Send images and read the answers; see `AnsweringHost.ask`."""
+    def ask(self, images: Any) -> Sequence[Answer]:
+        """Send images; see `AnsweringHost.ask`.
+
+        Args:
+            images: b × C × H × W, multiples of 1/255.
+
+        Returns:
+            The answers; `read` makes scores of them.
+        """
+        if tuple(images.shape[1:]) != self.info.shape:
+            expected = " x ".join(map(str, self.info.shape))
+            raise ConfigError(f"host {self.info.id}: images of shape {tuple(images.shape)}, expected b x {expected}")
+        if not len(images):
+            return []
         pixels = levels(images).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # b x H x W x C
-        answers = self.client.ask(
+        return self.client.ask(
             self.source.encode(pixels),
             lambda response: self._read(response, len(pixels)),
             images=len(pixels),
             meter=self.meter,
         )
-        config = self.source.config
+
+    def read(self, found: Any) -> Tensor:
+        """The evidence of answers; labels that weren't seen yet get their columns.
+
+        Args:
+            found: what `ask` returned.
+
+        Returns:
+            b × K scores.
+        """
+        config, known = self.source.config, self.vocabulary.names
         evidence = self.vocabulary.evidence(
-            answers, kind=config.kind, decimals=config.decimals, whole=config.access == "scores"
+            found, kind=config.kind, decimals=config.decimals, whole=config.access == "scores"
         )
-        return evidence.to(images)
+        if self.vocabulary.names != known:
+            if self.answers is not None:
+                self.answers.learn(self.vocabulary.names)
+            self._name_labels()
+        return evidence.to(self.mean)
+
+    @property
+    def answers(self) -> Store | None:
+        """The store of answers; the labels that it holds are those that this host knows from now on."""
+        return self._store
+
+    @answers.setter
+    def answers(self, store: Store | None) -> None:
+        self._store = store
+        if store is not None and store.labels:
+            self.vocabulary.restart(store.labels, grows=self.vocabulary.open)
+            self._name_labels()
+        elif store is not None:
+            store.learn(self.vocabulary.names)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether labels may be found yet: then their order is that of the images."""
+        return self.vocabulary.grows
+
+    @property
+    def found_labels(self) -> tuple[str, ...]:
+        """The labels that have a column, where not all were known from the start."""
+        return () if len(self.source.config.class_names) == self.info.num_classes else self.vocabulary.names
+
+    def know(self, labels: tuple[str, ...]) -> None:
+        """Take a program's labels, in its order: it was learned on these columns, and no others are evidence for it."""
+        declared = self.source.config.class_names
+        if labels[: len(declared)] != declared or len(labels) > self.info.num_classes:
+            raise HostMismatchError(f"host {self.info.id}: its class_names aren't the first of the program's labels")
+        self.vocabulary.restart(labels, grows=False)
+        self._name_labels()
+
+    def renew(self) -> None:
+        """Begin anew: with a new meter, and with the labels alone that were known from the start."""
+        super().renew()
+        self.vocabulary.restart(self.source.config.class_names, grows=True)
+        self._name_labels()
+
+    def _name_labels(self) -> None:
+        names = self.vocabulary.names
+        unseen = (f"host label {i}" for i in range(len(names), self.info.num_classes))
+        self.info = replace(self.info, class_names=(*names, *unseen) if names else None)
 
     def _read(self, response: Response, count: int) -> Sequence[Answer]:
         answers = self.source.decode(response, count)

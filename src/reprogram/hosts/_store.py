@@ -1,6 +1,7 @@
 """The answers that a host was paid for, and the ledger of what was paid: a small database that survives kill -9."""
 
 import contextlib
+import json
 import sqlite3
 import threading
 import zlib
@@ -54,6 +55,7 @@ class AnswerStore:
         used: images that this run asked for, each once.
         used_requests: requests that they came with.
         before: the counts that the meter had, by their names, before this run asked for anything.
+        labels: of a service with an open vocabulary, in the order of the columns of its answers.
 
     Raises:
         ConfigError: the file has another key.
@@ -74,6 +76,7 @@ class AnswerStore:
                 self._db.executescript(SCHEMA)
                 self._check(key)
                 self.before = self._open_bill()
+                self.labels: tuple[str, ...] = tuple(json.loads(self._fact("labels", "[]")))
                 self.go_on(mark=0, used=0, used_requests=0)
         except BaseException:
             self._db.close()
@@ -120,6 +123,16 @@ class AnswerStore:
             for name, value in counts.items():
                 setattr(self.meter, name, getattr(self.meter, name) + value)
                 self._set(f"added {name}", int(self._fact(f"added {name}", 0)) + value)
+
+    def learn(self, labels: Sequence[str]) -> None:
+        """Keep the labels of a service, before the answers that use them.
+
+        Args:
+            labels: all of them, in the order of their columns.
+        """
+        with self._lock, self._transaction():
+            self._set("labels", json.dumps(labels))
+            self.labels = tuple(labels)
 
     def get(self, digests: Sequence[bytes]) -> dict[bytes, Tensor]:
         """The answers to some images, as far as they are here; they count as used, where they didn't yet.

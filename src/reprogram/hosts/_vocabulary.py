@@ -30,6 +30,7 @@ class Vocabulary:
     def __init__(self, names: Iterable[str], capacity: int, name: str) -> None:
         self.columns = {label: column for column, label in enumerate(names)}
         self.capacity, self.name = capacity, name
+        self.open = True
         self._all_at_once: frozenset[str] | None = None
         self._lock = threading.Lock()
 
@@ -37,6 +38,22 @@ class Vocabulary:
     def names(self) -> tuple[str, ...]:
         """The labels that have a column, in the order of the columns."""
         return tuple(self.columns)
+
+    @property
+    def grows(self) -> bool:
+        """Whether a new label would get a column."""
+        return self.open and len(self.columns) < self.capacity
+
+    def restart(self, labels: Iterable[str], *, grows: bool) -> None:
+        """Forget all labels but these.
+
+        Args:
+            labels: in the order of their columns.
+            grows: whether others get a column too, as long as there is one.
+        """
+        with self._lock:
+            self.columns = {label: column for column, label in enumerate(labels)}
+            self.open, self._all_at_once = grows, None
 
     def learn(self, labels: Iterable[str]) -> None:
         """Give labels their columns, in their order; those beyond the capacity get none.
@@ -46,7 +63,7 @@ class Vocabulary:
         """
         with self._lock:
             for label in labels:
-                if len(self.columns) < self.capacity:
+                if self.grows:
                     self.columns.setdefault(label, len(self.columns))
 
     def evidence(self, answers: Sequence[Answer], *, kind: Kind, decimals: int | None, whole: bool) -> Tensor:

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import numpy as np
 
 from reprogram.hosts._reading import declared, items
-from reprogram.hosts._remote import RemoteConfig, RemoteSource
+from reprogram.hosts._remote import RemoteSource
+from reprogram.hosts._remote_config import RemoteConfig
 from reprogram.hosts._shown import Kind
 from reprogram.hosts._vocabulary import Answer
 from reprogram.hosts._wire import Request, Response

@@ -11,7 +11,8 @@ import numpy as np
 from reprogram.errors import ConfigError
 from reprogram.hosts._json_path import JsonPath
 from reprogram.hosts._reading import declared, items
-from reprogram.hosts._remote import RemoteConfig, RemoteSource
+from reprogram.hosts._remote import RemoteSource
+from reprogram.hosts._remote_config import RemoteConfig
 from reprogram.hosts._vocabulary import Answer
 from reprogram.hosts._wire import Request, Response
 

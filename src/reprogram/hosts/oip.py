@@ -10,7 +10,8 @@ import numpy as np
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._client import Client
 from reprogram.hosts._oip import Answered, TensorRecord, float_datatypes, input_tensor, read_outputs
-from reprogram.hosts._remote import RemoteConfig, RemoteSource
+from reprogram.hosts._remote import RemoteSource
+from reprogram.hosts._remote_config import RemoteConfig
 from reprogram.hosts._shown import Kind
 from reprogram.hosts._vocabulary import Answer
 from reprogram.hosts._wire import Request, Response, WrongAnswerError

@@ -11,7 +11,8 @@ from reprogram.errors import ConfigError
 from reprogram.hosts import _sigv4
 from reprogram.hosts._json_path import kind_of
 from reprogram.hosts._reading import items, number, pairs_of
-from reprogram.hosts._remote import RemoteConfig, RemoteSource
+from reprogram.hosts._remote import RemoteSource
+from reprogram.hosts._remote_config import RemoteConfig
 from reprogram.hosts._shown import Kind
 from reprogram.hosts._vocabulary import Answer
 from reprogram.hosts._wire import Request, Response, WrongAnswerError

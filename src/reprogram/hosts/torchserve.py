@@ -8,7 +8,8 @@ import numpy as np
 
 from reprogram.hosts._json_path import kind_of
 from reprogram.hosts._reading import pairs_of
-from reprogram.hosts._remote import RemoteConfig, RemoteSource
+from reprogram.hosts._remote import RemoteSource
+from reprogram.hosts._remote_config import RemoteConfig
 from reprogram.hosts._vocabulary import Answer
 from reprogram.hosts._wire import Request, Response, WrongAnswerError
 

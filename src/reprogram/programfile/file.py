@@ -114,6 +114,7 @@ def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenan
             "channels": info.channels,
             "size": list(info.size),
             "num_classes": info.num_classes,
+            **({"labels": list(host.found_labels)} if host.found_labels else {}),
         },
         "task": _plain(task),
         "created_by": provenance.created_by,

@@ -14,11 +14,12 @@ from typing import Annotated, Any, BinaryIO, NoReturn
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from reprogram.errors import ProgramFileError
 from reprogram.utils.text import MAX_CLASS_NAME
+from reprogram.utils.validation import without_repeats
 
 FORMAT = "reprogram-program"
 VERSION = 1
@@ -38,6 +39,8 @@ ZERO_DIGEST = "0" * 64
 
 Text = Annotated[str, Field(max_length=4096)]
 ClassName = Annotated[str, Field(max_length=MAX_CLASS_NAME)]
+
+Names = Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES), AfterValidator(without_repeats)]
 Count = Annotated[int, Field(ge=1, le=MAX_LABELS)]
 Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 
@@ -54,29 +57,23 @@ class ComponentHeader(_Strict):
 
 
 class HostHeader(_Strict):
-    """The host that the program was learned for."""
+    """The host that the program was learned for; `labels` are those that a service was seen to say."""
 
     id: Text
     fingerprint: Text
     channels: Count
     size: tuple[Count, Count]
     num_classes: Count
+    labels: Names = ()
 
 
 class TaskHeader(_Strict):
     """The task that the program was learned for."""
 
     name: Text
-    classes: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES)]
+    classes: Names
     fingerprint: Text
     shape: tuple[Count, Count, Count]
-
-    @field_validator("classes")
-    @classmethod
-    def _unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) != len(classes):
-            raise ValueError("a class name occurs twice")
-        return classes
 
 
 class Header(_Strict):

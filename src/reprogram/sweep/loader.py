@@ -15,7 +15,6 @@ from torch import Tensor
 
 from reprogram.canvases.base import size_in_window
 from reprogram.errors import DataError
-from reprogram.hosts._meter import Meter
 from reprogram.hosts.base import Host
 from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import Loader
@@ -45,7 +44,7 @@ class CachedLoader(Loader):
             self._host = None  # The memory may be too small for two.
             self._host = (config.host, super().host(config))
         host = self._host[1]
-        host.meter = Meter()
+        host.renew()
         return host
 
     def task(self, config: RunConfig, host: Host) -> Task:

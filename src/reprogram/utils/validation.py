@@ -49,3 +49,17 @@ def validate(config: Any, options: dict[str, Any], *, component: str, strict: bo
             raise ConfigError(f"{component}: option {option} is missing; write {component}({option}=...)") from None
         where = path_of(first)
         raise ConfigError(f"{component}: {where}{'=' if where else ''}{expected_instead(error.errors())}") from None
+
+
+def without_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, none of which occurs twice.
+
+    Args:
+        names: any names.
+
+    Raises:
+        ValueError: one does.
+    """
+    if len(set(names)) != len(names):
+        raise ValueError("a class name occurs twice")
+    return names
