@@ -47,17 +47,17 @@ def decode_bitmap(file: BinaryIO, most_pixels: int) -> Image.Image | None:
         raise OSError("image file is truncated")
     rows = np.frombuffer(content, dtype=np.uint8).reshape(abs(height), stride)
     rows = rows[::-1] if height > 0 else rows
-    count, strips = max(1, CHUNK // width), []
+    count, levels = max(1, CHUNK // width), np.empty((len(rows), width, 3), dtype=np.uint8)
     for top in range(0, len(rows), count):
         strip = np.ascontiguousarray(rows[top : top + count])
         if fields is None:
             assert palette is not None
             shifts = range(8 - bits, -1, -bits)
             indices = np.stack([strip >> shift & (2**bits - 1) for shift in shifts], axis=2).reshape(len(strip), -1)
-            strips.append(palette[indices[:, :width]])
+            levels[top : top + count] = palette[indices[:, :width]]
         else:
-            strips.append(_colours(strip.view("<u2" if bits == 16 else "<u4")[:, :width], fields))
-    levels = np.concatenate(strips)
+            pixels = strip.view("<u2" if bits == 16 else "<u4")[:, :width]
+            levels[top : top + count] = _colours(pixels, fields)
     ramp = palette is not None and (palette == np.linspace(0, 255, 2**bits)[:, None]).all()
     return Image.fromarray(np.ascontiguousarray(levels[..., 0]) if ramp else levels)
 

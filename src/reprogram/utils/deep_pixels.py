@@ -101,16 +101,17 @@ def rounded(
         alpha: what the last of two or four samples is; four without alpha are CMYK.
     """
     width, height = size
-    rows, strips = max(1, CHUNK // width), []
+    rows, levels = max(1, CHUNK // width), np.empty((0, 0, 0), dtype=np.uint8)
     for top in range(0, height, rows):
         strip = values((0, top, width, min(top + rows, height)))
         if strip.shape[2] in (2, 4) and alpha != "none":
-            strips.append(over_white(strip[..., :-1], strip[..., -1:], alpha))
-            continue
-        strips.append(levels_of(strip))
-        if transparency is not None:
-            strips[-1][(strip == np.array(transparency)).all(axis=2)] = 255
-    levels = np.concatenate(strips)
+            done = over_white(strip[..., :-1], strip[..., -1:], alpha)
+        else:
+            done = levels_of(strip)
+            if transparency is not None:
+                done[(strip == np.array(transparency)).all(axis=2)] = 255
+        levels = levels if top else np.empty((height, width, done.shape[2]), dtype=np.uint8)
+        levels[top : top + rows] = done
     if levels.shape[2] == 4:
         return Image.fromarray(levels, "CMYK").convert("RGB")
     return Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0])

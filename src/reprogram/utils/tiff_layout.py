@@ -124,6 +124,8 @@ def _as_files(image: ImageFile.ImageFile, tags: Any, chosen: list[int]) -> Itera
     each, odd = divmod(len(tags.get(places, ())), tags[_SAMPLES])
     if odd or not each or len(tags.get(counts, ())) != len(tags[places]):
         raise OSError("the planes' places are missing")
+    if sum(tags[counts]) > image.fp.seek(0, io.SEEK_END):
+        raise OSError("the planes are longer than the file")
     for plane in chosen:
         part = slice(each * plane, each * (plane + 1))
         blocks, starts, start = [], [], 8

@@ -362,3 +362,16 @@ def test_formats_that_nobody_standardised_are_refused(tmp_path, one_line):
     refusal(tmp_path / "y.pgm", one_line, "floating point")
     (tmp_path / "z.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     refusal(tmp_path / "z.png", one_line, "HEIC")
+
+
+def test_planes_that_claim_more_than_the_file_are_refused(tmp_path, one_line):
+    """Strips that lie on each other would multiply the file in memory."""
+    rows = [bytes(WIDTH)] * HEIGHT * 3
+    path = tiff(tmp_path / "x.tif", rows, t258=(8,) * 3, t262=2, t277=3, t278=1, t284=2)
+    raw = bytearray(path.read_bytes())
+    counts = raw.rindex(struct.pack("<L", WIDTH) * len(rows))
+    raw[counts : counts + 4 * len(rows)] = struct.pack("<L", len(raw) // 2) * len(rows)
+    path.write_bytes(raw)
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(path)
+    one_line(error, "longer than the file")
