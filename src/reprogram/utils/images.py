@@ -24,7 +24,7 @@ from torch import Tensor
 from reprogram.errors import DataError
 from reprogram.utils.bitmap import decode_bitmap
 from reprogram.utils.deep_pixels import UnreadLayoutError, levels_of
-from reprogram.utils.metadata import without_metadata
+from reprogram.utils.metadata import jpeg_depth, without_metadata
 from reprogram.utils.orientation import of_exif, orientation, turned
 from reprogram.utils.pixel_layout import decode
 from reprogram.utils.tiff_layout import described
@@ -156,6 +156,8 @@ def _unidentified(path: Path) -> str:
         return f"a TIFF file of a kind that isn't read ({samples}), or damaged"
     if not start:
         return "an empty file"
+    if start.startswith(b"\xff\xd8") and (bits := jpeg_depth(path)) not in (None, 8):
+        return f"a JPEG file of {bits} bits a sample, which isn't read"
     if other := next((name for mark, name in _OTHERS.items() if start.startswith(mark)), None):
         return f"{other}, which isn't read"
     known = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
@@ -183,6 +185,8 @@ def to_8bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(grey)
     if image.mode == "F":
         raise UnreadLayoutError("its pixels are floating point, which has no fixed range")
+    if image.mode == "LAB":
+        raise UnreadLayoutError("its colours are CIE L*a*b*")
     if image.has_transparency_data:
         grey_alpha = image.convert("LA") if image.mode == "La" else image
         rgba = image if image.mode == "RGBA" else grey_alpha.convert("RGBA")

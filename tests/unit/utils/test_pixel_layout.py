@@ -347,6 +347,7 @@ def test_bitmaps_that_are_cut_off_or_of_other_kinds(tmp_path, one_line):
         (b"<!doctype html><title>404</title>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
         (b"8BPS" + bytes(30), "PSD"),
+        (b"\xff\xd8\xff\xe1\0\4ab\xff\xc1\0\x0b\x0c\0\1\0\1\1\1\x11\0" + bytes(30), "JPEG file of 12 bits"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     ],
 )
