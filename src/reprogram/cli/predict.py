@@ -87,7 +87,7 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
     """
     from collections import Counter
 
-    from reprogram.utils.images import list_images
+    from reprogram.utils.image_files import list_images
 
     for name in images:
         if name.startswith("-") and name != "-" and not exists(name):

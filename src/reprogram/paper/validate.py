@@ -10,7 +10,8 @@ from reprogram.registry import configure
 from reprogram.runs.config import SPECS
 from reprogram.tasks._factory import task_source
 from reprogram.utils.files import exists
-from reprogram.utils.images import list_images, read
+from reprogram.utils.image_files import list_images
+from reprogram.utils.images import read
 
 
 def check(planned: Iterable[Planned], plan: ExperimentPlan) -> None:

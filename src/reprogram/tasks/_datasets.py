@@ -151,6 +151,8 @@ def _to_uint8(image: Any, where: str) -> Tensor:
 def _to_tensor(image: Any, where: str) -> Tensor:
     """An image of any kind as c × h × w, in the type of its values."""
     if isinstance(image, Image.Image):
+        if image.mode == "I" and image.format not in ("PNG", "PPM"):  # Those two say that the largest is 65,535.
+            raise DataError(f"{where}: integers of 32 bits, of which no range is known; convert it to 8 bits")
         try:
             image = to_8bit(image)
         except DAMAGED as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reprogram.errors import DataError
-from reprogram.utils import images
+from reprogram.utils import image_files
 from reprogram.utils.text import counted
 
 LAYOUTS = ("auto", "splits", "classes")
@@ -67,7 +67,7 @@ def find_images(root: Path, layout: str = "auto") -> FoundImages:
     }
     for split, listed in files.items():
         if not listed:
-            raise DataError(f"{by_split[split]}: no images; known endings are {', '.join(images.SUFFIXES)}")
+            raise DataError(f"{by_split[split]}: no images; known endings are {', '.join(image_files.SUFFIXES)}")
     notes = (*notes, *_alike(names))
     return FoundImages(class_names=tuple(names), files=files, left_out=+left_out, notes=notes)
 
@@ -78,8 +78,8 @@ def _alike(names: list[str]) -> list[str]:
     for name in names:
         by_form.setdefault("".join(name.casefold().split()), []).append(name)
     return [
-        f"the classes {' and '.join(map(repr, alike))} differ in capitals or blanks alone, and are taken for classes of "
-        "their own"
+        f"the classes {' and '.join(map(repr, alike))} differ in capitals or blanks alone, and are taken for different "
+        "classes"
         for alike in by_form.values()
         if len(alike) > 1
     ]
@@ -92,7 +92,7 @@ def _splits(root: Path, folders: list[Path], layout: str) -> tuple[dict[str, Pat
     are other classes beside it.
     """
     named = [folder for folder in folders if folder.name.lower() in _SPLIT_OF] if layout != "classes" else []
-    nested = [folder for folder in named if _subfolders(folder) or not images.list_images(folder)]
+    nested = [folder for folder in named if _subfolders(folder) or not image_files.list_images(folder)]
     flat = [folder for folder in named if folder not in nested]
     if not nested and len(flat) < len(folders) and layout == "auto":
         shown = ", ".join(folder.name for folder in flat)
@@ -121,18 +121,18 @@ def _subfolders(folder: Path, left_out: Counter[str] | None = None) -> list[Path
     left_out = Counter() if left_out is None else left_out
     try:
         for path in sorted(folder.iterdir()):
-            if images.is_clutter(path.name):
+            if image_files.is_clutter(path.name):
                 continue
             if path.is_dir() and path.name.startswith((".", "__")):
                 left_out["folders whose names begin with . or __"] += 1
             elif path.is_dir():
                 found.append(path)
-            elif path.name.lower().endswith((*images.SUFFIXES, *images.UNREAD_SUFFIXES)):
+            elif path.name.lower().endswith((*image_files.SUFFIXES, *image_files.UNREAD_SUFFIXES)):
                 left_out["images outside of class folders"] += 1
             elif path.is_symlink() and not path.exists():
                 left_out["links to nowhere"] += 1
     except OSError as error:
-        raise images.cant_be_listed(error) from None
+        raise image_files.cant_be_listed(error) from None
     return found
 
 
@@ -145,7 +145,7 @@ def _by_class(folders: list[Path], left_out: Counter[str]) -> dict[str, list[Pat
     classes = {}
     for folder in folders:
         not_taken: Counter[str] = Counter()
-        classes[folder.name] = images.list_images(folder, not_taken)
+        classes[folder.name] = image_files.list_images(folder, not_taken)
         if not_taken and not classes[folder.name]:
             raise DataError(
                 f"{folder}: a class of which no image is read ({counted(not_taken)}); convert them to PNG, or remove "

@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 MAX_CLASSES = 2**15
 """The most classes of a task: as many as a program file may name."""
 COMMON_SIZE = 112
-"""Height and width that images of several sizes are brought to where nothing says a size: half the input of most hosts."""
+"""Height and width of images of several sizes where nothing says any: half the input of most hosts."""
 MOST_CHANNELS = 4
 """Arrays that would have more channels, and 1, 3 or 4 rows, are taken for images whose channels come first."""
 

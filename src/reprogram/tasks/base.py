@@ -77,7 +77,7 @@ class Task:
             raise DataError(
                 f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more, at most {MAX_CLASSES}"
             )
-        seen = set()
+        seen: set[str] = set()
         for class_name in self.class_names:
             if class_name.encode(errors="replace").decode() != class_name:
                 raise DataError(f"task {self.name}: class name {class_name!r} is no Unicode text; rename it")

@@ -13,7 +13,6 @@ import os
 import stat
 import struct
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,14 +22,15 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageEr
 from torch import Tensor
 
 from reprogram.errors import DataError
-from reprogram.utils.files import is_folder
-from reprogram.utils.metadata import without_metadata
+from reprogram.utils.bitmap import decode_bitmap
+from reprogram.utils.deep_pixels import UnreadLayoutError, levels_of
+from reprogram.utils.metadata import jpeg_depth, without_metadata
 from reprogram.utils.orientation import of_exif, orientation, turned
-from reprogram.utils.pixel_layout import UnreadLayoutError, decode, levels_of
+from reprogram.utils.pixel_layout import decode
+from reprogram.utils.tiff_layout import described
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
-MAX_PATH_SHOWN = 300
 MAX_RETRIED = 64 * 2**20
 """Bytes of the largest file that is looked into again, without its metadata, if it can't be read."""
 DAMAGED = (
@@ -38,25 +38,18 @@ DAMAGED = (
     struct.error,
 )  # fmt: skip
 """What Pillow raises for damaged files."""
-SUFFIXES = (
-    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp",
-    ".ppm", ".pgm", ".pbm", ".pnm",
-)  # fmt: skip
-UNREAD_SUFFIXES = (
-    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".psd", ".dds", ".ico", ".svg", ".pam", ".pfm", ".exr",
-    ".hdr", ".dng", ".cr2", ".nef", ".arw",
-)  # fmt: skip
-"""Endings of images that aren't read."""
-_CLUTTER = {
-    ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
-    "system volume information", "lost+found", "__pycache__", ".git", ".gitignore", ".gitkeep", ".gitattributes",
-}  # fmt: skip
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
 _MARKS = {
     b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
     b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP",
+}  # fmt: skip
+_OTHERS = {
+    b"8BPS": "a PSD file", b"DDS ": "a DDS file", b"\0\0\1\0": "an ICO file", b"\xff\x4f\xff\x51": "a JPEG 2000 file",
+    b"\0\0\0\x0cjP": "a JPEG 2000 file", b"\0\0\0\x0cJXL": "a JPEG XL file", b"\xff\x0a": "a JPEG XL file",
+    b"%PDF": "a PDF file", b"<": "a text, such as a web page or SVG", b"PK\3\4": "a zip archive",
+    b"\x1f\x8b": "a gzip archive", b"version http": "a pointer of Git LFS, whose file isn't fetched",
 }  # fmt: skip
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -97,6 +90,8 @@ def read(path: str | Path) -> Image.Image:
     except PermissionError:
         raise DataError(f"{path}: may not be read; change its permissions") from None
     except DAMAGED as error:
+        if str(error).startswith("Unsupported"):  # Pillow says so of sound files, too.
+            raise DataError(f"{path}: not read, for {error}; convert it to PNG, 8 bits, grey or RGB") from None
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
 
 
@@ -137,6 +132,10 @@ def _picture(file: BinaryIO, path: Path) -> Image.Image:
 
 
 def _decoded(file: BinaryIO, path: Path) -> Image.Image:
+    bitmap = decode_bitmap(file, MAX_PIXELS)
+    if bitmap is not None:
+        return bitmap
+    file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise DataError(
@@ -153,6 +152,14 @@ def _unidentified(path: Path) -> str:
         start = file.read(12)
     if start[4:8] == b"ftyp":
         return "a photograph in HEIC, AVIF or the like, which isn't read"
+    if start[:2] in (b"II", b"MM") and (samples := described(path)):
+        return f"a TIFF file of a kind that isn't read ({samples}), or damaged"
+    if not start:
+        return "an empty file"
+    if start.startswith(b"\xff\xd8") and (bits := jpeg_depth(path)) not in (None, 8):
+        return f"a JPEG file of {bits} bits a sample, which isn't read"
+    if other := next((name for mark, name in _OTHERS.items() if start.startswith(mark)), None):
+        return f"{other}, which isn't read"
     known = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     return f"a {known} file of a kind that isn't read, or damaged" if known else "not an image that can be read"
 
@@ -178,6 +185,8 @@ def to_8bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(grey)
     if image.mode == "F":
         raise UnreadLayoutError("its pixels are floating point, which has no fixed range")
+    if image.mode == "LAB":
+        raise UnreadLayoutError("its colours are CIE L*a*b*")
     if image.has_transparency_data:
         grey_alpha = image.convert("LA") if image.mode == "La" else image
         rgba = image if image.mode == "RGBA" else grey_alpha.convert("RGBA")
@@ -260,62 +269,3 @@ def to_png(pixels: Tensor) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def is_clutter(name: str) -> bool:
-    """Whether operating systems, storage servers and Git leave such a file or folder beside images.
-
-    Args:
-        name: of the file or folder, in any case.
-    """
-    return name.lower() in _CLUTTER
-
-
-def cant_be_listed(error: OSError) -> DataError:
-    """What to say of a folder that can't be listed.
-
-    Args:
-        error: the system's; the path that it names may be thousands of characters long.
-    """
-    path = str(error.filename)
-    shown = path if len(path) <= MAX_PATH_SHOWN else f"{path[:MAX_PATH_SHOWN]}..."
-    advice = "change its permissions" if isinstance(error, PermissionError) else "mend, move or remove it"
-    return DataError(f"{shown}: can't be listed ({error.strerror}); {advice}")
-
-
-def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
-    """The image files below a folder, sorted.
-
-    Args:
-        folder: it is searched with its subfolders, but for hidden ones and links to folders.
-        left_out: counts, by reason, what is left out; what systems leave in every folder isn't counted.
-
-    Returns:
-        The paths of the files whose endings are in `SUFFIXES`, links to nowhere among them; hidden files are left out.
-
-    Raises:
-        DataError: a folder can't be listed.
-    """
-    paths, folders, left_out = [], [str(folder)], Counter() if left_out is None else left_out
-    try:
-        while folders:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if is_clutter(entry.name):
-                        continue
-                    if entry.name.startswith("."):
-                        left_out["hidden files and folders"] += 1
-                    elif entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif is_folder(entry.path):
-                        left_out["links to folders"] += 1
-                    elif entry.name.lower().endswith(SUFFIXES):
-                        paths.append(entry.path)
-                    else:
-                        ending = Path(entry.name).suffix.lower()
-                        left_out[f"files ending in {ending}" if ending else "files without an ending"] += 1
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
-    except OSError as error:
-        raise cant_be_listed(error) from None
-    return sorted(map(Path, paths))

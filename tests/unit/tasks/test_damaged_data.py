@@ -13,8 +13,8 @@ from PIL import Image
 import reprogram
 from helpers import random_task
 from reprogram.evaluation import datacheck
-from reprogram.tasks import _npz, folder, mnist
-from reprogram.utils import images
+from reprogram.tasks import _folders, _npz, mnist
+from reprogram.utils import image_files
 
 SPLITS = ("train", "validation", "test")
 
@@ -82,7 +82,7 @@ def test_tasks_without_files_know_no_skip_bad(one_line):
 @pytest.mark.parametrize("becomes", ["nothing", "folder", "unreadable"])
 def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch, becomes, one_line):
     paths = grey_folder(tmp_path, 10)
-    listing = images.list_images
+    listing = image_files.list_images
 
     def list_and_lose(where, left_out):
         found = listing(where, left_out)
@@ -94,7 +94,7 @@ def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch,
                 paths[3].symlink_to(paths[3])
         return found
 
-    monkeypatch.setattr(folder.images, "list_images", list_and_lose)
+    monkeypatch.setattr(_folders.image_files, "list_images", list_and_lose)
     for skip_bad in (True, False):
         if paths[3].is_dir():
             paths[3].rmdir()
@@ -120,7 +120,7 @@ def test_a_hundred_thousand_files_are_listed_in_five_seconds(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
     begun = time.perf_counter()
-    found = images.list_images(tmp_path)
+    found = image_files.list_images(tmp_path)
     assert time.perf_counter() - begun < 5
     assert len(found) == 100_000 and found == sorted(found)
     assert set(found) == set(tmp_path.glob("[0-9]/[0-9]*.*"))

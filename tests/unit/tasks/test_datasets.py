@@ -81,6 +81,8 @@ BAD = {
     "channels of a tensor last": (torch.from_numpy(np.tile(RAMP, (2, 1, 1))), "c x h x w"),
     "a batch": (torch.zeros(1, 3, 4, 8), "(1, 3, 4, 8)"),
     "no storage": (torch.zeros(3, 4, 8, device="meta"), "dense"),
+    "32 bits": (Image.fromarray(np.arange(32, dtype=np.int32).reshape(4, 8)), "32 bits"),
+    "L*a*b*": (Image.new("LAB", (8, 4)), "L*a*b*"),
     "just above white": (np.full((4, 8, 3), 1.00002), "1.00002"),
 }
 

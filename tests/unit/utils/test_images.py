@@ -15,7 +15,7 @@ from PIL import Image
 
 import reprogram
 from helpers import ROOT
-from reprogram.utils import images
+from reprogram.utils import image_files, images
 
 
 def saved(tmp_path, image, name="x.png", **kwargs):
@@ -241,7 +241,7 @@ def test_a_folder_that_is_missing_is_said_to_be(tmp_path, one_line):
     (tmp_path / "file").write_text("x")
     for name in ("missing", "file"):
         with pytest.raises(reprogram.DataError) as error:
-            images.list_images(tmp_path / name)
+            image_files.list_images(tmp_path / name)
         one_line(error, name, "no such folder")
 
 

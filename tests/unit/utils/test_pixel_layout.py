@@ -9,7 +9,7 @@ from PIL import Image
 
 import reprogram
 from reprogram.utils import images
-from reprogram.utils.pixel_layout import levels_of
+from reprogram.utils.deep_pixels import levels_of
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 5, 8
@@ -98,8 +98,55 @@ def test_colour_of_a_tiff_in_one_plane_or_three(tmp_path, order, compressed, pla
         tmp_path / "x.tif", [plane.tobytes() for plane in planes], order=order, compressed=compressed,
         t258=(depth,) * 3, t262=2, t277=3, t284=planar,
     )  # fmt: skip
-    expected = samples >> 8 if (planar, depth) == (2, 16) else scaled(samples, largest)
-    np.testing.assert_array_equal(read(path), expected)
+    np.testing.assert_array_equal(read(path), scaled(samples, largest))
+
+
+@pytest.mark.parametrize("order,compressed", [("<", False), (">", True)])
+@pytest.mark.parametrize("planar", [1, 2])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_alpha_of_a_tiff(tmp_path, order, compressed, planar, depth, colours, multiplied, one_line):
+    """Alpha may be a plane of its own, and the colours multiplied by it."""
+    largest, count = 2**depth - 1, colours + 1
+    samples = RNG.integers(0, largest + 1, (HEIGHT, WIDTH, count))
+    colour, alpha = samples[..., :-1], samples[..., -1:]
+    if multiplied:
+        colour[:] = colour * alpha // largest
+    stored = samples.astype(f"{order}u{depth // 8}")
+    planes = [stored] if planar == 1 else [stored[..., i] for i in range(count)]
+    path = tiff(
+        tmp_path / "x.tif", [plane.tobytes() for plane in planes], order=order, compressed=compressed,
+        t258=(depth,) * count, t262=2 if colours == 3 else 1, t277=count, t284=planar, t338=2 - multiplied,
+    )  # fmt: skip
+    if (colours, depth) == (1, 16):  # Pillow knows no such file.
+        refusal(path, one_line, "2 sample(s) of 16 bits")
+        return
+    expected = np.rint((colour + (largest - alpha)) * 255 / largest) if multiplied else None
+    expected = over_white(colour, alpha, largest) if expected is None else expected
+    np.testing.assert_array_equal(read(path).reshape(expected.shape), expected)
+
+
+def test_16_bit_cmyk_is_rounded(tmp_path):
+    samples = RNG.integers(0, 65536, (HEIGHT, WIDTH, 4))
+    expected = np.asarray(Image.fromarray(scaled(samples, 65535).astype(np.uint8), "CMYK").convert("RGB"))
+    for planar in (1, 2):
+        stored = samples.astype("<u2")
+        planes = [stored] if planar == 1 else [stored[..., i] for i in range(4)]
+        raw = [plane.tobytes() for plane in planes]
+        path = tiff(tmp_path / "x.tif", raw, t258=(16,) * 4, t262=5, t277=4, t284=planar)
+        np.testing.assert_array_equal(read(path), expected)
+
+
+def test_planes_of_several_strips_and_a_plane_that_is_missing(tmp_path, one_line):
+    samples = RNG.integers(0, 65536, (HEIGHT, WIDTH, 3))
+    rows = [samples[i, :, k].astype("<u2").tobytes() for k in range(3) for i in range(HEIGHT)]
+    tags = {"t258": (16,) * 3, "t262": 2, "t277": 3, "t278": 1, "t284": 2}
+    np.testing.assert_array_equal(read(tiff(tmp_path / "x.tif", rows, **tags)), scaled(samples, 65535))
+    tiff(tmp_path / "y.tif", rows[:-1], **tags)
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(tmp_path / "y.tif")
+    one_line(error, "damaged")
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -153,7 +200,7 @@ def test_grey_multiplied_by_alpha(tmp_path):
     grey = (alpha * RNG.random((HEIGHT, WIDTH))).astype(np.int64)
     raw = np.stack([grey, alpha], axis=-1).astype(np.uint8).tobytes()
     path = tiff(tmp_path / "x.tif", [raw], t258=(8, 8), t277=2, t338=1)
-    assert np.abs(read(path) - (grey + 255.0 - alpha)).max() <= 1
+    np.testing.assert_array_equal(read(path), grey + 255 - alpha)
 
 
 GREY = RNG.integers(0, 100, (HEIGHT, WIDTH))
@@ -209,7 +256,7 @@ def test_16_bit_pngs_are_rounded_and_keep_their_kind(tmp_path, colour_type):
 
 
 def test_many_strips_of_16_bits_are_one_image(tmp_path, monkeypatch):
-    monkeypatch.setattr("reprogram.utils.pixel_layout.CHUNK", 2 * WIDTH)
+    monkeypatch.setattr("reprogram.utils.deep_pixels.CHUNK", 2 * WIDTH)
     samples = RNG.integers(0, 65536, (HEIGHT, WIDTH, 3))
     np.testing.assert_array_equal(read(png(tmp_path / "x.png", samples, 16, 2)), scaled(samples, 65535))
 
@@ -221,12 +268,92 @@ def test_a_palette_with_alpha_is_laid_over_white():
     assert np.asarray(images.to_8bit(image)).tolist() == [[[255, 255, 255], [40, 50, 60]]]
 
 
-def test_a_bitmap_with_fewer_greys_than_its_bits_is_refused(tmp_path, one_line):
-    """Pillow takes its 8-bit indices for single bits."""
-    palette, row = b"\0\0\0\0\xff\xff\xff\0", bytes([0, 1, 1, 0, 1, 0, 0, 1])
-    header = struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 0, 32, 0, 0, 2, 0)
-    (tmp_path / "x.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 94, 0, 0, 62) + header + palette + row * 4)
-    refusal(tmp_path / "x.bmp", one_line, "colour map")
+def bitmap(path, content, bits, *, header=40, compression=0, between=b"", height=HEIGHT, num_colours=0):
+    """Write a bitmap from the bytes of its rows; `between` are masks and palette."""
+    start = 14 + header + len(between) - (min(len(between), header - 40) if compression else 0)
+    fields = (header, WIDTH, height, 1, bits, compression, len(content), 0, 0, num_colours, 0)
+    head = struct.pack("<IiiHHIIiiII", *fields) + (between + bytes(header))[: header - 40 if compression else 0]
+    head += bytes(header - len(head)) if not compression else between[header - 40 :]
+    head += between if not compression else b""
+    path.write_bytes(b"BM" + struct.pack("<IHHI", start + len(content), 0, 0, start) + head + content)
+    return path
+
+
+FIELDS = {
+    "555": (16, 40, (0x7C00, 0x3E0, 0x1F)),
+    "565": (16, 40, (0xF800, 0x7E0, 0x1F)),
+    "444": (16, 40, (0xF00, 0xF0, 0xF)),
+    "blue first": (16, 40, (0x1F, 0x7E0, 0xF800)),
+    "1555": (16, 56, (0x7C00, 0x3E0, 0x1F, 0x8000)),
+    "4444": (16, 124, (0xF00, 0xF0, 0xF, 0xF000)),
+    "888": (32, 40, (0xFF, 0xFF00, 0xFF0000)),
+    "8888": (32, 108, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
+    "10 bits": (32, 40, (0x3FF00000, 0xFFC00, 0x3FF)),
+}
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+@pytest.mark.parametrize("kind", FIELDS)
+def test_bit_fields_of_bitmaps(tmp_path, kind, upside_down):
+    bits, header, masks = FIELDS[kind]
+    pixels, samples = np.zeros((HEIGHT, WIDTH), dtype=np.int64), []
+    for mask in masks:
+        lowest = mask & -mask
+        values = RNG.integers(0, mask // lowest + 1, (HEIGHT, WIDTH))
+        pixels |= values * lowest
+        samples.append(values * lowest / mask)
+    colour = np.stack(samples[:3], axis=2)
+    expected = over_white(colour, samples[3][..., None], 1) if len(masks) == 4 else np.rint(colour * 255)
+    rows = pixels if upside_down else pixels[::-1]
+    path = bitmap(
+        tmp_path / "x.bmp", rows.astype(f"<u{bits // 8}").tobytes(), bits, header=header, compression=3,
+        between=struct.pack(f"<{len(masks)}I", *masks), height=-HEIGHT if upside_down else HEIGHT,
+    )  # fmt: skip
+    np.testing.assert_array_equal(read(path), expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("grey", [False, True])
+def test_bitmaps_with_fewer_or_more_colours_than_their_bits(tmp_path, bits, grey):
+    """Pillow knows no 2 bits, takes few greys for single bits, and refuses too many colours."""
+    for count in {2**bits, max(2, 2**bits - 3), 2**bits + 5}:
+        palette = RNG.integers(0, 256, (count, 3)) if not grey else np.linspace(0, 255, count).astype(int)[:, None]
+        palette = np.broadcast_to(palette, (count, 3)).astype(np.uint8)
+        indices = RNG.integers(0, min(count, 2**bits), (HEIGHT, WIDTH))
+        digits = (indices[..., None] >> np.arange(bits)[::-1]) & 1
+        rows = np.packbits(digits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))[::-1]
+        colours = np.pad(palette[:, ::-1], ((0, 0), (0, 1))).tobytes()
+        got = read(bitmap(tmp_path / "x.bmp", rows.tobytes(), bits, between=colours, num_colours=count))
+        got = np.repeat(got[..., None], 3, axis=2) if got.ndim == 2 else got
+        np.testing.assert_array_equal(got, palette[indices])
+
+
+def test_bitmaps_that_are_cut_off_or_of_other_kinds(tmp_path, one_line):
+    masks = struct.pack("<3I", 0xF00, 0xF0, 0xF)
+    bitmap(tmp_path / "x.bmp", bytes(HEIGHT * WIDTH * 2 - 1), 16, compression=3, between=masks)
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(tmp_path / "x.bmp")
+    one_line(error, "damaged", "truncated")
+    gap = struct.pack("<3I", 0xF0F, 0xF0, 0xF000)
+    refusal(bitmap(tmp_path / "y.bmp", bytes(80), 16, compression=3, between=gap), one_line, "bitfields")
+    refusal(bitmap(tmp_path / "z.bmp", bytes(80), 0, compression=5), one_line, "BMP")
+
+
+@pytest.mark.parametrize(
+    "content,word",
+    [
+        (b"", "empty"),
+        (b"<!doctype html><title>404</title>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        (b"8BPS" + bytes(30), "PSD"),
+        (b"\xff\xd8\xff\xe1\0\4ab\xff\xc1\0\x0b\x0c\0\1\0\1\1\1\x11\0" + bytes(30), "JPEG file of 12 bits"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    ],
+)
+def test_what_else_lies_under_an_images_name_is_named(tmp_path, content, word, one_line):
+    (tmp_path / "x.png").write_bytes(content)
+    refusal(tmp_path / "x.png", one_line, word)
 
 
 def test_formats_that_nobody_standardised_are_refused(tmp_path, one_line):
@@ -236,3 +363,16 @@ def test_formats_that_nobody_standardised_are_refused(tmp_path, one_line):
     refusal(tmp_path / "y.pgm", one_line, "floating point")
     (tmp_path / "z.png").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     refusal(tmp_path / "z.png", one_line, "HEIC")
+
+
+def test_planes_that_claim_more_than_the_file_are_refused(tmp_path, one_line):
+    """Strips that lie on each other would multiply the file in memory."""
+    rows = [bytes(WIDTH)] * HEIGHT * 3
+    path = tiff(tmp_path / "x.tif", rows, t258=(8,) * 3, t262=2, t277=3, t278=1, t284=2)
+    raw = bytearray(path.read_bytes())
+    counts = raw.rindex(struct.pack("<L", WIDTH) * len(rows))
+    raw[counts : counts + 4 * len(rows)] = struct.pack("<L", len(raw) // 2) * len(rows)
+    path.write_bytes(raw)
+    with pytest.raises(reprogram.DataError) as error:
+        images.read(path)
+    one_line(error, "longer than the file")

@@ -91,7 +91,7 @@ def _all_statistics(facts: dict[str, Any], row: Row) -> dict[str, Any]:
 
 def _listed(folder: Path) -> list[list[Any]]:
     """Names and sizes in bytes of the files in a folder of photographs."""
-    from reprogram.utils.images import list_images
+    from reprogram.utils.image_files import list_images
 
     return [[path.name, path.stat().st_size] for path in list_images(folder)]
 
@@ -124,7 +124,8 @@ def _photographs(folder: Path, host: Any) -> "Sequence[Any]":
     Raises:
         DataError: there is none.
     """
-    from reprogram.utils.images import list_images, photograph
+    from reprogram.utils.image_files import list_images
+    from reprogram.utils.images import photograph
 
     info = host.info
     paths = list_images(folder)
