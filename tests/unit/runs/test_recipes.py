@@ -69,7 +69,7 @@ def test_the_defaults_are_the_papers_in_every_place():
         ("download", 3, "download=3; true or false is expected"),
         ("program", 4, "program=4; text is expected"),
         ("baselines", 3, "baselines=3; a list is expected"),
-        ("loss", "x", "loss='x'; 'auto', 'task', 'smoothed', 'host' or 'focal' is expected"),
+        ("loss", 4, "loss=4; text is expected"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, one_line):
@@ -77,6 +77,12 @@ def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, 
         from_values({option: value})
     one_line(error)
     assert str(error.value) == message
+
+
+def test_an_unknown_loss_is_answered_with_the_known_ones(one_line):
+    with pytest.raises(reprogram.ConfigError, match="no loss 'x'; known: auto, .*host.*task") as error:
+        from_values({"loss": "x"})
+    one_line(error)
 
 
 def test_an_unknown_recipe_is_one_line(one_line):
