@@ -194,7 +194,7 @@ def _environment(json: bool) -> int:
 
     from reprogram._version import __version__
     from reprogram.errors import HostUnavailableError
-    from reprogram.hosts.efficientnet_lite0 import weights_file
+    from reprogram.utils.efficientnet_lite0 import weights_file
     from reprogram.utils.environment import processor
 
     try:

@@ -8,6 +8,7 @@ from reprogram.hosts.base import Meter
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.options import FitOptions
+from reprogram.training.rescoring import num_fresh_images
 from reprogram.training.validation import Validator, num_validation_images
 
 
@@ -23,15 +24,20 @@ class QueryBudget:
         first: images that the label map is fitted to before the first step.
         step: images of a step, of all points that it compares.
         validation: images of a validation.
+        fresh: images on which the last program meets the best one in the end, each of the two; 0 for none.
 
     Raises:
         BudgetError: the limit doesn't even allow one step and its validation.
     """
 
-    def __init__(self, meter: Meter, limit: int | None, *, first: int, step: int, validation: int) -> None:
+    def __init__(
+        self, meter: Meter, limit: int | None, *, first: int, step: int, validation: int, fresh: int = 0
+    ) -> None:
         self.meter, self.limit, self.step, self.validation = meter, limit, step, validation
         self.start = meter.images
         least = first + step + validation
+        self.fresh = fresh if limit is not None and least + 2 * fresh <= limit else 0
+        self.end = validation + 2 * self.fresh
         if limit is not None and limit < least:
             raise BudgetError(
                 f"queries={limit:,} is less than the {least:,} images that the shortest run asks for: {first:,} to fit "
@@ -60,7 +66,8 @@ class QueryBudget:
         fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, num_train)
         step = learner.num_losses * min(options.batch_size, num_train)
         validation = num_validation_images(options, learned=0, available=len(validator.split))
-        return cls(model.host.meter, options.queries, first=fitted, step=step, validation=validation)
+        fresh = num_fresh_images(validation, len(validator.split)) if options.queries is not None else 0
+        return cls(model.host.meter, options.queries, first=fitted, step=step, validation=validation, fresh=fresh)
 
     @contextlib.contextmanager
     def limiting(self, spent: int) -> Iterator[None]:
@@ -86,9 +93,9 @@ class QueryBudget:
         """The part of the budget that is spent; 1 where another step would leave nothing for the last validation."""
         if self.limit is None:
             return 0.0
-        available = self.limit - self.validation
+        available = self.limit - self.end
         return 1.0 if self.spent + self.step > available else self.spent / available
 
     def allows_validation(self) -> bool:
         """Whether a validation now would leave enough for a step and the last one."""
-        return self.limit is None or self.limit - self.spent >= self.step + 2 * self.validation
+        return self.limit is None or self.limit - self.spent >= self.step + self.validation + self.end

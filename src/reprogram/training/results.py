@@ -61,7 +61,8 @@ class FitResult:
     Attributes:
         images_seen: training images that the program learned from, repeats counted.
         seconds: seconds of learning, validation included.
-        validation: the selected program's evaluation on the validation split.
+        validation: the selected program's evaluation on the validation split. Where queries are limited, on images
+            that decided between the last program and the best so far and that no validation had looked at, if any.
         best_step: the step at which that program was selected.
         history: a row for each validation.
         precision: the type that the host computed in: "float32", "bfloat16", "float16", or that of its weights.

@@ -58,6 +58,26 @@ class TrainState:
     queries: int = 0
     validation_images: int | None = None
 
+    def add_step(self, images: int, loss: float) -> None:
+        """Count a step.
+
+        Args:
+            images: of its batch.
+            loss: the batch's training loss, in nats.
+        """
+        self.step += 1
+        self.images += images
+        self.loss_sum += loss
+        self.loss_count += 1
+
+    def best(self, images: int) -> Evaluation:
+        """The evaluation of the best program so far.
+
+        Args:
+            images: of a validation.
+        """
+        return Evaluation(n=images, correct=self.best_correct, loss=self.best_loss)
+
     def add_row(self, result: Evaluation) -> None:
         """Add a validation to the history, and begin the next mean of the training loss.
 

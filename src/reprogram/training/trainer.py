@@ -13,8 +13,8 @@ from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.labelmaps._calibration import calibration_images, collect_statistics
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
-from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
+from reprogram.training.batches import Batches
 from reprogram.training.checkpoint import LONG_S
 from reprogram.training.diagnosis import check_engine, non_finite_samples, precision_of, settle_precision, stopped
 from reprogram.training.losses import losses_of
@@ -22,11 +22,12 @@ from reprogram.training.microbatch import usual_number
 from reprogram.training.objective import BatchObjective
 from reprogram.training.options import FitOptions
 from reprogram.training.queries import QueryBudget
+from reprogram.training.rescoring import better_of
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.state import TrainState, TrainStateSaver
 from reprogram.training.validation import Validator, num_validation_images
 from reprogram.utils.distributed import ProcessGroup
-from reprogram.utils.seeding import epoch_order, seeded
+from reprogram.utils.seeding import seeded
 
 
 class Trainer:
@@ -57,13 +58,14 @@ class Trainer:
         on_progress: Callable[[FitProgress], None] | None = None,
         on_validation: Callable[[FitProgress], None] | None = None,
     ) -> None:
-        self.model, self.options, self.learner, self.augmentation = model, options, learner, augmentation
+        self.model, self.options, self.learner = model, options, learner
         self.saver, self.group, self.on_progress, self.on_validation = saver, group, on_progress, on_validation
         device = model.canvas.frame.device
         self.train = task.train.to(device)
         self.validator = Validator(model, learner, task.validation.to(device), options.seed, group)
         model.label_map.different_images = len(self.train)
         self.batch_size = min(options.batch_size, len(self.train))
+        self.batches = Batches(self.train, augmentation, self.batch_size, options.seed)
         self.objective = BatchObjective(
             model,
             options.loss,
@@ -76,7 +78,7 @@ class Trainer:
         self.state = TrainState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
-        self.order: tuple[int, Tensor, Tensor] = (-1, torch.empty(0), torch.empty(0))
+        self.confirmed: Evaluation | None = None
         self.signal = 0
 
     def run(self, pending: list[int]) -> FitResult:
@@ -105,6 +107,7 @@ class Trainer:
                         check_engine(self.model, self.train.images[:2], self.options.loss)
                         self._fit_map(pending)
                     self._loop(pending)
+                    self._rescore(pending)
             except ProcessLostError:
                 self._save()  # The failed step changed nothing.
                 raise
@@ -137,12 +140,22 @@ class Trainer:
             self._notify()
             self._sync_signals(pending)
 
+    def _rescore(self, pending: list[int]) -> None:
+        """Where queries are limited, let the last program meet the best on images that no validation looked at."""
+        if self.signal or not self.queries.fresh or self.state.best_step == self.state.step:
+            return
+        found = better_of(self.validator, self.best, self.queries.fresh, lambda: bool(pending))
+        self._sync_signals(pending)
+        if found is not None and not self.signal:
+            self.best, self.confirmed, is_last = found
+            self.state.best_step = self.state.step if is_last else self.state.best_step
+
     def _result(self) -> FitResult:
         state = self.state
         return FitResult(
             images_seen=state.images,
             seconds=state.seconds,
-            validation=Evaluation(n=len(self.validator.indices), correct=state.best_correct, loss=state.best_loss),
+            validation=self.confirmed or state.best(len(self.validator.indices)),
             best_step=state.best_step,
             history=state.history,
             queries=self.queries.spent,
@@ -194,42 +207,28 @@ class Trainer:
         epoch, position = divmod(state.step, self.steps_per_epoch)
         if position == 0 and label_map.refit_schedule == "epochs":
             label_map.fit_from_statistics()
-        if self.order[0] != epoch:
-            order = epoch_order(len(self.train), self.options.seed, epoch)
-            chance = self.augmentation.draw(len(self.train), self.options.seed, epoch)
-            self.order = (epoch, order.to(self.train.labels.device), chance.to(self.train.labels.device))
-        indices = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        objective = self.objective.of(lambda rows: self._batch(indices[rows]), len(indices))
+        indices = self.batches.indices(epoch, position)
+        objective = self.objective.of(lambda rows: self.batches.take(indices[rows]), len(indices))
         try:
             loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
         except DataError as error:
             raise self._diverged(error, indices) from error
         objective.inform(label_map, self.train.labels[indices])
-        state.step += 1
-        state.images += len(indices)
-        state.loss_sum += loss
-        state.loss_count += 1
-
-    def _batch(self, indices: Tensor) -> Split:
-        """Some training images, varied as this epoch sees them."""
-        return self.augmentation.batch(self.train, indices, self.order[2])
+        state.add_step(len(indices), loss)
 
     def _diverged(self, error: DataError, indices: Tensor) -> DataError:
         """The error of a step that isn't finite; the last good state is saved, the model gets the best program."""
         self._save()
         shard = self.group.shard(indices)
-        batch, losses = self._batch(shard), shard.float()
+        batch, losses = self.batches.take(shard), shard.float()
         if len(shard):
             with torch.no_grad():
                 losses = losses_of(self.model, batch.images, batch.labels, self.options.loss)
         samples = non_finite_samples(losses, shard, self.group)
         why = "" if samples else ", none of which alone has such a loss"
-        self._load_best()
-        return stopped(self.state.step, "training", samples or indices.tolist(), f"{why}: {error}")
-
-    def _load_best(self) -> None:
         if self.best:
             self.model.load_learned_state(self.best)
+        return stopped(self.state.step, "training", samples or indices.tolist(), f"{why}: {error}")
 
     def _fraction(self) -> float:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
@@ -268,7 +267,8 @@ class Trainer:
         except DataError as error:
             non_finite = ~torch.isfinite(scores).all(dim=1)
             samples = self.validator.indices.cpu()[non_finite].tolist()
-            self._load_best()
+            if self.best:
+                self.model.load_learned_state(self.best)
             raise stopped(state.step, "validation", samples, f": {error}") from error
         state.seconds += time.monotonic() - start
         state.validations = int(self._fraction() * self.options.validations)

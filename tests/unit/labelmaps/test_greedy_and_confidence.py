@@ -74,3 +74,36 @@ def test_confidence_deals_host_labels_in_the_order_of_their_mean_score(order, re
     values = REDUCE[reduce](scores[:, label_map.groups.numpy()], axis=2)
     expected = values - np.log(2) if reduce == "log-sum-exp" else values
     np.testing.assert_allclose(label_map(torch.from_numpy(scores)).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frequency_groups_deal_the_most_frequent_remaining_pair_in_rounds(seed):
+    """Against NumPy: in each round one more host label for every class, the largest remaining count first."""
+    scores, labels = scores_and_labels(seed, n=300)
+    counts = np.zeros((5, 12))
+    np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
+    label_map = fitted(build_map("frequency-groups(labels_per_class=2)"), scores, labels)
+    rows = label_map.assignment()
+    assert sorted(map(len, rows)) == [2] * 5 and len({label for row in rows for label in row}) == 10
+    free, expected = set(range(12)), [[] for _ in range(5)]
+    for _ in range(2):
+        waiting = set(range(5))
+        while waiting:
+            best, i, j = max((counts[i, j], -j, -i) for i in waiting for j in free)
+            if best == 0:  # Ties among labels that are never said are decided by what other classes say.
+                return
+            expected[-j].append(-i)
+            waiting.remove(-j)
+            free.remove(-i)
+    assert rows == expected
+
+
+def test_frequency_groups_of_one_label_are_frequency_and_more_read_the_hosts_probability():
+    scores, labels = scores_and_labels(7)
+    one = fitted(build_map("frequency-groups(labels_per_class=1)"), scores, labels)
+    assert one.assignment() == fitted(build_map("frequency"), scores, labels).assignment()
+    two = fitted(build_map("frequency-groups(labels_per_class=2)"), scores, labels)
+    probability = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = np.stack([probability[:, row].mean(axis=1) for row in two.assignment()], axis=1)
+    found = two(torch.from_numpy(scores)).exp().numpy() / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -69,7 +69,8 @@ def test_the_defaults_are_the_papers_in_every_place():
         ("download", 3, "download=3; true or false is expected"),
         ("program", 4, "program=4; text is expected"),
         ("baselines", 3, "baselines=3; a list is expected"),
-        ("loss", "x", "loss='x'; 'auto', 'task', 'smoothed' or 'host' is expected"),
+        ("loss", 4, "loss=4; text is expected"),
+        ("engine", "x", "engine='x'; 'shared' or 'dense' is expected"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, one_line):

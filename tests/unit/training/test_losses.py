@@ -33,6 +33,21 @@ def test_losses_are_those_of_the_paper_and_of_the_task(spec):
     assert losses["host"] > losses["task"]
 
 
+@pytest.mark.parametrize("spec", ["first", "many-to-one(labels_per_class=3)"])
+def test_the_focal_loss_is_numpys(spec):
+    """(1 - P)² · -log P, P the mean probability of the class's host labels among all of them; also where P is 1."""
+    task = random_task(separable=False)
+    model = tiny_model(task, label_map=spec).double()
+    images, labels = task.train.images[:10], task.train.labels[:10]
+    with torch.no_grad():
+        host = model.host(model.program(model.canvas(images))).numpy()
+        found = losses_of(model, images, labels, "focal").numpy()
+    groups = np.array(model.label_map.assignment())[labels]
+    probability = softmax(host, axis=1)[np.arange(10)[:, None], groups].mean(axis=1)
+    np.testing.assert_allclose(found, (1 - probability) ** 2 * -np.log(probability), rtol=1e-9)
+    reprogram.fit(tiny_model(task, label_map=spec), task, images=16, batch_size=8, validations=1, loss="focal")
+
+
 def test_smoothed_labels_are_numpys():
     task, model = random_task(), tiny_model()
     images, labels = task.train.images, task.train.labels
