@@ -38,7 +38,7 @@ def test_the_foundation_is_listed():
         | {"label-bayes", "many-to-one", "random", "shown-bayes"},
         "learners": {"adam", "normalized-sgd", "sgd"},
         "augmentations": {"flip", "none", "shift"},
-        "losses": {"host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
+        "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
     }
     assert wanted.keys() == FAMILIES.keys()

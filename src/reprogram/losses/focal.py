@@ -1,4 +1,4 @@
-"""BAR's loss: the paper's, in which images that the host is sure of already count little."""
+"""As `host`, but images that the host is already sure of count little; what BAR minimises."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from reprogram.losses.base import Answered, Loss
 
 
 class FocalLoss(Loss):
-    """-(1 - P)^γ log P, in nats, with the host's probability P = P(h_g(y) | X_adv).
+    """-(1 - P)^γ log P, in nats, with P = P(h_g(y) | X_adv), the host's probability, as in the loss `host`.
 
-    Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, section 3.2; Tsai, Chen and Ho, Transfer
-    Learning without Knowing, ICML 2020, take it with γ = 2.
+    Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 4; Tsai, Chen and Ho, Transfer
+    Learning without Knowing, ICML 2020 (BAR).
     """
 
     reads_host = True
@@ -24,19 +24,19 @@ class FocalLoss(Loss):
         """Options.
 
         Attributes:
-            gamma: γ, 0 or more; with 0 it is the loss `host`.
+            gamma: γ, 0 or more; 2 is BAR's.
         """
 
         gamma: float = 2.0
 
         def __post_init__(self) -> None:
-            if not 0 <= self.gamma <= 100:
-                raise ConfigError(f"gamma={self.gamma}; a number from 0 to 100 is expected")
+            if not 0 <= self.gamma < float("inf"):
+                raise ConfigError(f"gamma={self.gamma}; 0 or a positive number is expected")
 
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The weighted negative logarithms of the host's probabilities."""
         # -log P = log sum_j exp(host score j) - task score y: b
         losses = answered.host.logsumexp(dim=1) - answered.task.gather(1, answered.labels[:, None])[:, 0]
-        weights: Tensor = (1 - (-losses).exp()).clamp_min(0) ** self.config.gamma
         # (1 - P)^γ · -log P
-        return weights * losses
+        weighted: Tensor = (1 - (-losses).exp()).clamp_min(0) ** self.config.gamma * losses
+        return weighted

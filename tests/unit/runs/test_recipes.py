@@ -70,6 +70,7 @@ def test_the_defaults_are_the_papers_in_every_place():
         ("program", 4, "program=4; text is expected"),
         ("baselines", 3, "baselines=3; a list is expected"),
         ("loss", 4, "loss=4; text is expected"),
+        ("engine", "x", "engine='x'; 'shared' or 'dense' is expected"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, one_line):
