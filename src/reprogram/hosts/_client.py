@@ -104,10 +104,12 @@ class Client:
         self, request: Request, decode: Callable[[Response], Result], count: Callable[[bool], Any], retries: int
     ) -> Result:
         """Try until there is an answer; `count` gives the context that counts a try."""
+        was_sent = False
         for retry in range(retries + 1):
             self._wait_until_open()
-            with count(retry > 0) as sent:
+            with count(was_sent) as sent:
                 outcome = self._try(request, decode, sent)
+            was_sent = was_sent or sent.outcome != "unsent"
             if not isinstance(outcome, Refusal):
                 return outcome
             reason = self._clean(outcome.reason)
@@ -125,8 +127,10 @@ class Client:
         try:
             response = self._exchange(request)
         except self._library.ConnectError as error:
+            sent.unsent()
             return Refusal(reason=f"can't be reached ({first_line(error)})", again=self.reached)
-        except self._library.ConnectTimeout:
+        except (self._library.ConnectTimeout, self._library.PoolTimeout):
+            sent.unsent()
             return Refusal(reason=f"can't be reached within {self.timeout_s:g} s", again=self.reached)
         except (self._library.TimeoutException, TimeoutError):
             return Refusal(reason=f"no answer within {self.timeout_s:g} s", again=True)
@@ -210,6 +214,8 @@ class Client:
 class Uncounted:
     """What stands for a metered request where nothing is counted."""
 
+    outcome = ""
+
     def __enter__(self) -> "Uncounted":
         return self
 
@@ -221,6 +227,9 @@ class Uncounted:
 
     def refused(self) -> None:
         """The service refused."""
+
+    def unsent(self) -> None:
+        """Nothing could be sent."""
 
 
 def _library(name: str) -> Any:

@@ -10,8 +10,9 @@ from typing import Any, Literal, Protocol
 
 from reprogram.errors import BudgetError
 
-Outcome = Literal["answered", "refused", "lost"]
-"""What became of a request: a whole answer with scores; a whole answer without, such as status 429; or neither."""
+Outcome = Literal["answered", "refused", "lost", "unsent"]
+"""What became of a request: a whole answer with scores; a whole answer without, such as status 429; neither; or there
+was nobody to send it to, and it counts as no request."""
 
 
 class Ledger(Protocol):
@@ -55,8 +56,12 @@ class Sent:
         self.outcome = "answered"
 
     def refused(self) -> None:
-        """Say that the host refused, by a whole answer without scores, or that nothing reached it: nobody bills it."""
+        """Say that the host refused, by a whole answer without scores: nobody bills it."""
         self.outcome = "refused"
+
+    def unsent(self) -> None:
+        """Say that nothing reached the host: the request isn't counted."""
+        self.outcome = "unsent"
 
 
 @dataclass
@@ -132,8 +137,8 @@ class Meter:
     def request(self, images: int, *, retry: bool = False) -> Iterator[Sent]:
         """Count a request, which is sent in the block; several threads may do so at once.
 
-        The block says `answered()` or `refused()` of what it gets. Without either, or with an error before either, the
-        images are lost.
+        The block says `answered()`, `refused()` or `unsent()` of what it gets. Without any of them, or with an error
+        before, the images are lost.
 
         Args:
             images: in the request.
@@ -154,6 +159,8 @@ class Meter:
         finally:
             with self._lock:
                 self.in_flight -= images
+                if sent.outcome == "unsent":
+                    self.requests, self.retries = self.requests - 1, self.retries - retry
                 self._count(sent.outcome, images, number)
             self._tell()
 

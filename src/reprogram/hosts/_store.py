@@ -21,7 +21,7 @@ MEMORY_BYTES = 2**28
 COUNTS = ("calls", "images", "lost", "requests", "retries")
 """The counts of a meter that are kept."""
 
-OUTCOMES: dict[Outcome, int] = {"answered": 1, "refused": 2, "lost": 3}
+OUTCOMES: dict[Outcome, int] = {"answered": 1, "refused": 2, "lost": 3, "unsent": 4}
 """How the outcome of a request is written; 0 is one that is under way."""
 
 SCHEMA = """
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS answers
 
 TOTALS = """
 SELECT TOTAL(outcome = 1), TOTAL(images * (outcome = 1)), TOTAL(images * (outcome = 3)), COUNT(*), TOTAL(retry)
-FROM requests
+FROM requests WHERE outcome != 4
 """
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from reprogram.errors import BudgetError
 from reprogram.hosts._meter import images_for
+from reprogram.hosts._store import AnswerStore
 from reprogram.hosts.base import Meter
 
 
@@ -138,3 +139,19 @@ def test_threads_together_never_exceed_a_limit():
             thread.join()
         assert sum(host_count) == meter.billed <= 50 and len(host_count) == meter.requests <= 20
         assert meter.in_flight == 0
+
+
+def test_what_nobody_received_is_no_request(tmp_path):
+    """Not in the meter, nor in the ledger that another process reads."""
+    meter = Meter(limit=10, request_limit=2)
+    store = AnswerStore(tmp_path / "bill", meter)
+    for retry in (False, True, True):
+        with meter.request(4, retry=retry) as sent:
+            sent.unsent()
+    with meter.request(4) as sent:
+        sent.refused()
+    assert (meter.requests, meter.retries, meter.lost, meter.images, meter.in_flight) == (1, 0, 0, 0, 0)
+    store.close()
+    again = Meter()
+    AnswerStore(tmp_path / "bill", again).close()
+    assert (again.requests, again.retries, again.lost) == (1, 0, 0)

@@ -188,6 +188,25 @@ def test_a_server_that_is_not_there_or_not_ready():
         assert time.monotonic() - start < 2, "nobody waits for what was never there"
 
 
+def test_a_server_that_is_gone_for_a_while():
+    """What nobody was there to receive is no request."""
+    with ModelServer() as server:
+        host = host_of(server, "torchserve", concurrency=1)
+        host(images(1))
+        exchange, gone = host.client._exchange, [2]
+
+        def away(request):
+            if gone[0]:
+                gone[0] -= 1
+                raise host.client._library.ConnectError("refused")
+            return exchange(request)
+
+        host.client._exchange = away
+        host(images(2))
+        check_bill(host, server)
+        assert (host.meter.requests, host.meter.retries) == (3, 0)
+
+
 def test_a_response_without_end_is_cut_off(monkeypatch):
     monkeypatch.setattr("reprogram.hosts._client.MAX_RESPONSE", 1000)
     with ModelServer() as server:
