@@ -157,7 +157,7 @@ def tiny_clip(folder, *, siglip=False):
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
     }
     towers |= {"init_logit_bias": -10.0, "custom_text": True} if siglip else {}
-    config = {"model_cfg": towers, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    config = {"model_cfg": towers, "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.4, 0.5, 0.6]}}
     folder.mkdir()
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     kind = open_clip.CustomTextCLIP if siglip else open_clip.CLIP
@@ -182,7 +182,7 @@ def tiny_hf(folder, *, num_labels=5):
         "size": {"shortest_edge": 40},
         "crop_size": {"height": 32, "width": 32},
         "resample": 3,
-        "image_mean": [0.1, 0.2, 0.3],
+        "image_mean": [0.5, 0.4, 0.3],
         "image_std": [0.4, 0.5, 0.6],
         "image_processor_type": "ViTImageProcessor",
     }
@@ -192,7 +192,7 @@ def tiny_hf(folder, *, num_labels=5):
 
 def normalised(pixels):
     """As the hosts of `tiny_clip` and `tiny_hf` normalise them."""
-    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)
+    mean, std = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)
     return (pixels - mean) / std
 
 

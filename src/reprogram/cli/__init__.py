@@ -5,7 +5,8 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from cyclopts import App, CycloptsError
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # Only the main thread may set handlers.
         signal.signal(signal.SIGTERM, _terminate)
     limit_width()
-    with standard_streams():
+    with _plain_warnings(), standard_streams():
         try:
             return _run([*(sys.argv[1:] if arguments is None else arguments)])
         finally:
@@ -105,6 +106,25 @@ def _run(arguments: list[str]) -> int:
 
 def _terminate(number: int, _: object) -> None:
     raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """A context in which warnings for users are a line each, without the code that gave them."""
+    usual = warnings.formatwarning
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is not UserWarning:
+            return usual(message, category, filename, lineno, line)
+        return f"reprogram: warning: {printable(str(message))}\n"
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _complain(text: str) -> None:

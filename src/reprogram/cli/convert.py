@@ -1,5 +1,6 @@
 """Turn a pickle of weights that you trust into safetensors: `reprogram convert OLD NEW`."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from reprogram.utils.text import printable
 SAFE_TORCH = (2, 10)
 """The first version of torch whose `weights_only=True` has no known hole."""
 
-SECTIONS = ("state_dict", "model_state_dict", "model", "net")
+SECTIONS = ("state_dict", "model_state_dict", "model", "net", "module", "params", "weights")
 """Keys under which training scripts store the weights beside other things."""
+
+REPEATED = 2**30
+"""The most bytes that a tensor may come to which repeats a smaller number of stored ones."""
 
 
 def convert(source: Path, target: Path) -> int:
@@ -38,7 +42,8 @@ def convert(source: Path, target: Path) -> int:
     if version < SAFE_TORCH:
         raise ConfigError(f"torch {torch.__version__} can't read pickles safely; pip install --upgrade torch (2.10)")
     if exists(target) or target.suffix != ".safetensors":
-        raise ConfigError(f"{target}: give the name of a new .safetensors file")
+        there = "there is one already; " if exists(target) else ""
+        raise ConfigError(f"{target}: {there}give the name of a new .safetensors file")
     if not target.parent.is_dir():
         raise ConfigError(f"{target}: there is no folder {target.parent}; make it first")
     try:
@@ -48,8 +53,9 @@ def convert(source: Path, target: Path) -> int:
     except FileNotFoundError:
         raise ConfigError(f"{source}: no such file") from None
     except Exception as error:  # Unpickling raises whatever the bytes make it raise.
-        reason = str(error).partition("\n")[0][:200]
-        raise ConfigError(f"{source}: can't be read as tensors alone ({reason}); ask for a state dict") from None
+        raise ConfigError(
+            f"{source}: can't be read as tensors alone ({_reason(error)}); ask for a state dict"
+        ) from None
     tensors = _tensors(loaded, source)
     if not tensors:
         raise ConfigError(f"{source}: holds no named tensors; save the model's state_dict()")
@@ -61,6 +67,16 @@ def convert(source: Path, target: Path) -> int:
     return len(tensors)
 
 
+def _reason(error: Exception) -> str:
+    """Why a file couldn't be read, without PyTorch's advice to read it all the same."""
+    text = one_line(error) if isinstance(error, OSError) else str(error)
+    if found := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it holds a {found[1]}, which may run code"
+    if "TorchScript" in text:
+        return "it is a TorchScript program"
+    return text if isinstance(error, OSError) else "torch.save didn't write it, or it is damaged"
+
+
 def _tensors(loaded: Any, source: Path) -> dict[str, Any]:
     """The named tensors of a state dict, or of the section that holds it; they share no memory."""
     import torch
@@ -68,7 +84,7 @@ def _tensors(loaded: Any, source: Path) -> dict[str, Any]:
     opened: list[int] = []
     while isinstance(loaded, dict) and id(loaded) not in opened:
         opened.append(id(loaded))
-        section = next((name for name in SECTIONS if isinstance(loaded.get(name), dict)), None)
+        section = _section(loaded, source)
         if section is not None:
             loaded = loaded[section]
             continue
@@ -79,9 +95,44 @@ def _tensors(loaded: Any, source: Path) -> dict[str, Any]:
             name = str(key)
             if name in tensors:
                 raise ConfigError(f"{source}: two entries are called {printable(name)[:100]!r}; rename one of them")
+            if name == "__metadata__":
+                raise ConfigError(f"{source}: an entry is called '__metadata__', as no tensor may be in safetensors")
             tensors[name] = _plain(value, f"{source}: {printable(name)[:100]!r}")
         return tensors
     return {}
+
+
+def _section(record: dict[Any, Any], source: Path) -> Any:
+    """The key under which a record holds the weights; None where it is a state dict itself."""
+    import torch
+
+    holding = [key for key, value in record.items() if isinstance(value, dict) and _holds_tensors(value)]
+    known = next((name for name in SECTIONS if isinstance(record.get(name), dict)), None)
+    others = [printable(str(key))[:40] for key in holding if key != known]
+    names = ", ".join(map(repr, others[:4]))
+    if known is not None:
+        if others:
+            warnings.warn(f"{source}: the tensors of {known!r} are taken, those of {names} left out", stacklevel=4)
+        return known
+    if len(holding) > 1 or (holding and any(isinstance(value, torch.Tensor) for value in record.values())):
+        raise ConfigError(f"{source}: holds tensors in {names}, and none is sure to be the weights; save these alone")
+    return holding[0] if holding else None
+
+
+def _holds_tensors(record: dict[Any, Any]) -> bool:
+    """Whether a tensor is anywhere in a record, which may hold itself."""
+    import torch
+
+    waiting: list[Any] = [record]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            return True
+        if isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
+    return False
 
 
 def _plain(tensor: Any, where: str) -> Any:
@@ -102,6 +153,8 @@ def _plain(tensor: Any, where: str) -> Any:
         ),
         "",
     )
+    if not kind and _is_repeated(tensor):
+        kind = "repeated to more than a GiB"
     if not kind:
         try:
             save({"x": torch.empty(0, dtype=tensor.dtype)})
@@ -110,6 +163,12 @@ def _plain(tensor: Any, where: str) -> Any:
     if kind:
         raise ConfigError(f"{where} is {kind}, which safetensors can't hold; save a plain tensor of numbers")
     return tensor.detach().clone(memory_format=torch.contiguous_format).resolve_conj().resolve_neg()
+
+
+def _is_repeated(tensor: Any) -> bool:
+    """Whether a tensor is far larger than what is stored of it, as an expanded one."""
+    size = int(tensor.numel()) * int(tensor.element_size())
+    return size > max(int(tensor.untyped_storage().nbytes()), REPEATED)
 
 
 def convert_command(source: Path, target: Path, /) -> int:

@@ -15,7 +15,15 @@ from reprogram.engine.aliasing import in_place, is_view, writes_into_part, writt
 from reprogram.engine.convolution import Convolution, pair
 from reprogram.engine.libraries import normalised_and_activated, same_padded, standardised
 from reprogram.engine.linear import EngineLinear
-from reprogram.engine.trace import HostTracer, UntracedModule, acts_otherwise, convolves, make_layout_free, normalises
+from reprogram.engine.trace import (
+    HostTracer,
+    UntracedModule,
+    acts_otherwise,
+    convolves,
+    make_layout_free,
+    normalises,
+    set_evaluation,
+)
 from reprogram.utils.seeding import seeded
 
 
@@ -34,7 +42,7 @@ def fuse(net: nn.Module) -> nn.Module:
     if not any(map(convolves, net.modules())):
         return net
     try:
-        with warnings.catch_warnings(), seeded(None):
+        with warnings.catch_warnings(), seeded(None), torch.enable_grad():
             warnings.simplefilter("ignore")
             before = torch.get_rng_state()
             tracer = HostTracer()
@@ -46,7 +54,8 @@ def fuse(net: nn.Module) -> nn.Module:
     if writes_into_part(traced) or not make_layout_free(traced.graph):
         return net
     _lower(traced, tracer)
-    return traced.eval()
+    set_evaluation(traced)
+    return traced
 
 
 def _lower(traced: fx.GraphModule, tracer: HostTracer) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from reprogram.engine.convolution import Convolution
 from reprogram.engine.linear import EngineLinear
+from reprogram.engine.trace import set_evaluation
 
 LABEL_BY_LABEL = (
     nn.Identity,
@@ -52,7 +53,8 @@ def keep_labels(traced: fx.GraphModule, labels: Tensor, num_labels: int) -> fx.G
     assert isinstance(layer, EngineLinear | Convolution)
     parent, _, child = name.rpartition(".")
     setattr(subset.get_submodule(parent), child, _rows(layer, labels))
-    return subset.eval()
+    set_evaluation(subset)
+    return subset
 
 
 def _last_layer(traced: fx.GraphModule, num_labels: int) -> fx.Node | None:

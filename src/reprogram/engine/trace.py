@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
+from torch.fx.proxy import TraceError
 
 from reprogram.engine.libraries import normalised_and_activated, opaque, same_padded, standardised
 
@@ -37,6 +38,21 @@ class HostTracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__(autowrap_functions=opaque())
         self.thread = threading.get_ident()
+        self.modes = _modes()
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """A node of the graph; a graph keeps neither `no_grad`, nor `autocast`, nor an own `autograd.Function`.
+
+        Args:
+            args: of torch.fx's own method.
+            kwargs: of torch.fx's own method.
+
+        Raises:
+            TraceError: the code that is traced has set such a mode; what sets it has to stay whole.
+        """
+        if _modes() != self.modes:
+            raise TraceError("gradients or autocast are set inside the module")
+        return super().create_node(*args, **kwargs)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """The proxy of a node.
@@ -91,6 +107,23 @@ class HostTracer(fx.Tracer):
                 if node.op != "get_attr":  # These may be handed out again.
                     self.graph.erase_node(node)
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+
+
+def _modes() -> tuple[bool, ...]:
+    """What a context decides for the operations in it; inside an `autograd.Function` gradients are off."""
+    types = ("cpu", "cuda")
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), *map(torch.is_autocast_enabled, types)
+
+
+def set_evaluation(net: nn.Module) -> None:
+    """Set a module and its parts to evaluation mode, without `eval()`, which libraries override.
+
+    Args:
+        net: the module.
+    """
+    for part in net.modules():
+        if getattr(part, "training", False):  # A frozen TorchScript module has no mode.
+            part.training = False
 
 
 class UntracedModule(nn.Module):

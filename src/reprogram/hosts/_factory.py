@@ -2,6 +2,8 @@
 
 import re
 
+import torch
+
 from reprogram.errors import ConfigError
 from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
@@ -33,8 +35,9 @@ def built(source: HostSource, *, download: bool = False) -> Host:
         ConfigError: the host can't be built so, or it can't be run on images of its size.
         HostUnavailableError: its weights aren't here.
     """
-    host = source.build(download=download)
-    try_out(host)
+    with torch.inference_mode(False):
+        host = source.build(download=download)
+        try_out(host)
     return host
 
 

@@ -1,9 +1,11 @@
 """Callables as modules, and what a classifier gives as scores."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +69,22 @@ class LogProbabilities(nn.Module):
         return probabilities.clamp_min(self.SMALLEST).log()
 
 
+def check_kind(outputs: Any, name: str) -> None:
+    """Refuse a kind of output that doesn't exist.
+
+    Args:
+        outputs: the stated kind.
+        name: the host's, for errors.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if outputs not in get_args(Outputs):
+        raise ConfigError(
+            f"host {name}: outputs={outputs!r}; one of {', '.join(map(repr, get_args(Outputs)))} is expected"
+        )
+
+
 def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
     """Check a classifier's output against the kind of output that was stated for it.
 
@@ -84,10 +102,6 @@ def check_outputs(scores: Tensor, outputs: Outputs, name: str) -> None:
     rows = scores.detach().double()
     # p >= 0 and |sum of p - 1| < 0.001 in each row
     probabilities = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
-    if outputs not in get_args(Outputs):
-        raise ConfigError(
-            f"host {name}: outputs={outputs!r}; one of {', '.join(map(repr, get_args(Outputs)))} is expected"
-        )
     if outputs == "probabilities" and not probabilities:
         raise ConfigError(
             f"host {name}: a blank image's outputs aren't non-negative with sum 1; leave outputs='probabilities' out"
@@ -105,7 +119,7 @@ def scores_of(output: Any, name: str) -> Tensor:
     """The b x K scores in a network's output.
 
     Args:
-        output: a tensor, or a dictionary or record with `logits`.
+        output: a tensor, an array, a list of rows, or a dictionary or record with one of them as `logits`.
         name: the host's, for errors.
 
     Returns:
@@ -115,9 +129,15 @@ def scores_of(output: Any, name: str) -> Tensor:
         ConfigError: the output holds no tensor of two axes, or complex numbers.
     """
     output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
+    if isinstance(output, np.ndarray | list):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # It is refused below.
+            output = torch.as_tensor(output)
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ConfigError(f"host {name}: gave {shape} where a tensor of b x K scores is expected")
+        raise ConfigError(
+            f"host {name}: gave {shape} where a tensor of b x K scores is expected; wrap a function that picks the "
+            "scores out, such as lambda x: module(x)[0]"
+        )
     if output.is_complex():
         raise ConfigError(f"host {name}: gave complex numbers where scores are expected")
     return output

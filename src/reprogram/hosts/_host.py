@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from reprogram.engine.prepared import Prepared
+from reprogram.engine.trace import set_evaluation
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
 from reprogram.hosts._asking import Asker, Store, exactly
@@ -18,7 +19,7 @@ from reprogram.hosts._info import HostInfo
 from reprogram.hosts._meter import Meter
 from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
 from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_plain
-from reprogram.hosts._view import frozen_view, set_evaluation
+from reprogram.hosts._view import frozen_view
 from reprogram.types import EngineName, Precision
 from reprogram.utils.tensor_cache import TensorCache
 

@@ -53,12 +53,20 @@ class HostInfo:
     access: Access = "gradient"
 
     def __post_init__(self) -> None:
+        if self.num_classes < 1 or not all(1 <= number <= MAX_SIZE for number in self.shape):
+            expected = f"1 class at least, and channels, height and width from 1 to {MAX_SIZE}, are expected"
+            raise ConfigError(f"host {self.id}: {self.num_classes} classes, input {self.shape}; {expected}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError(f"host {self.id}: mean and std need {self.channels} values, one a channel")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
             raise ConfigError(f"host {self.id}: mean {self.mean} and std {self.std} must be finite numbers")
         if min(self.std) < MIN_STD:
             raise ConfigError(f"host {self.id}: std {self.std} holds a value that isn't positive, or below {MIN_STD}")
+        if is_mixed(self.mean, self.std):
+            raise ConfigError(
+                f"host {self.id}: of mean {self.mean} and std {self.std}, one is of pixels from 0 to 255 and the other "
+                "isn't; state both for pixels in [0, 1]"
+            )
         if is_of_bytes(self.mean, self.std):
             raise ConfigError(
                 f"host {self.id}: mean {self.mean} and std {self.std} are of pixels from 0 to 255; pixels lie in "
@@ -96,6 +104,16 @@ def is_of_bytes(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
     return any(abs(value) > MAX_UNIT for value in (*mean, *std))
 
 
+def is_mixed(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    """Whether one of mean and standard deviation can only be of pixels from 0 to 255, and the other only of [0, 1].
+
+    Args:
+        mean: one value per channel.
+        std: one value per channel.
+    """
+    return any(mean) and is_of_bytes(mean, mean) != is_of_bytes(std, std)
+
+
 def in_units(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """A normalisation that a file holds, for pixels in [0, 1].
 
@@ -103,10 +121,29 @@ def in_units(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[flo
 
     Args:
         mean: one value per channel, of pixels in [0, 1] or from 0 to 255.
-        std: one value per channel, of the same pixels.
+        std: one value per channel, of the same pixels; a pair that is mixed is given back as it is.
     """
-    scale = 255.0 if is_of_bytes(mean, std) else 1.0
+    scale = 255.0 if is_of_bytes(mean, std) and not is_mixed(mean, std) else 1.0
     return tuple(value / scale for value in mean), tuple(value / scale for value in std)
+
+
+def look_swapped(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    """Whether mean and standard deviation must have changed places: no pixels in [0, 1] have these, but those.
+
+    Numbers in [0, 1] of mean m have a standard deviation of at most √(m (1 - m)) (Bhatia and Davis, 2000). Values that
+    are the same for all channels were not measured on photographs, and tell nothing.
+
+    Args:
+        mean: one value per channel.
+        std: one value per channel.
+    """
+
+    def possible(m: float, s: float) -> bool:
+        return s * s <= m * (1 - m)
+
+    pairs = list(zip(mean, std, strict=True))
+    likelier = all(0 < m < s and possible(s, m) for m, s in pairs)  # Means are larger than deviations, as a rule.
+    return likelier and len(set(pairs)) > 1 and not all(possible(m, s) for m, s in pairs)
 
 
 def check_sizes(*, size: int = 0, **counts: int) -> None:

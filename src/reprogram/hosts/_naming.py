@@ -73,17 +73,20 @@ def hub(*, download: bool) -> Iterator[None]:
         logging.disable(silenced)
 
 
-def check_kwargs(kwargs: dict[str, Any]) -> None:
+def check_kwargs(kwargs: dict[str, Any], where: str = "kwargs") -> None:
     """Refuse arguments of an architecture that choose weights or files: specs are data, and may be a stranger's.
 
     Args:
         kwargs: the architecture's arguments.
+        where: what holds them, for errors.
 
     Raises:
-        ConfigError: an argument's name looks like a choice of weights or files.
+        ConfigError: an argument's name looks like a choice of weights or files, or of what a host decides itself.
     """
     for name in kwargs:
+        if name in ("device", "dtype"):
+            raise ConfigError(f"{where}: {name!r} isn't taken; a host chooses it itself (--device, --precision)")
         if any(part in name for part in ("pretrained", "checkpoint", "weights", "cache", "path", "file", "url", "hf_")):
             raise ConfigError(
-                f"kwargs: {name!r} isn't taken; weights come from the model's tag or from checkpoint:FILE"
+                f"{where}: {name!r} isn't taken; weights come from the model's tag or from checkpoint:FILE"
             )

@@ -224,13 +224,16 @@ def _errors(outcome: _Outcome, reference: _Outcome) -> Parity:
 
 
 def _relative(value: Tensor, reference: Tensor) -> float:
-    """The norm of the difference over the reference's norm; infinite where a number isn't finite."""
-    reference = reference.detach().cpu().double()
-    # |value - reference| / |reference|, Euclidean norms over all numbers
-    difference = float((value.detach().cpu().double() - reference).norm())
+    """The norm of the difference over the reference's norm; infinite where one of them alone is infinite or NaN.
+
+    A score of minus infinity, of a label that a host leaves out, equals another one.
+    """
+    value, reference = value.detach().cpu().double(), reference.detach().cpu().double()
+    # |value - reference| / |reference|, Euclidean norms over all numbers; over the finite ones of the reference
+    difference = float(torch.where(value == reference, 0.0, value - reference).norm())
     if difference == 0:
         return 0.0
-    norm = float(reference.norm())
+    norm = float(reference[reference.isfinite()].norm())
     return difference / norm if norm > 0 and difference < float("inf") else float("inf")
 
 

@@ -62,15 +62,17 @@ def measure(processor: Any, channels: int, where: str, image_size: Any = None) -
     if channels not in MODES:
         raise ConfigError(f"{where}: {channels} channels; its image processor can be shown 1, 3 or 4 alone")
     try:
-        levels, size = _levels(processor, channels)
-        mean, std, reverse = _linear(levels)
-        larger = _answer(processor, np.zeros((RAMP + 8, RAMP + 8, channels), np.uint8)).shape[1:]
-        size = size if larger == size else _stated_size(image_size)
-        crop = _crop(processor, channels, size)
+        with np.errstate(all="ignore"):
+            levels, size = _levels(processor, channels)
+            mean, std, reverse = _linear(levels)
+            larger = _answer(processor, np.zeros((RAMP + 8, RAMP + 8, channels), np.uint8)).shape[1:]
+            size = size if larger == size else _stated_size(image_size)
+            crop = _crop(processor, channels, size)
     except _OddError as error:
         name = type(processor).__name__
-        option = _culprit(processor, channels)
-        named = f"its option {option} does what a host can't" if option else f"{name} {error}"
+        with np.errstate(all="ignore"):
+            option = _culprit(processor, channels)
+        named = f"its option {option} does what a host can't ({error})" if option else f"{name} {error}"
         raise ConfigError(
             f"{where}: preprocessor_config.json: {named}; only resizing, cropping and a linear "
             "normalisation of channels can be applied"
@@ -82,7 +84,7 @@ def measure(processor: Any, channels: int, where: str, image_size: Any = None) -
         mean=stated[0],
         std=stated[1],
         reverse=reverse,
-        interpolation=RESAMPLE.get(_number(getattr(processor, "resample", None)), "bilinear"),
+        interpolation=_interpolation(getattr(processor, "resample", None)),
     )
 
 
@@ -207,5 +209,7 @@ def _stated_size(image_size: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def _number(resample: Any) -> int:
-    return int(getattr(resample, "value", resample)) if isinstance(getattr(resample, "value", resample), int) else 2
+def _interpolation(resample: Any) -> str:
+    """The name of a resampling filter, which a processor names by Pillow's number or by a word."""
+    value = getattr(resample, "value", resample)
+    return value if value in RESAMPLE.values() else RESAMPLE.get(value if isinstance(value, int) else 2, "bilinear")

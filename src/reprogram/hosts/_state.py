@@ -31,6 +31,21 @@ def check_shapes(net: nn.Module, name: str) -> None:
         raise ConfigError(f"host {name}: weight {lazy[0]!r} has no shape yet; call the module with an image once")
 
 
+def check_numbers(net: nn.Module, name: str) -> None:
+    """Refuse weights that are shapes alone.
+
+    Args:
+        net: a module.
+        name: the host's, for errors.
+
+    Raises:
+        ConfigError: a parameter or buffer is on the device "meta".
+    """
+    for key, tensor in (*net.named_parameters(), *net.named_buffers()):
+        if tensor.is_meta:
+            raise ConfigError(f"host {name}: weight {key!r} is on the device 'meta', without numbers; load it first")
+
+
 def check_finite(net: nn.Module, name: str) -> None:
     """Refuse weights that aren't finite everywhere.
 

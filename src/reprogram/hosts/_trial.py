@@ -12,16 +12,32 @@ from reprogram.framed import Box, Framed
 from reprogram.hosts import _parity
 from reprogram.hosts._frozen import Call, scores_of
 from reprogram.hosts._host import FrozenHost
+from reprogram.hosts._info import look_swapped
 from reprogram.hosts._view import AsGiven, evaluation, overrides_train
 from reprogram.utils.seeding import seeded
 
 MAX_ERROR = 1e-3
 """The largest relative error between two ways to run a host; beyond it, rounding is looked at more closely."""
 
-MAX_CALL_ERROR = 1e-2
-"""The largest relative difference between two calls of a callable with one image, which may round as it likes."""
+MAX_REPEAT_ERROR = 1e-4
+"""The largest relative difference between two calls of a module with the same images: sums may change their order."""
 
+MAX_CALL_ERROR = 1e-2
+"""The largest relative difference between two calls of a callable with one image, which may round as it likes; so may
+a module in half precision, for one image alone and beside another one."""
+
+REPEATS = 4
+"""How often a module is asked again whose copy gave other scores than itself: chance may be the reason."""
+
+CHANCE = "two calls gave different scores for one image: they depend on chance"
 ADVICE = "a module in training mode does so: call module.eval() first"
+ENGINE = "the engine differs from the module itself; every image runs whole, by the module; please report it"
+GRADIENTS = "its scores are others where gradients are computed: what it learns on isn't what answers"
+ANY_NUMBER = "a host takes any number of images of its size"
+COMPANY = (
+    "the scores of an image depend on the images beside it; a normalisation in training mode does so: call eval() on "
+    "every module that takes part"
+)
 
 
 def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
@@ -38,8 +54,11 @@ def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
         ConfigError: a call fails, or it doesn't give a row of scores for each image.
 
     Warns:
-        UserWarning: scores of one image differ between calls, or the engine gets the host wrong.
+        UserWarning: scores of one image differ between calls or with the images beside it, the engine gets the host
+            wrong, or mean and standard deviation look swapped.
     """
+    if look_swapped(host.info.mean, host.info.std):
+        _warn(host, f"mean {host.info.mean} and std {host.info.std} look as if they had changed places")
     if host.mean.is_meta or not host.is_local:
         return  # Shapes alone; or nothing here that could be tried without a bill.
     framed = _noise(host)
@@ -65,6 +84,7 @@ def _noise(host: FrozenHost) -> Framed:
 def _try_call(host: FrozenHost, images: Tensor) -> None:
     """Call a callable with one image, alone and beside another one: scores that differ depend on chance or company."""
     alone, beside = (_scores(host, host.net, host._normalised(part)) for part in (images[:1], images))
+    _check_numbers(host, beside)
     if _parity._relative(beside[:1], alone) > MAX_CALL_ERROR:
         _warn(host, f"two calls gave different scores for one image; {ADVICE}")
 
@@ -73,32 +93,39 @@ def _try_module(host: FrozenHost, framed: Framed, given: nn.Module | None) -> No
     images = host._normalised(framed.dense())
     with _unwritten(given or nn.Identity()):
         reference = _scores(host, host.net, images)
+    _check_numbers(host, reference)
     if given is not None and not (overrides_train(given) and any(part.training for part in given.modules())):
         with _unwritten(given), evaluation(given):
             wanted, again = (_scores(host, given, images) for _ in range(2))
-        if _parity._relative(wanted, again) > MAX_ERROR:
-            _warn(host, "two calls gave different scores for one image: they depend on chance")
-            return
-        if _parity._relative(reference, wanted) > MAX_ERROR:
+        differs = _parity._relative(reference, wanted) > MAX_ERROR
+        if differs:
             host.net = AsGiven(given, host.net)
-            reference = wanted
+        repeats = [again, *(_scores(host, host.net, images) for _ in range(REPEATS * differs))]
+        if any(_parity._relative(scores, wanted) > MAX_REPEAT_ERROR for scores in repeats):
+            _warn(host, CHANCE)
+            return
+        reference = wanted if differs else reference
+    with _unwritten(host.net):
+        alone = _scores(host, host.net, images[:1])
+    if _parity._relative(alone, reference[:1]) > (MAX_ERROR if images.element_size() > 2 else MAX_CALL_ERROR):
+        _warn(host, COMPANY)
     engine = host.prepared
     if engine.module is host.net:
         return
-    runs = (engine(images), *((engine(host._normalised(framed)),) if engine.shares else ()))
+    runs = (engine(images.clone()), *((engine(host._normalised(framed)),) if engine.shares else ()))
     engine.forget()
     if all(_parity._relative(scores_of(scores, host.info.id), reference) <= MAX_ERROR for scores in runs):
         return
     if _parity._relative(_scores(host, host.net, images), reference) > MAX_ERROR:
-        _warn(host, "two calls gave different scores for one image: they depend on chance")
+        _warn(host, CHANCE)
         return
     try:
         _parity._check_own(host, framed, (), None)
     except ExportParityError:
         host.run_as_is()
-        _warn(
-            host, "the engine differs from the module itself; every image runs whole, by the module; please report it"
-        )
+        with torch.enable_grad():
+            learning = _scores(host, host.net, images).detach()
+        _warn(host, ENGINE if _parity._relative(learning, reference) <= MAX_ERROR else GRADIENTS)
 
 
 def first_line(error: Exception) -> str:
@@ -114,18 +141,28 @@ def _scores(host: FrozenHost, net: nn.Module, images: Tensor) -> Tensor:
     """The scores of normalised images, checked for their shape."""
     name = host.info.id
     try:
-        scores = scores_of(net(images), name)
+        scores = scores_of(net(images.clone()), name)  # A module may write into its input.
     except ReprogramError:
         raise
     except Exception as error:  # A module raises whatever it likes.
         shape = "x".join(map(str, images.shape))
-        raise ConfigError(f"host {name}: a call with {shape} pixels failed: {first_line(error)}") from error
+        raise ConfigError(
+            f"host {name}: a call with {shape} pixels failed: {first_line(error)}; {ANY_NUMBER}"
+        ) from error
     if tuple(scores.shape) != (len(images), host.info.num_classes):
         raise ConfigError(
             f"host {name}: {len(images)} images gave scores of shape {tuple(scores.shape)}, expected "
-            f"{len(images)} x {host.info.num_classes}"
+            f"{len(images)} x {host.info.num_classes}; {ANY_NUMBER}"
         )
     return scores
+
+
+def _check_numbers(host: FrozenHost, scores: Tensor) -> None:
+    """Refuse scores of noise that aren't numbers: weights such as a negative variance give them."""
+    if torch.isnan(scores).any():
+        raise ConfigError(
+            f"host {host.info.id}: the scores of images of noise aren't numbers (NaN); mend its weights or its code"
+        )
 
 
 @contextlib.contextmanager

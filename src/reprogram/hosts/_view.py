@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reprogram.engine.trace import set_evaluation
 from reprogram.errors import ConfigError
 from reprogram.hosts._frozen import Call
 
@@ -61,7 +62,7 @@ def evaluation(net: nn.Module) -> Iterator[None]:
     Args:
         net: the module.
     """
-    training = [part for part in net.modules() if part.training]
+    training = [part for part in net.modules() if getattr(part, "training", False)]
     try:
         for part in training:
             part.training = False
@@ -75,7 +76,7 @@ def frozen_view(net: nn.Module) -> nn.Module:
     """A copy of a module's structure over the same weights, frozen, in evaluation mode; the module isn't touched.
 
     A module whose `train` is overridden may change its weights when it goes to evaluation mode; its copy has weights of
-    its own.
+    its own. So has one that was made in inference mode, whose weights no gradient can go through.
 
     Args:
         net: the module.
@@ -90,11 +91,14 @@ def frozen_view(net: nn.Module) -> nn.Module:
     if isinstance(net, Call):
         return net
     own_train = overrides_train(net)
-    memo: dict[int, Any] = {
-        id(p): nn.Parameter(p.detach().clone() if own_train else p.detach(), requires_grad=False)
-        for p in net.parameters()
-    }
-    memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
+    with torch.inference_mode(False):
+        memo: dict[int, Any] = {
+            id(p): nn.Parameter(
+                p.detach().clone() if own_train or p.is_inference() else p.detach(), requires_grad=False
+            )
+            for p in net.parameters()
+        }
+        memo |= {id(b): b.detach().clone() for b in net.buffers()}  # A forward may write into its buffers.
     for part in net.modules():  # What a layer computed from its weights, as weight_norm does, can't be copied.
         memo |= {id(v): v.detach() for v in vars(part).values() if isinstance(v, Tensor) and v.grad_fn is not None}
     try:
@@ -111,17 +115,6 @@ def frozen_view(net: nn.Module) -> nn.Module:
         view.eval()
     set_evaluation(view)
     return AsGiven(net, view) if any(map(set_on_instance, net.modules())) else view
-
-
-def set_evaluation(net: nn.Module) -> None:
-    """Set a module and its parts to evaluation mode, without `eval()`, which libraries override.
-
-    Args:
-        net: the module.
-    """
-    for part in net.modules():
-        if part.training:
-            part.training = False
 
 
 def overrides_train(net: nn.Module) -> bool:

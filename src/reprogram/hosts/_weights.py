@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError, HostUnavailableError
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".pkl")
+FORMATS = {b"GGUF": "a GGUF file", b"\x89HDF": "an HDF5 file", b"\x93NUMPY": "a NumPy array"}
+"""Other formats of weights, by their first bytes."""
 MEANS, STDS = ("mean", "mu", "new_mean"), ("std", "sigma", "new_std")
 """The last parts of names under which models keep a normalisation of their own."""
 
@@ -34,8 +36,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     if path.suffix.lower() in PICKLES or _is_pickle(path):
         raise ConfigError(
             f"{path}: a pickle, which may run code when it is read; if you trust it, convert it once: "
-            f"reprogram convert {path.name} {path.stem}.safetensors"
+            f"reprogram convert {path.name} {path.stem}{'-converted' * (path.suffix == '.safetensors')}.safetensors"
         )
+    kind = next((kind for magic, kind in FORMATS.items() if _start(path).startswith(magic)), "")
+    if kind or path.name.endswith(".index.json"):
+        raise ConfigError(f"{path}: {kind or 'a list of several files'}; give one .safetensors file with all weights")
     try:
         state: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -45,13 +50,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether a file begins as torch.save's archives and pickles do; a safetensors file begins with a small number."""
+def _start(path: Path) -> bytes:
+    """The first bytes of a file; none where reading it will say why."""
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            return file.read(8)
     except OSError:
-        return False  # Reading it says why.
+        return b""
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save's archives and pickles do; a safetensors file begins with a small number."""
+    start = _start(path)
     legacy = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and any(start[2:8])
     return legacy or start.startswith(b"PK\x03\x04")
 
@@ -93,9 +103,11 @@ def load_weights(
     if len(set(means.values())) > 1 or len(set(stds.values())) > 1:
         unknown += used
     if missing or unknown:
+        advice = "name the architecture it was saved from" if missing else "keep its own weights alone in the file"
+        advice = _other_shape(expected, state, prefix) + advice
         raise ConfigError(
             f"{where}: {len(missing)} weights missing ({', '.join(missing[:3]) or 'none'}), "
-            f"{len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'}); name the architecture it was saved from"
+            f"{len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'}); {advice}"
         )
     net.load_state_dict({name: value.to(expected[name].dtype) for name, value in fitting.items()}, strict=False)
     return (next(iter(means.values())), next(iter(stds.values()))) if used else None
@@ -125,6 +137,16 @@ def _prefix(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:
     first = next(iter(expected), "")
     prefixes = {key[: -len(first)] for key in state if first and key.endswith("." + first)}
     return min({"", *prefixes}, key=lambda prefix: (sum(prefix + name not in state for name in expected), len(prefix)))
+
+
+def _other_shape(expected: dict[str, Tensor], state: dict[str, Tensor], prefix: str) -> str:
+    """The first weight that has another shape in the file, as text; empty where there is none."""
+    for name, value in expected.items():
+        found = state.get(prefix + name, value)
+        if found.shape != value.shape:
+            shapes = ("x".join(map(str, tensor.shape)) or "one number" for tensor in (found, value))
+            return "{} is {} in the file and {} in the architecture; ".format(name, *shapes)
+    return ""
 
 
 def _values(

@@ -1,5 +1,6 @@
 """Turn any classifier into a host: check what is said about it, probe it with a blank image, and try the host out."""
 
+import functools
 import inspect
 import operator
 import warnings
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._answers import Answers
-from reprogram.hosts._frozen import Call, LogProbabilities, Outputs, check_outputs, scores_of
+from reprogram.hosts._frozen import Call, LogProbabilities, Outputs, check_kind, check_outputs, scores_of
 from reprogram.hosts._host import FrozenHost
 from reprogram.hosts._info import MAX_SIZE, HostInfo
+from reprogram.hosts._state import check_numbers
 from reprogram.hosts._trial import first_line, try_out
 from reprogram.hosts._view import evaluation
 from reprogram.types import Access
@@ -61,14 +63,24 @@ def wrapped(
         ConfigError: an argument can't be what it is said to be, or a call of the classifier fails.
     """
     info = _record(size, channels, mean, std, name, licence)
+    check_kind(outputs, name)
     if access is not None and access not in get_args(Access):
         raise ConfigError(f"host {name}: access={access!r}; one of {', '.join(get_args(Access))} is expected")
     names = _numbers_or_names(class_names, "class_names", name, str)
     given = module_of(classifier, name)
+    check_numbers(given, name)
     host = kind(given, info)
     if outputs in ANSWERS:
         if names is None:
             raise ConfigError(f"host {name}: outputs={outputs!r} needs class_names, the labels that it may answer")
+        twice = next((label for label in names if names.count(label) > 1), None)
+        if twice is not None:
+            warnings.warn(
+                f"host {name}: class_names holds {twice[:40]!r} more than once; an answer by this name counts for the "
+                "last of them: let the classifier give indices",
+                UserWarning,
+                stacklevel=3,
+            )
         host.net = given = Answers(host.net, names, numbers=outputs == "top-k", name=name)
         access = access or ANSWERS[outputs]
     dtype, device = host._dtype_and_device()
@@ -139,16 +151,17 @@ def _numbers_or_names(values: Any, what: str, name: str, kind: type[Any]) -> tup
     try:
         if isinstance(values, str | dict | set):
             raise TypeError
+        values = values.reshape(-1) if kind is float and hasattr(values, "reshape") else values  # As 1 x C x 1 x 1.
         items = [item.item() if hasattr(item, "item") else item for item in values]
         if kind is str and not all(isinstance(item, str) for item in items):
             raise TypeError
         return tuple(kind(item) for item in items)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ConfigError(f"host {name}: {what}={str(values)[:60]!r}; a list of {expected} is expected") from None
 
 
 def module_of(classifier: Any, name: str) -> nn.Module:
-    """A classifier as a module; the bound methods `module.forward` and `module.__call__` stand for their module.
+    """A classifier as a module; `module.forward`, `module.__call__` and `partial(module)` stand for their module.
 
     Args:
         classifier: b × C × H × W normalised pixels to b × K scores.
@@ -165,6 +178,8 @@ def module_of(classifier: Any, name: str) -> nn.Module:
     if not callable(classifier):
         kind = type(classifier).__name__
         raise ConfigError(f"host {name}: a {kind} can't be called; give a module or a function of pixels")
+    if isinstance(classifier, functools.partial) and not (classifier.args or classifier.keywords):
+        return module_of(classifier.func, name)
     owner = getattr(classifier, "__self__", None)
     if isinstance(owner, nn.Module) and classifier in (owner.forward, owner.__call__):
         return owner

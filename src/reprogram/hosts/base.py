@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
@@ -78,19 +79,20 @@ class Host(FrozenHost):
         Warns:
             UserWarning: the scores look like probabilities, and `outputs` doesn't say so.
         """
-        return wrapped(
-            cls,
-            classifier,
-            size=size,
-            channels=channels,
-            mean=mean,
-            std=std,
-            class_names=class_names,
-            name=name,
-            access=access,
-            licence=licence,
-            outputs=outputs,
-        )
+        with torch.inference_mode(False), torch.enable_grad():  # What it gives away is seen, whatever the caller set.
+            return wrapped(
+                cls,
+                classifier,
+                size=size,
+                channels=channels,
+                mean=mean,
+                std=std,
+                class_names=class_names,
+                name=name,
+                access=access,
+                licence=licence,
+                outputs=outputs,
+            )
 
 
 class HostSource(Component):

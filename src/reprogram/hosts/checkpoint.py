@@ -76,7 +76,7 @@ class Checkpoint(HostSource):
     def build(self, *, download: bool = False) -> Host:
         """Build the architecture and load the file; a normalisation in the file counts unless one is stated."""
         source = self._source()
-        net, info = source.create(0), self._info(source)
+        info, net = self._info(source), source.create(0)
         where = f"{self.config.path}: doesn't fit {self.config.architecture}"
         normalisation = load_weights(net, read_safetensors(Path(self.config.path)), channels=info.channels, where=where)
         if normalisation and not (self.config.mean or self.config.std):

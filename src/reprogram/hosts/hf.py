@@ -56,10 +56,12 @@ class Hf(HostSource):
         with hub(download=download), seeded(config.seed):
             try:
                 record = transformers.AutoConfig.from_pretrained(config.model, trust_remote_code=False)
+                record.return_dict = True  # A file may ask for tuples.
                 processor = transformers.AutoImageProcessor.from_pretrained(config.model, trust_remote_code=False)
                 auto, loaded = transformers.AutoModelForImageClassification, {}
                 if config.pretrained:
                     options = {"config": record, "use_safetensors": True, "output_loading_info": True}
+                    options |= {"ignore_mismatched_sizes": True}  # They are refused below, by their names.
                     model, loaded = auto.from_pretrained(config.model, trust_remote_code=False, **options)
                 else:
                     model = auto.from_config(record, trust_remote_code=False)
@@ -68,9 +70,11 @@ class Hf(HostSource):
                     f"hf:{config.model}: can't be loaded ({one_line(error)}); give a folder with config.json, "
                     "preprocessor_config.json and model.safetensors, or a hub name with --download"
                 ) from None
-        wrong = [str(key) for kind in ("missing_keys", "mismatched_keys") for key in loaded.get(kind, ())]
-        if wrong:
-            raise ConfigError(f"hf:{config.model}: weights are missing ({', '.join(wrong[:3])}); is it a classifier?")
+        missing = sorted(str(key) for key in loaded.get("missing_keys", ()))
+        others = sorted(str(key[0] if isinstance(key, tuple) else key) for key in loaded.get("mismatched_keys", ()))
+        if missing or others:
+            what, names = ("are missing", missing) if missing else ("have other shapes than in config.json", others)
+            raise ConfigError(f"hf:{config.model}: weights {what} ({', '.join(names[:3])}); is it a classifier?")
         self._check_weights(transformers, model)
         steps = measure(processor, _channels(record), f"hf:{config.model}", getattr(record, "image_size", None))
         return Host(Logits(model.float(), steps.reverse), self._info(record, steps), untrained=self.untrained)

@@ -1,6 +1,7 @@
 """A folder in timm's format, config.json and model.safetensors: `local-dir:PATH`."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import nn
 
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts._imagenet import class_names
-from reprogram.hosts._info import NO_LICENCE, HostInfo, check_sizes, in_units
+from reprogram.hosts._info import MAX_COUNT, NO_LICENCE, HostInfo, check_sizes, in_units
 from reprogram.hosts._naming import check_kwargs, host_id, one_line, untrained_id
 from reprogram.hosts._weights import load_weights, read_safetensors
 from reprogram.hosts.base import Host, HostSource
@@ -83,7 +84,7 @@ class LocalDir(HostSource):
         """The contents of config.json, the preprocessing always in `pretrained_cfg`, as newer versions write it."""
         path = Path(self.config.path) / "config.json"
         try:
-            record: Any = json.loads(path.read_text(encoding="utf-8"))
+            record: Any = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError:
             raise HostUnavailableError(f"{path}: can't be read; local-dir takes a folder in timm's format") from None
         except (ValueError, RecursionError) as error:
@@ -104,7 +105,7 @@ class LocalDir(HostSource):
 
         preprocessing = record["pretrained_cfg"]
         arguments = dict(record.get("model_args") or {})
-        check_kwargs(arguments)
+        check_kwargs(arguments, f"{self.config.path}: config.json: model_args")
         arguments |= {"num_classes": self._num_classes(record), "in_chans": preprocessing["input_size"][0]}
         if self.config.size and preprocessing.get("fixed_input_size"):
             arguments["img_size"] = self.config.size
@@ -121,6 +122,10 @@ class LocalDir(HostSource):
         number = int(record.get("num_classes") or record["pretrained_cfg"].get("num_classes") or 0)
         if number < 1:
             raise ConfigError(f"{self.config.path}: config.json: num_classes is {number}; a classifier has 1 at least")
+        if number > MAX_COUNT:
+            raise ConfigError(
+                f"{self.config.path}: config.json: num_classes is {number}; at most {MAX_COUNT} are taken"
+            )
         return number
 
     def _info(self, record: dict[str, Any]) -> HostInfo:
@@ -128,6 +133,7 @@ class LocalDir(HostSource):
         channels, height, width = preprocessing["input_size"]
         mean, std = (_per_channel(preprocessing.get(key), channels) for key in ("mean", "std"))
         mean, std = in_units(mean, std)
+        crop = preprocessing.get("crop_pct")
         names = record.get("label_names") or preprocessing.get("label_names")
         if isinstance(names, list):  # Short labels such as n01440764; their descriptions stand beside them.
             descriptions = record.get("label_descriptions") or preprocessing.get("label_descriptions") or {}
@@ -142,7 +148,7 @@ class LocalDir(HostSource):
             mean=mean,
             std=std,
             interpolation=preprocessing.get("interpolation") or "bilinear",
-            crop=min(1.0, preprocessing.get("crop_pct") or 0.875),  # What lies beyond the image isn't made up.
+            crop=min(1.0, crop) if crop is not None else 0.875,  # What lies beyond the image isn't made up.
             class_names=tuple(map(str, names)) if names is not None else None,
             licence=preprocessing.get("license") or "unknown",
         )
@@ -153,7 +159,8 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    finite = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # Whole numbers may be any size.
+    return finite and not isinstance(value, bool)
 
 
 def _are_numbers(value: Any) -> bool:
@@ -162,6 +169,14 @@ def _are_numbers(value: Any) -> bool:
 
 def _is_record(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _is_part(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 2  # timm enlarges some photographs, and shows what lies beyond them.
+
+
+def _describes(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def _is_text(value: Any) -> bool:
@@ -176,7 +191,7 @@ Check = tuple[Callable[[Any], bool], str]
 LABELS: dict[str, Check] = {
     "num_classes": (_is_count, "a whole number"),
     "label_names": (_are_texts, "a list of names"),
-    "label_descriptions": (_is_record, "a record of texts"),
+    "label_descriptions": (_describes, "a record of texts"),
 }
 TOP: dict[str, Check] = LABELS | {
     "pretrained_cfg": (_is_record, "a record"),
@@ -185,7 +200,7 @@ TOP: dict[str, Check] = LABELS | {
 PREPROCESSING: dict[str, Check] = LABELS | {
     "mean": (_are_numbers, "a list of numbers"),
     "std": (_are_numbers, "a list of numbers"),
-    "crop_pct": (_is_number, "a number"),
+    "crop_pct": (_is_part, "a part of the image, such as 0.9,"),
     "interpolation": (_is_text, "text"),
     "license": (_is_text, "text"),
 }

@@ -83,6 +83,7 @@ class Timm(ZooSource):
         import timm
 
         config = self.config
+        self._check_name()  # timm itself takes addresses of the hub and folders for names.
         arguments: dict[str, Any] = dict(config.kwargs)
         if config.num_classes:
             arguments["num_classes"] = config.num_classes
@@ -121,7 +122,7 @@ class Timm(ZooSource):
             licence=(default.get("license") or "unknown") if config.pretrained else NO_LICENCE,
         )
 
-    def _default(self) -> dict[str, Any]:
+    def _check_name(self) -> None:
         import timm
 
         name = self.config.model
@@ -129,6 +130,12 @@ class Timm(ZooSource):
             raise ConfigError(
                 f"no timm model named {name!r}; {nearest(name, timm.list_models(pretrained=True) + timm.list_models())}"
             )
+
+    def _default(self) -> dict[str, Any]:
+        import timm
+
+        name = self.config.model
+        self._check_name()
         try:
             record = timm.get_pretrained_cfg(name)
         except RuntimeError:

@@ -55,7 +55,8 @@ class ThroughNumpy(ConvNet):
         super().__init__(num_classes=12)
 
     def forward(self, x):
-        return super().forward(x) * float(self.head.bias.detach().numpy().sum() + x.detach().numpy().mean())
+        factors = self.head.bias.detach().numpy().sum() + x.detach().numpy().mean(axis=(1, 2, 3))
+        return super().forward(x) * torch.from_numpy(factors)[:, None]
 
 
 class SharedNorm(nn.Module):

@@ -91,7 +91,7 @@ def test_every_step_on_and_off(name, flag, folder):
         {"rescale_factor": 1 / 127.5, "rescale_offset": True, "image_processor_type": "EfficientNetImageProcessor"},
         {"include_top": False, "image_processor_type": "EfficientNetImageProcessor"},
         {"include_top": True, "image_std": [0.2, 0.3, 0.4], "image_processor_type": "EfficientNetImageProcessor"},
-        {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "image_processor_type": "ViTImageProcessor"},
+        {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.4, 0.5, 0.6], "image_processor_type": "ViTImageProcessor"},
         {"image_mean": 0.25, "image_std": 0.5, "image_processor_type": "ViTImageProcessor"},
         {"do_rescale": False, "image_mean": [120, 110, 100], "image_processor_type": "ViTImageProcessor"},
         {
@@ -161,6 +161,7 @@ def test_numbers_that_the_file_states_are_the_hosts_to_the_last_digit(folder):
         ({"id2label": ["a", "b", "c", "d", "e"]}, ["hf:"]),
         ({"id2label": None}, ["hf:"]),
         ({"num_channels": "three"}, ["hf:"]),
+        ({"num_labels": 3, "id2label": None}, ["classifier.1.weight", "other shapes than in config.json"]),
     ],
 )
 def test_odd_configurations_are_refused_in_one_line(config, texts, tmp_path, one_line):
@@ -168,6 +169,19 @@ def test_odd_configurations_are_refused_in_one_line(config, texts, tmp_path, one
     with pytest.raises(reprogram.errors.ReprogramError) as error:
         loaded(tmp_path / "mine", {"image_processor_type": "ViTImageProcessor"}, **config)
     one_line(error, *texts)
+
+
+def test_a_file_that_asks_for_tuples_gives_scores(tmp_path):
+    tiny_hf(tmp_path / "mine")
+    record = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
+    assert loaded(tmp_path / "mine", record, return_dict=False)(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+
+
+def test_why_a_processor_fails_is_said(tmp_path, one_line):
+    tiny_hf(tmp_path / "mine")
+    with pytest.raises(reprogram.ConfigError) as error:
+        loaded(tmp_path / "mine", {"image_processor_type": "ViTImageProcessor", "image_mean": [0.1, 0.2]})
+    one_line(error, "do_normalize", "must match the size")
 
 
 @pytest.mark.parametrize("record", [None, [], 5, {}, {"size": "big"}, {"image_processor_type": 3}, {"image_mean": "x"}])

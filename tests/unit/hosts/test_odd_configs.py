@@ -44,7 +44,14 @@ def test_a_value_of_any_type_is_taken_or_refused_by_its_key(key, value, folder, 
         assert "\n" not in str(error) and ("mine" in str(error))
 
 
-@pytest.mark.parametrize("key,value", [("pretrained_cfg", None), ("mean", "x"), ("crop_pct", "0.9"), ("std", [None])])
+@pytest.mark.parametrize(
+    "key,value",
+    [
+        *(("pretrained_cfg", None), ("mean", "x"), ("crop_pct", "0.9"), ("std", [None]), ("crop_pct", 95)),
+        *(("crop_pct", 0), ("mean", [10**400] * 3), ("num_classes", 10**9), ("label_descriptions", {"a": 5})),
+        *(("model_args", {"device": "meta"}), ("model_args", {"pretrained": True})),
+    ],
+)
 def test_the_key_is_named(key, value, folder, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         changed(folder, key, value)
@@ -57,7 +64,8 @@ def test_one_number_stands_for_all_channels(folder):
 
 
 def test_a_normalisation_of_bytes_is_divided(folder):
-    changed(folder, "std", [51.0, 51.0, 51.0])
+    with pytest.raises(reprogram.ConfigError, match="one is of pixels from 0 to 255"):
+        changed(folder, "std", [51.0, 51.0, 51.0])
     info = changed(folder, "mean", [127.5, 102.0, 51.0]).info
     assert info.mean == pytest.approx((0.5, 0.4, 0.2)) and info.std == pytest.approx((0.2,) * 3)
 
@@ -81,3 +89,24 @@ def test_what_a_model_can_not_take_is_refused_while_loading(spec, one_line):
 def test_an_ordinary_folder_is_loaded(folder):
     host = reprogram.load_host(f"local-dir:{folder}")
     assert host(torch.rand(2, *host.info.shape)).shape == (2, 4)
+
+
+def test_a_byte_order_mark_is_read(folder):
+    path = folder / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert reprogram.load_host(f"local-dir:{folder}").info.num_classes == 4
+
+
+def test_an_input_that_no_memory_holds_is_refused(folder, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        changed(folder, "input_size", [3, 200_000, 200_000])
+    one_line(error, "mine", "200000", "4096")
+
+
+@pytest.mark.parametrize("name", ["hf-hub:somebody/model", "hf_hub:somebody/model", "local-dir:/tmp"])
+def test_no_name_of_timm_leads_to_the_hub_or_to_a_folder(name, folder, no_network, one_line):
+    weights = folder / "model.safetensors"
+    for spec in (f"timm:{name}", f"checkpoint(path={str(weights)!r}, architecture='timm:{name}')"):
+        with pytest.raises(reprogram.ConfigError) as error:
+            reprogram.load_host(spec)
+        one_line(error, "no timm model", name)

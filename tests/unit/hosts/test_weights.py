@@ -147,6 +147,35 @@ def test_a_converted_pickle_loads(net, pixels, section, tmp_path):
         torch.testing.assert_close(load(tmp_path / "w.safetensors")(pixels), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name,content,text",
+    [
+        ("w.gguf", b"GGUF" + bytes(90), "a GGUF file"),
+        ("w.safetensors", b"\x89HDF\r\n\x1a\n" + bytes(90), "an HDF5 file"),
+        ("model.safetensors.index.json", b'{"weight_map": {}}', "a list of several files"),
+        ("w.safetensors", b"PK\x03\x04" + bytes(90), "reprogram convert w.safetensors w-converted.safetensors"),
+    ],
+)
+def test_other_formats_are_named(name, content, text, tmp_path, one_line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(reprogram.ConfigError) as error:
+        load(tmp_path / name)
+    one_line(error, name, text)
+
+
+def test_what_does_not_fit_is_said_with_the_right_advice(net, tmp_path, one_line):
+    state = net.state_dict()
+    for change, texts in (
+        ({"fc.weight": torch.ones(3, 96)}, ["fc.weight is 3x96 in the file and 16x96 in the architecture"]),
+        ({"epoch": torch.tensor(3)}, ["1 unknown (epoch)", "its own weights alone"]),
+        ({"bn1.running_var": -torch.ones_like(state["bn1.running_var"])}, ["NaN", "weights"]),
+    ):
+        save_file(state | change, tmp_path / "w.safetensors")
+        with pytest.raises(reprogram.ConfigError) as error:
+            load(tmp_path / "w.safetensors")
+        one_line(error, "w.safetensors", *texts)
+
+
 class Evil:
     def __reduce__(self):
         import os
@@ -173,7 +202,7 @@ def test_converting_runs_nothing_and_overwrites_nothing(tmp_path, monkeypatch, o
 
 @pytest.fixture
 def folder(net, tmp_path):
-    data = {"input_size": (3, 48, 48), "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    data = {"input_size": (3, 48, 48), "mean": (0.5, 0.4, 0.3), "std": (0.4, 0.5, 0.6)}
     labels = {"label_names": [f"n{i}" for i in range(16)], "label_descriptions": {"n3": "thing 3"}}
     path = tmp_path / "mine"
     timm.models.save_for_hf(
@@ -189,7 +218,7 @@ def folder(net, tmp_path):
 def test_a_folder_of_timm_is_a_host(net, folder, pixels):
     host = reprogram.load_host(f"local-dir:{folder}")
     with torch.no_grad():
-        expected = scores(net, pixels, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        expected = scores(net, pixels, (0.5, 0.4, 0.3), (0.4, 0.5, 0.6))
         torch.testing.assert_close(host(pixels), expected, rtol=1e-4, atol=1e-5)
     info = host.info
     assert (info.id, info.crop, info.interpolation, info.licence) == ("local-dir:mine", 0.9, "bicubic", "apache-2.0")
