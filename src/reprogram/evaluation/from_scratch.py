@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import torch
 from torch import nn
@@ -100,3 +101,28 @@ def train(task: Task, kind: str, images: int, *, seed: int, augmentation: str = 
                 best_state = {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(best_state)
     return score(predict(net, task.test), task.test.labels)
+
+
+def expected_seconds(task: Task, kind: str, images: int) -> float:
+    """About how many seconds `train` takes, by one step and one prediction of a batch that are timed.
+
+    Args:
+        task: as `train` takes it.
+        kind: "fully connected" or "convolutional".
+        images: training images to see.
+    """
+    with seeded(0):
+        net = SmallNet(kind, task.image_shape, task.num_classes)
+    few = task.train.take(torch.arange(min(BATCH, len(task.train))))
+
+    def seconds() -> tuple[float, float]:
+        start = time.monotonic()
+        predict(net, few)
+        between = time.monotonic()
+        with torch.enable_grad():
+            F.cross_entropy(net(few.images), few.labels).backward()  # type: ignore[no-untyped-call]
+        return between - start, time.monotonic() - between
+
+    seconds()  # What is prepared once is prepared here.
+    predicting, learning = seconds()
+    return (images * learning + (VALIDATIONS * len(task.validation) + len(task.test)) * predicting) / len(few)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from reprogram.evaluation import from_scratch
-from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.tasks.base import Task
 
 DIRECT_PASSES = 10
@@ -15,6 +15,11 @@ DIRECT_IMAGES = 12_800
 
 class DirectTraining(Baseline):
     """A small convolutional net that learns the task without any host."""
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """The host is asked nothing; see `Baseline.asks`."""
+        images = _images(run.task, run.images_seen)
+        return Asks(images=0, ask=None, apart=lambda: from_scratch.expected_seconds(run.task, "convolutional", images))
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""
@@ -34,6 +39,11 @@ def direct_training(task: Task, images_seen: int, *, seed: int = 0, augmentation
     Returns:
         The fields `accuracy`, `n`, `interval` and `images_seen` of a result.
     """
-    images = max(images_seen, DIRECT_PASSES * len(task.train), DIRECT_IMAGES)
+    images = _images(task, images_seen)
     result = from_scratch.train(task, "convolutional", images, seed=seed, augmentation=augmentation)
     return {**result.to_json(), "images_seen": images}
+
+
+def _images(task: Task, images_seen: int) -> int:
+    """How many training images the net sees, repeats counted, where the program saw `images_seen`."""
+    return max(images_seen, DIRECT_PASSES * len(task.train), DIRECT_IMAGES)
