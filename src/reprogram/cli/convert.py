@@ -50,8 +50,9 @@ def convert(source: Path, target: Path) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of rare tensors, which are refused below.
             loaded: Any = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"{source}: no such file") from None
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise ConfigError(f"{source}: can't be read ({reason}); give the file that torch.save wrote") from None
     except Exception as error:  # Unpickling raises whatever the bytes make it raise.
         raise ConfigError(
             f"{source}: can't be read as tensors alone ({_reason(error)}); ask for a state dict"

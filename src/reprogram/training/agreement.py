@@ -1,8 +1,9 @@
 """What the processes that learn together agree on between two steps, because it decides what comes next."""
 
+import signal
+
 import torch
 
-from reprogram.training.signals import ENDING
 from reprogram.utils.distributed import ProcessGroup
 
 
@@ -16,8 +17,8 @@ def agreed(pending: list[int], seconds: float, group: ProcessGroup) -> tuple[int
     """
     if group.size == 1:
         return (pending[0] if pending else 0), seconds
-    flags = [float(number in pending) for number in ENDING]
+    flags = [float(signal.SIGINT in pending), float(any(number != signal.SIGINT for number in pending))]
     own = seconds if group.is_main else 0.0
-    # Sums over processes: how many got SIGINT, how many SIGTERM, and the main process's seconds.
+    # Sums over processes: how many got SIGINT, how many another signal, and the main process's seconds.
     interrupts, terminations, common = group.all_reduce(torch.tensor([*flags, own], dtype=torch.float64)).tolist()
-    return (ENDING[0] if interrupts else ENDING[1] if terminations else 0), common
+    return (signal.SIGINT if interrupts else signal.SIGTERM if terminations else 0), common

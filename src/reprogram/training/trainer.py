@@ -94,7 +94,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: SIGINT arrived; the state is saved.
-            SystemExit: SIGTERM arrived; the state is saved.
+            SystemExit: SIGTERM or SIGHUP arrived; the state is saved.
             BudgetError: the host may be asked for nothing more, and no program was validated yet.
             DataError: a loss or gradient isn't finite, or the state can't be written.
             ProcessLostError: another process is gone; the state is saved.

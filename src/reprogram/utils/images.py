@@ -92,6 +92,8 @@ def read(path: str | Path) -> Image.Image:
     except DAMAGED as error:
         if str(error).startswith("Unsupported"):  # Pillow says so of sound files, too.
             raise DataError(f"{path}: not read, for {error}; convert it to PNG, 8 bits, grey or RGB") from None
+        if isinstance(error, OSError) and error.strerror:  # The system's; Pillow's own have no number.
+            raise DataError(f"{path}: can't be read ({error.strerror}); give the path of an image") from None
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
 
 

@@ -81,7 +81,7 @@ def test_a_value_of_the_wrong_type_is_said_in_our_words(option, value, message, 
 
 
 def test_an_unknown_loss_is_answered_with_the_known_ones(one_line):
-    with pytest.raises(reprogram.ConfigError, match="no loss 'x'; known: auto, .*host.*task") as error:
+    with pytest.raises(reprogram.ConfigError, match=r"no loss 'x'; known: auto, .*host.*task") as error:
         from_values({"loss": "x"})
     one_line(error)
 
