@@ -303,7 +303,7 @@ class Distance:
         return (points - self.target).square().sum(1, keepdim=True).expand(-1, images.stop - images.start)
 
 
-@pytest.mark.parametrize("name", names("learners"))
+@pytest.mark.parametrize("name", sorted(set(names("learners")) - {"none"}))
 def test_learners_minimise_and_resume(name):
     """A quadratic: the loss falls; stopped and gone on is the same as never stopped."""
     target = torch.linspace(-1, 1, 12)

@@ -61,6 +61,9 @@ class Learner(Component):
     access: Access = "gradient"
     """The access to the host that the learner needs."""
 
+    takes_steps: bool = True
+    """Whether it improves anything; a run whose learner doesn't takes no step."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
 

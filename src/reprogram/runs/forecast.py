@@ -18,6 +18,7 @@ from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
 from reprogram.training.losses import loss_of
 from reprogram.training.microbatch import usual_number
+from reprogram.training.options import settled_learner
 from reprogram.training.validation import num_validation_images
 from reprogram.utils.seeding import seeded
 from reprogram.utils.text import duration
@@ -134,12 +135,14 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
     batch_size = min(config.batch_size, len(task.train))
     steps_per_epoch = -(-len(task.train) // batch_size)
-    steps = budget.steps(batch_size, steps_per_epoch) if budget.seconds is None else None
+    steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
+    if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
+        steps = 0
     learned = num_validations = looked_at = None
     if steps is not None:
         epochs, position = divmod(steps, steps_per_epoch)
         learned = epochs * len(task.train) + position * batch_size
-        num_validations = min(config.validations, steps)
+        num_validations = min(config.validations, steps) or 1
         looked_at = num_validations * num_validation_images(
             config, learned=steps * batch_size, available=len(task.validation)
         )

@@ -10,10 +10,11 @@ from typing import Any
 from reprogram._version import __version__
 from reprogram.evaluation.metrics import Evaluation
 from reprogram.model import Reprogrammed
-from reprogram.registry import format_spec
+from reprogram.registry import configure, format_spec
 from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
 from reprogram.training.losses import settled
+from reprogram.training.options import settled_learner
 from reprogram.training.results import FitResult
 from reprogram.utils.environment import processor
 from reprogram.utils.text import printable
@@ -53,7 +54,7 @@ def build_result(
         "canvas": format_spec(model.canvas),
         "program": format_spec(model.program),
         "label_map": format_spec(model.label_map),
-        "learner": config.learner,
+        "learner": settled_learner(config.learner, configure("learners", config.learner)[0].access, model),
         "augmentation": config.augmentation,
         "loss": settled(config.loss, model.label_map),
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),

@@ -15,7 +15,7 @@ from reprogram.training.answers import answers_beside
 from reprogram.training.checkpoint import Interval
 from reprogram.training.losses import loss_named, settled
 from reprogram.training.notebook import NotebookLine, is_notebook
-from reprogram.training.options import FitOptions, check_fit, resume_key, with_changes
+from reprogram.training.options import FitOptions, check_fit, resume_key, settled_learner, with_changes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals
 from reprogram.training.state import TrainStateSaver
@@ -70,6 +70,8 @@ def fit(
     specs = {name: format_spec(value) for name, value in components.items()}
     options = with_changes(options or FitOptions(), {**changes, **specs})
     learner = _build("learners", Learner, components.get("learner", options.learner))
+    if (settled_spec := settled_learner(format_spec(learner), learner.access, model)) != format_spec(learner):
+        learner = _build("learners", Learner, settled_spec)
     augmentation = _build("augmentations", Augmentation, components.get("augmentation", options.augmentation))
     options = dataclasses.replace(
         options,

@@ -9,7 +9,7 @@ from reprogram.errors import ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, is_listed, names, renamed, stored_spelling
 from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
-from reprogram.types import RANK, LossKind, Precision, SampleSize
+from reprogram.types import RANK, Access, LossKind, Precision, SampleSize
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate, wrong_kind
@@ -176,6 +176,28 @@ def current_name(options: type[FitOptions], name: str) -> str:
     return former.get(name, name)
 
 
+def settled_learner(spec: str, access: Access, model: "Reprogrammed") -> str:
+    """The spec of the learner that a run takes: "none" where no step has anything to improve, else its own.
+
+    Args:
+        spec: of the run's learner.
+        access: to the host, which that learner needs.
+        model: the model to be learned.
+
+    Returns:
+        "none" where the program has nothing to learn, and the label map is fitted to answers and has no numbers that
+        this learner could learn on this host.
+    """
+    can_learn = RANK.index(model.host.info.access) >= RANK.index(access)
+    learned = can_learn and any(p.requires_grad for p in model.label_map.parameters())
+    return "none" if _is_fitted_map_alone(model) and not learned else spec
+
+
+def _is_fitted_map_alone(model: "Reprogrammed") -> bool:
+    """Whether the program has nothing to learn, and the label map is fitted to answers."""
+    return model.label_map.refit_schedule != "never" and not any(p.requires_grad for p in model.program.parameters())
+
+
 def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Reprogrammed", task: "Task") -> None:
     """Refuse a model, a task and options that don't fit each other.
 
@@ -202,6 +224,10 @@ def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Rep
             f"{access} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
             "differentiable"
         )
+    if not learner.takes_steps and not _is_fitted_map_alone(model):
+        raise ConfigError(
+            f"learner {learner.name()} improves nothing; it is for the program 'none' and a label map that is fitted"
+        )
     if learner.access == "gradient" and not loss.differentiable:
         raise ConfigError(
             f"loss {loss.name()!r} has no gradient for learner {learner.name()} to follow; use the loss 'task', or a "
@@ -212,7 +238,7 @@ def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Rep
             f"loss {loss.name()!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
             "could grow for ever; use the loss 'task', or a label map such as 'first'"
         )
-    if not model.learned_parameters():
+    if learner.takes_steps and not model.learned_parameters():
         raise ConfigError("neither program nor label map has anything to learn")
 
 

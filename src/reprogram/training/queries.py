@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reprogram.errors import BudgetError, ConfigError
 from reprogram.evaluation.predict import BATCH_SIZE
 from reprogram.hosts.base import Host
-from reprogram.labelmaps._calibration import BATCH
+from reprogram.labelmaps._calibration import BATCH, num_fit_images
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.report.bill import bill_so_far
@@ -130,29 +130,17 @@ class QueryBudget:
         host, limit = model.host, options.budget.host_images
         if (limit is not None or options.requests is not None) and validator.group.size > 1:
             raise ConfigError("queries can't be limited where several processes learn together; use one process")
-        fitted = 0 if model.label_map.refit_schedule == "never" else min(model.label_map.fit_images, num_train)
-        batch, looked_at = (
-            min(options.batch_size, num_train),
-            num_validation_images(options, learned=0, available=len(validator.split)),
-        )
-        device = model.canvas.frame.device
-        parts = options.num_microbatches or usual_number(batch, validator.group.size, device)
-        calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
-        per_call = BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"])
-        images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at)
-        requests = Needs(
-            first=_num_requests(_calls(fitted, BATCH), host),
-            step=learner.num_losses * _num_requests(calls, host),
-            validation=_num_requests(_calls(looked_at, per_call), host),
-        )
+        looked_at = num_validation_images(options, learned=0, available=len(validator.split))
+        fresh = num_fresh_images(looked_at, len(validator.split))
+        images, requests = _needs(model, learner, validator, options, num_train, looked_at)
         if limit is not None and limit < images.least:
             given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
             bought = "" if options.queries == limit else f" buys {limit:,} images and"
             raise BudgetError(_too_little(f"{given}{bought} is less than", images, "images"))
         if options.requests is not None and options.requests < requests.least:
             raise BudgetError(_too_little(f"requests={options.requests:,} is less than", requests, "requests"))
-        fresh, limited = num_fresh_images(looked_at, len(validator.split)), limit is not None or options.requests
-        meetings = 2 * fresh, 2 * _num_requests(_calls(fresh, per_call), host)
+        limited = learner.takes_steps and (limit is not None or options.requests is not None)
+        meetings = 2 * fresh, 2 * _num_requests(_calls(fresh, _batch_size(model)), host)
         if not limited or not (_fits(limit, images, meetings[0]) and _fits(options.requests, requests, meetings[1])):
             fresh, meetings = 0, (0, 0)
         images, requests = replace(images, meeting=meetings[0]), replace(requests, meeting=meetings[1])
@@ -234,6 +222,28 @@ def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
     least = needs.least + needs.meeting
     spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - least)
     return Allowance(limit=limit, needs=needs, reserve=spare)
+
+
+def _needs(
+    model: Reprogrammed, learner: Learner, validator: Validator, options: FitOptions, num_train: int, looked_at: int
+) -> tuple[Needs, Needs]:
+    """What the parts of a run ask for, in images and in requests, where a validation looks at so many images."""
+    host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
+    all_for_map = None if limit is None or learner.takes_steps else max(limit - looked_at, 1)
+    fitted = num_fit_images(model.label_map, num_train, queries=all_for_map)
+    parts = options.num_microbatches or usual_number(batch, validator.group.size, model.canvas.frame.device)
+    calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
+    images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at)
+    requests = Needs(
+        first=_num_requests(_calls(fitted, BATCH), host),
+        step=learner.num_losses * _num_requests(calls, host),
+        validation=_num_requests(_calls(looked_at, _batch_size(model)), host),
+    )
+    return images, requests
+
+
+def _batch_size(model: Reprogrammed) -> int:
+    return BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])
 
 
 def _fits(limit: int | None, needs: Needs, meeting: int) -> bool:

@@ -75,7 +75,7 @@ class Trainer:
             cuda_graphs=options.cuda_graphs,
         )
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
-        self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch)
+        self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch) if learner.takes_steps else 0
         self.state = TrainState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
@@ -175,7 +175,7 @@ class Trainer:
         label_map, start = self.model.label_map, time.monotonic()
         if label_map.refit_schedule == "never":
             return
-        images = calibration_images(self.train, self.options.seed, label_map.fit_images)
+        images = calibration_images(self.train, self.options.seed, self.queries.images.needs.first)
         label_map.statistics = label_map.empty_statistics()
         collect_statistics(label_map, self.model.host_scores, images, group=self.group, stop=lambda: bool(pending))
         self._sync_signals(pending)
@@ -232,8 +232,8 @@ class Trainer:
     def _fraction(self) -> float:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
         by_time = self.state.seconds / (self.options.budget.seconds or float("inf"))
-        by_steps = self.state.step / self.last_step if self.last_step is not None else 0.0
-        return max(by_time, by_steps, self.queries.fraction)
+        by_steps = self.state.step / max(self.last_step, 1) if self.last_step is not None else 0.0
+        return 1.0 if self.last_step == 0 else max(by_time, by_steps, self.queries.fraction)
 
     def _images_of_run(self) -> float:
         """The training images that the whole run learns from; a guess by its first part where time limits it."""

@@ -1,0 +1,55 @@
+"""A fitted label map without a program: answers alone are enough, and no learner stands in its way."""
+
+import numpy as np
+import pytest
+import torch
+
+import reprogram
+from helpers import random_task
+from reprogram import ConfigError, Host, Reprogrammed
+
+WEIGHT = torch.randn(3 * 12 * 12, 16, generator=torch.Generator().manual_seed(0))
+
+
+def host_that_counts(asked, access="label"):
+    def classify(images):
+        asked.append(len(images))
+        return images.flatten(1) @ WEIGHT
+
+    host = Host.wrap(classify, size=12, access=access, name="counting")
+    asked.clear()
+    host.meter.calls = host.meter.images = 0  # Wrapping tried it out.
+    return host
+
+
+@pytest.mark.parametrize("label_map", ["frequency", "label-bayes", "iterative", "discriminant"])
+@pytest.mark.parametrize("learner", ["adam", "spsa"])
+def test_takes_no_step_and_stays_within_its_queries(label_map, learner):
+    task, asked = random_task(), []
+    model = Reprogrammed.build(
+        host_that_counts(asked, "scores"), task, canvas="centre", program="none", label_map=label_map
+    )
+    learns = label_map == "discriminant" and learner == "spsa"  # Its temperature, which can be learned by asking.
+    result = reprogram.fit(model, task, learner=learner, queries=60, batch_size=4, validations=2)
+    assert (result.images_seen > 0) == learns
+    assert sum(asked) == model.host.meter.images == result.queries <= 60
+
+
+def test_the_most_frequent_labels_are_numpys():
+    task, asked = random_task(), []
+    model = Reprogrammed.build(host_that_counts(asked), task, canvas="centre", program="none", label_map="frequency")
+    reprogram.fit(model, task)
+    images = model.canvas(task.train.images).dense()
+    top = (images.flatten(1) @ WEIGHT).argmax(1).numpy()
+    counts = np.zeros((task.num_classes, 16))
+    np.add.at(counts, (task.train.labels.numpy(), top), 1)
+    label, host_label = np.unravel_index(counts.argmax(), counts.shape)
+    assert model.label_map.single_labels()[label] == host_label
+
+
+def test_the_learner_none_is_for_fitted_maps_alone():
+    task = random_task()
+    for program, label_map in (("frame", "frequency"), ("none", "first"), ("frame", "first")):
+        model = Reprogrammed.build(host_that_counts([]), task, canvas="centre", program=program, label_map=label_map)
+        with pytest.raises(ConfigError, match="learner none improves nothing"):
+            reprogram.fit(model, task, learner="none")
