@@ -20,8 +20,9 @@ from reprogram.training.validation import Validator, num_validation_images
 if TYPE_CHECKING:
     from reprogram.training.state import TrainState
 
-RESERVE = 50
-"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same."""
+RESERVE, MOST_RESERVE = 50, 10
+"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same: a
+fiftieth, or what may be under way when a process is killed, where that is more, but never more than a tenth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,14 @@ class Needs:
         first: to fit the label map before the first step.
         step: for a step, of all points that it compares.
         validation: for a validation.
+        under_way: at the most at once.
         meeting: for the last program's meeting with the best one on fresh images, in the end.
     """
 
     first: int
     step: int
     validation: int
+    under_way: int
     meeting: int = 0
 
     @property
@@ -68,19 +71,23 @@ class Allowance:
     needs: Needs
     reserve: int = 0
 
-    def fraction(self, spent: int, lost: int) -> float:
+    def fraction(self, spent: int, lost: int, free: float) -> float:
         """The part that is spent; 1 where another step would leave nothing for the last validation.
+
+        Answers that are here already are free, but a run that asks for nothing else has to end too: of them it looks at
+        as many as it may ask for.
 
         Args:
             spent: what the run asked for.
             lost: what came on top.
+            free: what it looked at again.
         """
         if self.limit is None:
             return 0.0
         available = self.limit - self.needs.end
         if spent + max(lost, self.reserve) + self.needs.step > available:
             return 1.0
-        return spent / (available - self.reserve)
+        return min(max(spent, free) / (available - self.reserve), 1.0)
 
     def allows_validation(self, spent: int, lost: int) -> bool:
         """Whether a validation now would leave enough for a step and the last one.
@@ -108,7 +115,7 @@ class QueryBudget:
 
     def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int) -> None:
         self.host, self.images, self.requests, self.fresh = host, images, requests, fresh
-        self._start_at(0, 0)
+        self._start_at(0, 0, 0)
 
     @classmethod
     def of_run(
@@ -153,7 +160,7 @@ class QueryBudget:
         Args:
             state: says what the run had asked for when it was saved.
         """
-        self._start_at(state.queries, state.requests)
+        self._start_at(state.queries, state.requests, state.free)
         meter, before = self.host.meter, self._before
         if self.images.limit is not None:
             meter.limit = before["images"] + before["lost"] + self.images.limit
@@ -164,10 +171,18 @@ class QueryBudget:
         finally:
             meter.limit = meter.request_limit = None
 
-    def _start_at(self, queries: int, requests: int) -> None:
-        """Take it that the run has asked for so many images by so many requests."""
+    def note_in(self, state: "TrainState") -> None:
+        """Let a state say what the run has asked for.
+
+        Args:
+            state: that is saved.
+        """
+        state.queries, state.requests, state.free = self.spent, self.spent_requests, self.free
+
+    def _start_at(self, queries: int, requests: int, free: int) -> None:
+        """Take it that the run has asked for so many images by so many requests, and looked at so many again."""
         meter, store = self.host.meter, self.host.answers
-        self._start = self.host.asked - queries, self._asked_requests - requests
+        self._start = self.host.asked - queries, self._asked_requests - requests, self._free - free
         self._before = {
             "images": meter.images - queries,
             "lost": meter.lost,
@@ -180,6 +195,15 @@ class QueryBudget:
     @property
     def _asked_requests(self) -> int:
         return self.host.meter.requests if self.host.answers is None else self.host.answers.used_requests
+
+    @property
+    def _free(self) -> int:
+        return 0 if self.host.answers is None else self.host.answers.free
+
+    @property
+    def free(self) -> int:
+        """Images that the run looked at again, which the host had answered already."""
+        return self._free - self._start[2]
 
     @property
     def spent(self) -> int:
@@ -202,7 +226,11 @@ class QueryBudget:
     def fraction(self) -> float:
         """The part of the budget that is spent; 1 where another step would leave nothing for the last validation."""
         lost, unanswered = self._lost
-        return max(self.images.fraction(self.spent, lost), self.requests.fraction(self.spent_requests, unanswered))
+        by_requests = self.free * self.requests.needs.step / self.images.needs.step
+        return max(
+            self.images.fraction(self.spent, lost, self.free),
+            self.requests.fraction(self.spent_requests, unanswered, by_requests),
+        )
 
     @property
     def bill(self) -> str:
@@ -219,9 +247,10 @@ class QueryBudget:
 
 def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
     """An allowance; nothing is lost of a host that gives gradients, which computes here."""
-    least = needs.least + needs.meeting
-    spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - least)
-    return Allowance(limit=limit, needs=needs, reserve=spare)
+    if limit is None or host.info.access == "gradient":
+        return Allowance(limit=limit, needs=needs)
+    reserve = max(limit // RESERVE, min(needs.under_way, limit // MOST_RESERVE))
+    return Allowance(limit=limit, needs=needs, reserve=min(reserve, limit - needs.least - needs.meeting))
 
 
 def _needs(
@@ -229,15 +258,18 @@ def _needs(
 ) -> tuple[Needs, Needs]:
     """What the parts of a run ask for, in images and in requests, where a validation looks at so many images."""
     host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
-    all_for_map = None if limit is None or learner.takes_steps else max(limit - looked_at, 1)
+    all_for_map = None if limit is None or learner.takes_steps else max(limit - limit // RESERVE - looked_at, 1)
     fitted = num_fit_images(model.label_map, num_train, queries=all_for_map)
     parts = options.num_microbatches or usual_number(batch, validator.group.size, model.canvas.frame.device)
     calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
-    images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at)
+    largest = max(min(fitted, BATCH), min(looked_at, _batch_size(model)), *calls)
+    at_once = host.concurrent_requests * (host.images_per_request or largest)
+    images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at, under_way=min(largest, at_once))
     requests = Needs(
         first=_num_requests(_calls(fitted, BATCH), host),
         step=learner.num_losses * _num_requests(calls, host),
         validation=_num_requests(_calls(looked_at, _batch_size(model)), host),
+        under_way=host.concurrent_requests,
     )
     return images, requests
 
