@@ -130,11 +130,12 @@ class QueryBudget:
         parts = options.num_microbatches or usual_number(batch, validator.group.size, device)
         calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
         per_call = BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"])
-        images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at)
+        checked = host.sentinels
+        images = Needs(first=fitted + checked, step=learner.num_losses * batch, validation=looked_at + checked)
         requests = Needs(
-            first=_num_requests(_calls(fitted, BATCH), host),
+            first=_num_requests([*_calls(fitted, BATCH), checked], host),
             step=learner.num_losses * _num_requests(calls, host),
-            validation=_num_requests(_calls(looked_at, per_call), host),
+            validation=_num_requests([*_calls(looked_at, per_call), checked], host),
         )
         if limit is not None and limit < images.least:
             given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
@@ -158,6 +159,7 @@ class QueryBudget:
         if self.requests.limit is not None:
             meter.request_limit = before["requests"] + self.requests.limit
         try:
+            self.host.check_unchanged("start")
             yield
         finally:
             meter.limit = meter.request_limit = None
