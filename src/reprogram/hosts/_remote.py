@@ -39,6 +39,7 @@ class RemoteSource(HostSource):
         variables: the environment variables that hold credentials; see `authorisation`.
     """
 
+    is_local: ClassVar[bool] = False
     usual_batch: ClassVar[int] = 1
     most_images: ClassVar[int] = 1
     variables: ClassVar[tuple[str, ...]] = ("MODEL_SERVER_TOKEN",)

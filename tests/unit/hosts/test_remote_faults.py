@@ -214,6 +214,12 @@ def test_a_response_without_end_is_cut_off(monkeypatch):
         assert "more than 1,000 bytes" in refused(host_of(server, "hf-inference"), 1)
 
 
+def test_a_service_is_not_restricted_further():
+    with ModelServer() as server, pytest.raises(reprogram.ConfigError, match="is a service and shows what it shows"):
+        reprogram.load_host(f"restricted(host='oip:{server.url}?model=m')")
+    assert server.gets == 0
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
