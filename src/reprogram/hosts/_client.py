@@ -20,6 +20,9 @@ MAX_RESPONSE = 64 * 2**20
 MAX_WAIT_S = 300.0
 """The longest wait that a service may ask for, in seconds."""
 
+KEPT_S = 2.0
+"""How long an idle connection is kept, in seconds: less than servers do, which close it after five or more."""
+
 FEW = 5
 """The most tries, after its first, of a request that carries no images."""
 
@@ -62,7 +65,11 @@ class Client:
             timeout=timeout_s,
             follow_redirects=False,
             trust_env=False,
-            limits=self._library.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            limits=self._library.Limits(
+                max_connections=concurrency,
+                max_keepalive_connections=concurrency,
+                keepalive_expiry=KEPT_S,
+            ),
         )
         weakref.finalize(self, self._http.close)
         self.reached = False

@@ -36,6 +36,7 @@ class FrozenHost(nn.Module):
     """
 
     is_local: bool = True
+    sentinels: int = 0
     images_per_request: int | None = None
     concurrent_requests: int = 1
 
@@ -106,6 +107,16 @@ class FrozenHost(nn.Module):
         """Begin anew, with a new meter: for another run on the same host."""
         self.meter = Meter()
 
+    def check_unchanged(self, when: str) -> None:
+        """Ask a service, whose weights nobody sees, for the `sentinels` again, fixed images; others aren't asked.
+
+        Args:
+            when: names the check; one that a continued run comes to again isn't asked again.
+
+        Raises:
+            HostUnavailableError: the answers are others than at the first check.
+        """
+
     def know(self, labels: tuple[str, ...]) -> None:
         """Take the labels that a program file holds; a host whose labels were all known needs none.
 
@@ -116,7 +127,7 @@ class FrozenHost(nn.Module):
             HostMismatchError: they can't be the host's.
         """
 
-    def _asker(self, ask: Callable[[Any], Tensor]) -> Asker:
+    def _asker(self, ask: Callable[[Any], Any]) -> Asker:
         return Asker(
             ask=ask,
             meter=self.meter,

@@ -19,6 +19,7 @@ from reprogram.hosts._encoding import encoded
 from reprogram.hosts._frozen import Call
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._remote_config import ACCESS, TUNING, RemoteConfig
+from reprogram.hosts._sentinels import MAX_DISTANCE, difference, fixed_images
 from reprogram.hosts._vocabulary import Answer, Vocabulary
 from reprogram.hosts._wire import Request, Response, WrongAnswerError
 from reprogram.hosts.base import HostSource
@@ -38,6 +39,7 @@ class RemoteSource(HostSource):
         variables: the environment variables that hold credentials; see `authorisation`.
     """
 
+    is_local: ClassVar[bool] = False
     usual_batch: ClassVar[int] = 1
     most_images: ClassVar[int] = 1
     variables: ClassVar[tuple[str, ...]] = ("MODEL_SERVER_TOKEN",)
@@ -159,7 +161,7 @@ class RemoteHost(AnsweringHost):
         )
         super().__init__(Call(_no_module), info)
         self.source, self.client = source, client
-        self.images_per_request = source.images_per_request()
+        self.images_per_request, self.sentinels = source.images_per_request(), config.sentinels
         self.concurrent_requests = config.concurrency
         self._model_version: str | None = None
 
@@ -246,6 +248,23 @@ class RemoteHost(AnsweringHost):
             raise HostMismatchError(f"host {self.info.id}: its class_names aren't the first of the program's labels")
         self.vocabulary.restart(labels, grows=False)
         self._name_labels()
+
+    def check_unchanged(self, when: str) -> None:
+        """Ask for the sentinels; see `FrozenHost.check_unchanged`."""
+        if not self.sentinels or self.answers is None:
+            return
+        images = fixed_images(self.sentinels, self.info).to(self.mean)
+        distance = difference(*(self._answers_as(name, images) for name in ("start", when)))
+        if distance > MAX_DISTANCE:
+            raise HostUnavailableError(
+                f"host {self.source.name()}: {self.client.url} is another model than at the start, or answers by "
+                f"chance: its answer to a fixed image changed by {distance:.2f} of 1; start anew, or say sentinels=0"
+            )
+
+    def _answers_as(self, name: str, images: Tensor) -> Tensor:
+        """The answers to images that are kept under a name of their own, apart from the images' other answers."""
+        asker = replace(self._asker(self.ask), read=self.read, ordered=self.is_ordered, salt=name.encode())
+        return asker.answers(images, levels)
 
     def renew(self) -> None:
         """Begin anew: with a new meter, and with the labels alone that were known from the start."""

@@ -9,7 +9,7 @@ from reprogram.hosts._info import check_sizes
 from reprogram.hosts._shown import Kind
 from reprogram.types import Access
 
-TUNING = {"batch", "concurrency", "timeout", "retries"}
+TUNING = {"sentinels", "batch", "concurrency", "timeout", "retries"}
 """The options that say how a service is asked, and nothing about what it answers."""
 
 ACCESS: dict[str, Access] = {"scores": "scores", "topk": "top-k", "label": "label"}
@@ -30,6 +30,8 @@ class RemoteConfig:
         decimals: that the service rounds its numbers to; None for all.
         encoding: of images that are sent as files: `png`, or `jpeg`, which loses something.
         quality: of JPEG, 1 to 100.
+        sentinels: the number of fixed images that are asked again at each validation, and counted: the service must
+            answer them as it did at the start; 0 for none.
         batch: the most images of a request; 0 for as many as the format usually takes.
         concurrency: the most requests under way at once.
         timeout: the most seconds of a try.
@@ -45,6 +47,7 @@ class RemoteConfig:
     decimals: int | None = None
     encoding: Encoding = "png"
     quality: int = 95
+    sentinels: int = 2
     batch: int = 0
     concurrency: int = 4
     timeout: float = 30.0
@@ -61,6 +64,8 @@ class RemoteConfig:
                 f"batch={self.batch}, concurrency={self.concurrency}, retries={self.retries}; 0 to 4096, 1 to 64 and 0 "
                 "to 100 are expected"
             )
+        if not 0 <= self.sentinels <= 100:
+            raise ConfigError(f"sentinels={self.sentinels}; 0 to 100 are expected")
         if not 0 < self.timeout <= 3600:
             raise ConfigError(f"timeout={self.timeout}; more than 0 and at most 3600 seconds are expected")
         if self.decimals is not None and not 0 <= self.decimals <= 12:

@@ -1,7 +1,7 @@
 """The contract of a host: a frozen classifier that turns [0, 1] pixels into scores and counts every call."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -100,7 +100,12 @@ class HostSource(Component):
 
     Args:
         config: the variant's `Config`.
+
+    Attributes:
+        is_local: whether its hosts compute here, and not behind a network.
     """
+
+    is_local: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         self.config = config

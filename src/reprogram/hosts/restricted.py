@@ -98,6 +98,8 @@ class Restricted(HostSource):
         if variant is Restricted:
             raise ConfigError(f"restricted: {self.config.host} is restricted already; say all options once")
         source: HostSource = variant(config)
+        if not source.is_local:
+            raise ConfigError(f"restricted: {self.config.host} is a service and shows what it shows; ask it as it is")
         return source
 
 

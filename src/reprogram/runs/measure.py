@@ -103,6 +103,7 @@ def measure(
         answers = read_answers(model, task.test)
     test, predictions = score(answers.scores, task.test.labels), _predictions(config, answers, whole_task, task)
     baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say, progress)
+    model.host.check_unchanged("end")
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))

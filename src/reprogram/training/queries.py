@@ -1,103 +1,21 @@
 """The budget of queries: what a run may still ask its host for, known before it asks."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reprogram.errors import BudgetError, ConfigError
-from reprogram.evaluation.predict import BATCH_SIZE
 from reprogram.hosts.base import Host
-from reprogram.labelmaps._calibration import BATCH, num_fit_images
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.report.bill import bill_so_far
-from reprogram.training.microbatch import usual_number
+from reprogram.training.allowance import Allowance, Needs, needs_of_run, with_meeting
 from reprogram.training.options import FitOptions
 from reprogram.training.rescoring import num_fresh_images
 from reprogram.training.validation import Validator, num_validation_images
 
 if TYPE_CHECKING:
     from reprogram.training.state import TrainState
-
-RESERVE, MOST_RESERVE = 50, 10
-"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same: a
-fiftieth, or what may be under way when a process is killed, where that is more, but never more than a tenth."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What the parts of a run ask for, in images or in requests.
-
-    Attributes:
-        first: to fit the label map before the first step.
-        step: for a step, of all points that it compares.
-        validation: for a validation.
-        under_way: at the most at once.
-        meeting: for the last program's meeting with the best one on fresh images, in the end.
-    """
-
-    first: int
-    step: int
-    validation: int
-    under_way: int
-    meeting: int = 0
-
-    @property
-    def end(self) -> int:
-        """What follows the last step."""
-        return self.validation + self.meeting
-
-    @property
-    def least(self) -> int:
-        """What the shortest run asks for."""
-        return self.first + self.step + self.validation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """A limit of images or of requests, and what is left of it.
-
-    What is spent is what the run asked for in its own order, which a continued run repeats. What was lost or sent again
-    comes on top. A reserve is kept for it: as long as that suffices, steps and validations don't depend on it.
-
-    Attributes:
-        limit: the most; None for no limit.
-        needs: of the run's parts.
-        reserve: of the limit.
-    """
-
-    limit: int | None
-    needs: Needs
-    reserve: int = 0
-
-    def fraction(self, spent: int, lost: int, free: float) -> float:
-        """The part that is spent; 1 where another step would leave nothing for the last validation.
-
-        Answers that are here already are free, but a run that asks for nothing else has to end too: of them it looks at
-        as many as it may ask for.
-
-        Args:
-            spent: what the run asked for.
-            lost: what came on top.
-            free: what it looked at again.
-        """
-        if self.limit is None:
-            return 0.0
-        available = self.limit - self.needs.end
-        if spent + max(lost, self.reserve) + self.needs.step > available:
-            return 1.0
-        return min(max(spent, free) / (available - self.reserve), 1.0)
-
-    def allows_validation(self, spent: int, lost: int) -> bool:
-        """Whether a validation now would leave enough for a step and the last one.
-
-        Args:
-            spent: what the run asked for.
-            lost: what came on top.
-        """
-        needed = self.needs.step + self.needs.validation + self.needs.end
-        return self.limit is None or self.limit - spent - max(lost, self.reserve) >= needed
 
 
 class QueryBudget:
@@ -138,8 +56,7 @@ class QueryBudget:
         if (limit is not None or options.requests is not None) and validator.group.size > 1:
             raise ConfigError("queries can't be limited where several processes learn together; use one process")
         looked_at = num_validation_images(options, learned=0, available=len(validator.split))
-        fresh = num_fresh_images(looked_at, len(validator.split))
-        images, requests = _needs(model, learner, validator, options, num_train, looked_at)
+        images, requests = needs_of_run(model, learner, options, num_train=num_train, num_validation=looked_at)
         if limit is not None and limit < images.least:
             given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
             bought = "" if options.queries == limit else f" buys {limit:,} images and"
@@ -147,11 +64,9 @@ class QueryBudget:
         if options.requests is not None and options.requests < requests.least:
             raise BudgetError(_too_little(f"requests={options.requests:,} is less than", requests, "requests"))
         limited = learner.takes_steps and (limit is not None or options.requests is not None)
-        meetings = 2 * fresh, 2 * _num_requests(_calls(fresh, _batch_size(model)), host)
-        if not limited or not (_fits(limit, images, meetings[0]) and _fits(options.requests, requests, meetings[1])):
-            fresh, meetings = 0, (0, 0)
-        images, requests = replace(images, meeting=meetings[0]), replace(requests, meeting=meetings[1])
-        return cls(host, _allowance(limit, images, host), _allowance(options.requests, requests, host), fresh)
+        fresh = num_fresh_images(looked_at, len(validator.split)) if limited else 0
+        images, requests, fresh = with_meeting(images, requests, model, options, fresh=fresh)
+        return cls(host, Allowance.of(limit, images, host), Allowance.of(options.requests, requests, host), fresh)
 
     @contextlib.contextmanager
     def limiting(self, state: "TrainState") -> Iterator[None]:
@@ -167,6 +82,7 @@ class QueryBudget:
         if self.requests.limit is not None:
             meter.request_limit = before["requests"] + self.requests.limit
         try:
+            self.host.check_unchanged("start")
             yield
         finally:
             meter.limit = meter.request_limit = None
@@ -226,7 +142,7 @@ class QueryBudget:
     def fraction(self) -> float:
         """The part of the budget that is spent; 1 where another step would leave nothing for the last validation."""
         lost, unanswered = self._lost
-        by_requests = self.free * self.requests.needs.step / self.images.needs.step
+        by_requests = self.free * self.requests.needs.step / max(self.images.needs.step, 1)
         return max(
             self.images.fraction(self.spent, lost, self.free),
             self.requests.fraction(self.spent_requests, unanswered, by_requests),
@@ -243,53 +159,6 @@ class QueryBudget:
         return self.images.allows_validation(self.spent, lost) and self.requests.allows_validation(
             self.spent_requests, unanswered
         )
-
-
-def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
-    """An allowance; nothing is lost of a host that gives gradients, which computes here."""
-    if limit is None or host.info.access == "gradient":
-        return Allowance(limit=limit, needs=needs)
-    reserve = max(limit // RESERVE, min(needs.under_way, limit // MOST_RESERVE))
-    return Allowance(limit=limit, needs=needs, reserve=min(reserve, limit - needs.least - needs.meeting))
-
-
-def _needs(
-    model: Reprogrammed, learner: Learner, validator: Validator, options: FitOptions, num_train: int, looked_at: int
-) -> tuple[Needs, Needs]:
-    """What the parts of a run ask for, in images and in requests, where a validation looks at so many images."""
-    host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
-    all_for_map = None if limit is None or learner.takes_steps else max(limit - limit // RESERVE - looked_at, 1)
-    fitted = num_fit_images(model.label_map, num_train, queries=all_for_map)
-    parts = options.num_microbatches or usual_number(batch, validator.group.size, model.canvas.frame.device)
-    calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
-    largest = max(min(fitted, BATCH), min(looked_at, _batch_size(model)), *calls)
-    at_once = host.concurrent_requests * (host.images_per_request or largest)
-    images = Needs(first=fitted, step=learner.num_losses * batch, validation=looked_at, under_way=min(largest, at_once))
-    requests = Needs(
-        first=_num_requests(_calls(fitted, BATCH), host),
-        step=learner.num_losses * _num_requests(calls, host),
-        validation=_num_requests(_calls(looked_at, _batch_size(model)), host),
-        under_way=host.concurrent_requests,
-    )
-    return images, requests
-
-
-def _batch_size(model: Reprogrammed) -> int:
-    return BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])
-
-
-def _fits(limit: int | None, needs: Needs, meeting: int) -> bool:
-    """Whether the shortest run and a meeting in its end are within a limit."""
-    return limit is None or needs.least + meeting <= limit
-
-
-def _calls(images: int, size: int) -> list[int]:
-    """The images of each call, of so many in calls of a size."""
-    return [min(size, images - start) for start in range(0, images, size)]
-
-
-def _num_requests(calls: Iterable[int], host: Host) -> int:
-    return sum(-(-images // (host.images_per_request or max(images, 1))) for images in calls)
 
 
 def _too_little(given: str, needs: Needs, unit: str) -> str:

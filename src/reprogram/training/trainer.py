@@ -255,8 +255,7 @@ class Trainer:
                 self.options, learned=self._images_of_run(), available=len(self.validator.split)
             )
             self.validator.choose(state.validation_images)
-        num_shard = max(len(self.group.shard(self.validator.indices)), 1)
-        scores, learned_state = self.validator.scores(lambda: bool(pending), lambda n: self._notify(n / num_shard))
+        scores, learned_state = self.validator.scores(state.step, lambda: bool(pending), self._notify)
         self._sync_signals(pending)
         if self.signal:
             return

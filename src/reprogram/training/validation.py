@@ -76,20 +76,22 @@ class Validator:
         return self.split.labels[self.indices].cpu()
 
     def scores(
-        self, stop: Callable[[], bool], on_batch: Callable[[int], None] = lambda _: None
+        self, step: int, stop: Callable[[], bool], on_batch: Callable[[float], None] = lambda _: None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scores that this process computes, and the learned state that gives them.
 
         Args:
+            step: of the run; a host that only answers is first checked to be the one that it was.
             stop: asked before each batch; once it is true, nothing more is computed.
-            on_batch: called after each batch with the number of images that this process has computed.
+            on_batch: called after each batch with the part of its images that this process has computed.
 
         Returns:
             The n × k task scores of this process's shard, on the CPU, and copies of the learned tensors by name.
         """
         shard = self.split.take(self.group.shard(self.indices))
+        self.model.host.check_unchanged(f"step {step}")
         with self.learner.eval_weights():
-            scores = predict(self.model, shard, stop=stop, on_batch=on_batch)
+            scores = predict(self.model, shard, stop=stop, on_batch=lambda n: on_batch(n / max(len(shard), 1)))
             learned_state = self.model.learned_state()
         return (scores if len(scores) else torch.empty(0, len(self.model.task.classes))), learned_state
 

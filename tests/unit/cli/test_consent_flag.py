@@ -10,6 +10,7 @@ import reprogram
 from helpers_server import ModelServer
 from reprogram.cli import main
 from reprogram.hosts import _consent
+from reprogram.sweep.executors.local import executor
 
 ELSEWHERE = "http:http://vision.invalid/classify?labels=[*].label&numbers=[*].score&num_classes=10&size=48"
 
@@ -111,3 +112,23 @@ def test_help_names_it(capsys):
     main(["fit", "--help"])
     assert "--i-am-authorised" in capsys.readouterr().out
     assert _consent.authorised() == ()
+
+
+def test_the_workers_of_a_sweep_are_told(monkeypatch):
+    """As arguments of their own processes: they read no terminal."""
+    started = []
+
+    class Process:
+        stdin = stdout = None
+
+        def __init__(self, command, **_):
+            started.append(command)
+
+    monkeypatch.setattr("reprogram.sweep.executors.local.subprocess.Popen", Process)
+    monkeypatch.setattr("reprogram.sweep.executors.local.Local._listen", lambda *_: None)
+    _consent.authorise("vision.invalid")
+    workers = executor(address="", threads=1)
+    workers.start()
+    workers.folder.cleanup()
+    (command,) = started
+    assert command[-1] == "vision.invalid" and "authorise(*sys.argv[3:])" in command[2]

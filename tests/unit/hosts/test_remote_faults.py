@@ -1,6 +1,9 @@
 """Faults of a service: the run goes on, the meter equals the server's own count, and a bad server gets one line."""
 
 import json
+import shutil
+import ssl
+import subprocess
 import time
 
 import numpy as np
@@ -212,6 +215,29 @@ def test_a_response_without_end_is_cut_off(monkeypatch):
     with ModelServer() as server:
         server.reply = lambda *_: (200, {}, b"x" * 5000)
         assert "more than 1,000 bytes" in refused(host_of(server, "hf-inference"), 1)
+
+
+def test_certificates_are_verified(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, which makes a certificate that nobody signed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ModelServer() as server:
+        server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        host = reprogram.load_host(f"torchserve:{url}?model=m&num_classes=10&size=48&concurrency=1")
+        assert "certificate verify failed" in refused(host, 1).lower()
+        assert server.requests == host.meter.requests == 0
+
+
+def test_a_service_is_not_restricted_further():
+    with ModelServer() as server, pytest.raises(reprogram.ConfigError, match="is a service and shows what it shows"):
+        reprogram.load_host(f"restricted(host='oip:{server.url}?model=m')")
+    assert server.gets == 0
 
 
 @pytest.mark.parametrize(

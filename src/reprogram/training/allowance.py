@@ -1,0 +1,174 @@
+"""What a run asks its host for, part by part, and the limits that are set to it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from reprogram.evaluation.predict import BATCH_SIZE
+from reprogram.hosts.base import Host
+from reprogram.labelmaps._calibration import BATCH, num_fit_images
+from reprogram.learners.base import Learner
+from reprogram.model import Reprogrammed
+from reprogram.training.microbatch import usual_number
+from reprogram.training.options import FitOptions
+
+RESERVE, MOST_RESERVE = 50, 10
+"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same: a
+fiftieth, or what may be under way when a process is killed, where that is more, but never more than a tenth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the parts of a run ask for, in images or in requests.
+
+    Attributes:
+        first: to fit the label map before the first step.
+        step: for a step, of all points that it compares.
+        validation: for a validation.
+        under_way: at the most at once.
+        meeting: for the last program's meeting with the best one on fresh images, in the end.
+    """
+
+    first: int
+    step: int
+    validation: int
+    under_way: int
+    meeting: int = 0
+
+    @property
+    def end(self) -> int:
+        """What follows the last step."""
+        return self.validation + self.meeting
+
+    @property
+    def least(self) -> int:
+        """What the shortest run asks for."""
+        return self.first + self.step + self.validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """A limit of images or of requests, and what is left of it.
+
+    What is spent is what the run asked for in its own order, which a continued run repeats. What was lost or sent again
+    comes on top. A reserve is kept for it: as long as that suffices, steps and validations don't depend on it.
+
+    Attributes:
+        limit: the most; None for no limit.
+        needs: of the run's parts.
+        reserve: of the limit.
+    """
+
+    limit: int | None
+    needs: Needs
+    reserve: int = 0
+
+    def fraction(self, spent: int, lost: int, free: float) -> float:
+        """The part that is spent; 1 where another step would leave nothing for the last validation.
+
+        Answers that are here already are free, but a run that asks for nothing else has to end too: of them it looks at
+        as many as it may ask for.
+
+        Args:
+            spent: what the run asked for.
+            lost: what came on top.
+            free: what it looked at again.
+        """
+        if self.limit is None:
+            return 0.0
+        available = self.limit - self.needs.end
+        if spent + max(lost, self.reserve) + self.needs.step > available:
+            return 1.0
+        return min(max(spent, free) / (available - self.reserve), 1.0)
+
+    def allows_validation(self, spent: int, lost: int) -> bool:
+        """Whether a validation now would leave enough for a step and the last one.
+
+        Args:
+            spent: what the run asked for.
+            lost: what came on top.
+        """
+        needed = self.needs.step + self.needs.validation + self.needs.end
+        return self.limit is None or self.limit - spent - max(lost, self.reserve) >= needed
+
+    @classmethod
+    def of(cls, limit: int | None, needs: Needs, host: Host) -> "Allowance":
+        """A limit with its reserve; nothing is lost of a host that gives gradients, which computes here.
+
+        Args:
+            limit: the most; None for no limit.
+            needs: of the run's parts.
+            host: that is asked.
+        """
+        if limit is None or host.info.access == "gradient":
+            return cls(limit=limit, needs=needs)
+        reserve = max(limit // RESERVE, min(needs.under_way, limit // MOST_RESERVE))
+        return cls(limit=limit, needs=needs, reserve=min(reserve, limit - needs.least - needs.meeting))
+
+
+def needs_of_run(
+    model: Reprogrammed, learner: Learner, options: FitOptions, *, num_train: int, num_validation: int
+) -> tuple[Needs, Needs]:
+    """What the parts of a run ask for, but for the meeting in its end, in images and in requests.
+
+    Args:
+        model: the model that is learned.
+        learner: improves it; it has been started. Where it takes no step, all that is left goes to the label map.
+        options: the run's options.
+        num_train: images of the training split, to some of which the label map may be fitted.
+        num_validation: images that a validation looks at.
+    """
+    host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
+    checked = host.sentinels
+    left = None if limit is None or learner.takes_steps else limit - limit // RESERVE - num_validation - 2 * checked
+    fitted = num_fit_images(model.label_map, num_train, queries=left if left is None else max(left, 1))
+    parts = options.num_microbatches or usual_number(batch, 1, model.canvas.frame.device)
+    calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
+    largest = max(min(fitted, BATCH), min(num_validation, _batch_size(model)), *calls)
+    images = Needs(
+        first=fitted + checked,
+        step=learner.num_losses * batch,
+        validation=num_validation + checked,
+        under_way=min(largest, host.concurrent_requests * (host.images_per_request or largest)),
+    )
+    requests = Needs(
+        first=_num_requests([*_calls(fitted, BATCH), checked], host),
+        step=learner.num_losses * _num_requests(calls, host),
+        validation=_num_requests([*_calls(num_validation, _batch_size(model)), checked], host),
+        under_way=host.concurrent_requests,
+    )
+    return images, requests
+
+
+def with_meeting(
+    images: Needs, requests: Needs, model: Reprogrammed, options: FitOptions, *, fresh: int
+) -> tuple[Needs, Needs, int]:
+    """The needs with a meeting of two programs on fresh images in the end, where the limits allow it.
+
+    Args:
+        images: what the run asks for otherwise, in images.
+        requests: the same in requests.
+        model: the model that is learned.
+        options: the run's options.
+        fresh: images on which each of the two programs would be tried.
+
+    Returns:
+        The needs, and the fresh images: 0 where the limits don't allow a meeting.
+    """
+    met, sent = 2 * fresh, 2 * _num_requests(_calls(fresh, _batch_size(model)), model.host)
+    limits = ((options.budget.host_images, images.least + met), (options.requests, requests.least + sent))
+    if any(limit is not None and least > limit for limit, least in limits):
+        return images, requests, 0
+    return replace(images, meeting=met), replace(requests, meeting=sent), fresh
+
+
+def _batch_size(model: Reprogrammed) -> int:
+    return BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])
+
+
+def _calls(images: int, size: int) -> list[int]:
+    """The images of each call, of so many in calls of a size."""
+    return [min(size, images - start) for start in range(0, images, size)]
+
+
+def _num_requests(calls: Iterable[int], host: Host) -> int:
+    return sum(-(-images // (host.images_per_request or max(images, 1))) for images in calls)
