@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from reprogram.learners.base import Progress
 from reprogram.registry import configure
 
-DROP, NORM, NOISE, DECADES = 1.28, 2.0, 7.0, 3.0
+DROP, NORM, DECADES = 1.28, 2.0, 3.0
 
 
 class NoisyQuadratic:
     """The objective of a step: call `new_batch` before each."""
 
-    def __init__(self, size: int, batch: int, seed: int) -> None:
+    def __init__(self, size: int, batch: int, noise: float, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.num_images, self.asked = batch, 0
+        self.num_images, self.noise, self.asked = batch, noise, 0
         curvature = 10 ** (DECADES * torch.rand(size, generator=self.generator))
         # |gradient|² = 2 · drop · tr H / d
         self.curvature = curvature * NORM**2 * size / (2 * DROP) / curvature.sum()
@@ -37,7 +37,7 @@ class NoisyQuadratic:
     def new_batch(self) -> None:
         """Draw other images."""
         shifts = torch.randn(self.num_images, len(self.optimum), generator=self.generator)
-        self.shifts = NOISE / self.curvature.sum() ** 0.5 * self.curvature.rsqrt() * shifts
+        self.shifts = self.noise / self.curvature.sum() ** 0.5 * self.curvature.rsqrt() * shifts
 
     def losses(self, points: Tensor, images: slice) -> Tensor:
         """The loss of each image at each point."""
@@ -53,13 +53,13 @@ class NoisyQuadratic:
         return float((self.curvature * away.square()).sum() / (2 * DROP))
 
 
-def left_after(spec: str, size: int, batch: int, images: int, seed: int) -> float:
+def left_after(spec: str, size: int, batch: int, images: int, noise: float, seed: int) -> float:
     """Learn until another step would exceed the images."""
     variant, config = configure("learners", spec)
     torch.manual_seed(seed)
     learner, parameter = variant(config), nn.Parameter(torch.zeros(size))
     learner.start([parameter])
-    objective = NoisyQuadratic(size, batch, seed)
+    objective = NoisyQuadratic(size, batch, noise, seed)
     while objective.asked + learner.num_losses * batch <= images:
         objective.new_batch()
         learner.step(objective, Progress(fraction=objective.asked / images, epoch=0))
@@ -73,13 +73,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=147)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--noise", type=float, default=7.0)
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for spec in options.learners:
-        found = torch.tensor(
-            [left_after(spec, options.size, options.batch, options.images, seed) for seed in range(options.seeds)]
-        )
+        arguments = options.size, options.batch, options.images, options.noise
+        found = torch.tensor([left_after(spec, *arguments, seed) for seed in range(options.seeds)])
         print(f"{spec:60} {found.mean():.3f} ± {found.std() / len(found) ** 0.5:.3f}", flush=True)
 
 

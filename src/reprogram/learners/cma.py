@@ -41,7 +41,7 @@ class CMA(QueryLearner):
                 hardly matters who is last.
         """
 
-        radius: float = 0.03
+        radius: float = 0.01
         population: int | None = None
         covariance: Literal["auto", "full", "diagonal"] = "auto"
         race: float = 2.0

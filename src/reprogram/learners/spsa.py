@@ -37,7 +37,7 @@ class SPSA(QueryLearner):
             clip: whether the estimate's norm is at most √d.
         """
 
-        learning_rate: float = 0.005
+        learning_rate: float = 0.003
         radius: float = 0.05
         averages: int = 1
         decay: float = 0.602
