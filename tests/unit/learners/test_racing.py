@@ -128,8 +128,8 @@ def test_a_race_asks_for_less_and_never_for_more(name):
 
 def test_a_race_comes_as_far_with_fewer_images():
     ends = []
-    for spec in ("snes(population=20)", "snes(population=20, race=2.0)"):
-        learner, parameter = started(spec)
+    for race in (0.0, 2.0):
+        learner, parameter = started(f"snes(learning_rate=1.0, radius=0.3, population=20, race={race})")
         objective = Noisy(20, 32, noise=0.2)
         while objective.num_asked < 10_000:
             objective.batch += 1
