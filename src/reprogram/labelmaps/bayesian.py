@@ -57,11 +57,15 @@ class Bayesian(MatrixMap):
         self.register_buffer("matrix", self.first_weights())
 
     def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """1 for the largest score, or with `top_fraction` the probabilities of the largest few."""
+        """1 for the largest score, or with `top_fraction` the probabilities of the largest few that are shown."""
         if not self.config.top_fraction:
             return super().contribution(scores)
-        top = scores.softmax(dim=1).topk(max(1, int(self.config.top_fraction * self.num_task_labels)), dim=1)
-        return torch.zeros_like(scores).scatter(1, top.indices, top.values)
+        chances = scores.softmax(dim=1)
+        top = chances.topk(max(1, int(self.config.top_fraction * self.num_task_labels)), dim=1)
+        # Labels that an answer doesn't show share the least score: which of them comes first says nothing.
+        hidden = scores == scores.amin(dim=1, keepdim=True)
+        hidden &= hidden.sum(dim=1, keepdim=True) > 1
+        return torch.zeros_like(scores).scatter(1, top.indices, top.values).masked_fill(hidden, 0)
 
     def refit(self, statistics: Float[Tensor, "k K"]) -> None:
         """Apply Bayes' rule with smoothing, and normalise the rows."""

@@ -93,6 +93,19 @@ def test_an_answer_that_says_nothing_counts_for_no_label(spec):
         torch.testing.assert_close(with_silent.state_dict()[name], value, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("count,numbers", [(3, True), (1, False)])
+def test_the_bayesian_map_counts_the_labels_that_are_shown_and_no_others(count, numbers):
+    scores, _ = scores_and_labels(8)
+    shown = Shown(labels=count, numbers=numbers)
+    evidence = shown.evidence(*shown.answer(torch.from_numpy(scores)))
+    found = build_map("bayesian(top_fraction=1.0)").contribution(evidence).numpy()
+    expected = np.zeros_like(found)
+    tops = np.argsort(-scores, axis=1)[:, :count]
+    chances = softmax(scores, axis=1) if numbers else np.full_like(scores, 0.5)
+    np.put_along_axis(expected, tops, np.take_along_axis(chances, tops, axis=1), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("count", [1, 3, 5])
 @pytest.mark.parametrize("access", ["scores", "topk", "labels"])
 def test_naive_bayes_on_shown_labels_is_scikit_learns(count, access):
