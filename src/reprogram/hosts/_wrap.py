@@ -23,6 +23,9 @@ from reprogram.types import Access
 
 AnyHost = TypeVar("AnyHost", bound=FrozenHost)
 
+MAX_TEXT = 1000
+"""The most characters of a host's name or licence; program files hold them."""
+
 ANSWERS: dict[Outputs, Access] = {"top-k": "top-k", "labels": "label"}
 """The access of classifiers that answer with labels, by the kind of their output."""
 
@@ -115,6 +118,12 @@ def _record(size: Any, channels: Any, mean: Any, std: Any, name: Any, licence: A
     """The host's record as far as it is stated; a number or name that can't be one is refused."""
     if not isinstance(name, str) or not isinstance(licence, str):
         raise ConfigError(f"host: name={name!r}, licence={licence!r}; text is expected")
+    for text in (name, licence):
+        if len(text) > MAX_TEXT or text != text.encode("utf-8", "replace").decode():
+            raise ConfigError(
+                f"host: a name or licence of {len(text)} characters, {ascii(text)[:60]}; at most {MAX_TEXT} that UTF-8 "
+                "has are expected"
+            )
     pair = size if isinstance(size, tuple | list) else (size, size)
     sides = [_count(side) for side in pair]
     if len(sides) != 2 or not all(sides):
@@ -155,6 +164,8 @@ def _numbers_or_names(values: Any, what: str, name: str, kind: type[Any]) -> tup
         items = [item.item() if hasattr(item, "item") else item for item in values]
         if kind is str and not all(isinstance(item, str) for item in items):
             raise TypeError
+        if kind is str:
+            "".join(items).encode()  # A ValueError where UTF-8 lacks a character.
         return tuple(kind(item) for item in items)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ConfigError(f"host {name}: {what}={str(values)[:60]!r}; a list of {expected} is expected") from None

@@ -77,7 +77,8 @@ class Host(FrozenHost):
             ConfigError: a call with a blank image fails or doesn't give one row of scores, or of probabilities.
 
         Warns:
-            UserWarning: the scores look like probabilities, and `outputs` doesn't say so.
+            UserWarning: the scores look like probabilities, and `outputs` doesn't say so; they depend on chance, on the
+                other images of a batch, or on whether gradients are computed; `mean` and `std` look swapped.
         """
         with torch.inference_mode(False), torch.enable_grad():  # What it gives away is seen, whatever the caller set.
             return wrapped(

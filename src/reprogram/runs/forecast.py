@@ -170,17 +170,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     }
     if timed and next(model.host.net.parameters(), None) is not None:
         batch = task.train.images[: BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])]
-        parts = {
-            name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()
-        }
-        parts |= {
-            name: replace(parts[name], seconds_apart=value.apart()) for name, value in asks.items() if value.apart
-        }
-        learning = [parts[LEARNING].seconds, parts[VALIDATIONS].seconds] if budget.seconds is None else [budget.seconds]
-        again = [*learning, parts[MAP].seconds, parts[TEST].seconds]
-        whole = None if None in again else sum(seconds or 0.0 for seconds in again)
-        repeated = [name for name, value in asks.items() if value.repeats_run]
-        parts |= {name: replace(parts[name], seconds_apart=whole) for name in repeated}
+        parts = _timed_parts(parts, asks, model, batch, budget.seconds)
     return Forecast(
         parts=parts,
         seconds=budget.seconds,
@@ -189,6 +179,19 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         requests=budget.requests,
         price=budget.price,
     )
+
+
+def _timed_parts(
+    parts: dict[str, Part], asks: dict[str, Asks], model: Reprogrammed, batch: Tensor, limit: float | None
+) -> dict[str, Part]:
+    """The parts with their times: each kind of work is done with some images, where learning has a limit of seconds."""
+    parts = {name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()}
+    parts |= {name: replace(parts[name], seconds_apart=value.apart()) for name, value in asks.items() if value.apart}
+    learning = [parts[LEARNING].seconds, parts[VALIDATIONS].seconds] if limit is None else [limit]
+    again = [*learning, parts[MAP].seconds, parts[TEST].seconds]
+    whole = None if None in again else sum(seconds or 0.0 for seconds in again)
+    repeated = [name for name, value in asks.items() if value.repeats_run]
+    return parts | {name: replace(parts[name], seconds_apart=whole) for name in repeated}
 
 
 def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any]:

@@ -204,7 +204,8 @@ class BatchStatistics(nn.Module):
 
 def test_statistics_of_the_batch_are_those_of_the_whole_batch() -> None:
     torch.manual_seed(0)
-    host = Host.wrap(BatchStatistics().double(), size=24)
+    with pytest.warns(UserWarning, match="depend on the images beside it"):
+        host = Host.wrap(BatchStatistics().double(), size=24)
     box = Box(top=8, left=8, height=6, width=6)
     assert largest_error(host, random_framed(3, 24, box, batch=4)) < 1e-10
 

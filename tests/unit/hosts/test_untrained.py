@@ -91,7 +91,7 @@ def test_the_random_state_of_the_process_comes_back():
 
 def test_a_checkpoints_twin_keeps_its_preprocessing_and_needs_no_file(tmp_path):
     save_file(reprogram.load_host(TINY).net.state_dict(), tmp_path / "w.safetensors")
-    query = "?architecture=timm:test_resnet(num_classes=16, size=48)&mean=0.1,0.2,0.3&licence=A%26B"
+    query = "?architecture=timm:test_resnet(num_classes=16, size=48)&mean=0.5,0.4,0.3&licence=A%26B"
     trained = reprogram.load_host(f"checkpoint:{tmp_path}/w.safetensors{query}")
     twin = reprogram.load_host(f"untrained(host={f'checkpoint:{tmp_path}/w.safetensors{query}'!r}, seed=4)")
     assert twin.info.mean == trained.info.mean == (0.5, 0.4, 0.3)

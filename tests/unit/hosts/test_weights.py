@@ -188,7 +188,7 @@ def test_converting_runs_nothing_and_overwrites_nothing(tmp_path, monkeypatch, o
     torch.save({"state_dict": {"a": torch.zeros(2)}, "evil": Evil()}, "evil.pt")
     torch.save({"epoch": 3}, "empty.pt")
     torch.save({"a": torch.zeros(2)}, "good.pt")
-    refusals = {("evil.pt", "n.safetensors"): "ask for a state dict", ("none.pt", "n.safetensors"): "no such file"}
+    refusals = {("evil.pt", "n.safetensors"): "ask for a state dict", ("none.pt", "n.safetensors"): "No such file"}
     refusals |= {("empty.pt", "n.safetensors"): "state_dict()", ("good.pt", "good.pt"): "new .safetensors file"}
     for (source, target), text in refusals.items():
         with pytest.raises(reprogram.ConfigError) as error:

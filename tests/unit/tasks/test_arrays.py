@@ -98,7 +98,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, one_line):
 def test_a_path_that_is_empty_is_not_the_working_folder(spec, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         reprogram.load_task(spec)
-    one_line(error, "no path")
+    one_line(error, "nothing stands after the colon")
 
 
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04", b"hello", None])
