@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from reprogram.errors import ReprogramError
 from reprogram.framed import Framed
 from reprogram.hosts._meter import Ledger, Meter
 from reprogram.hosts._turns import Turns
@@ -152,14 +153,20 @@ class Asker:
 
         def one(number: int, part: slice) -> Tensor:
             some = images if len(parts) == 1 else _some(images, part)
-            # Gradients are on in each new thread.
-            with torch.no_grad(), turns.working(number), self.meter.batch() as requests:
-                found = self.ask(some)
-                with turns.turn(number):
-                    rows = self.read(found)
-                    if self.store is not None and names is not None:
-                        self.store.put(names[part], rows, requests)
-                    return keep(part, rows)
+            with torch.no_grad(), turns.working(number):  # Gradients are on in each new thread.
+                with self.meter.batch() as requests:
+                    found = self.ask(some)
+                    try:
+                        with turns.turn(number):
+                            rows = self.read(found)
+                            if self.store is not None and names is not None:
+                                self.store.put(names[part], rows, requests)
+                            return keep(part, rows)
+                    except ReprogramError as error:  # It was answered all the same.
+                        if self.store is not None:
+                            self.store.settle(requests, "answered")
+                        failure = error
+                raise failure
 
         with self.meter.waiting():
             if len(parts) == 1 or self.threads == 1:

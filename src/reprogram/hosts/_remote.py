@@ -44,6 +44,11 @@ class RemoteSource(HostSource):
     most_images: ClassVar[int] = 1
     variables: ClassVar[tuple[str, ...]] = ("MODEL_SERVER_TOKEN",)
 
+    @property
+    def names_labels(self) -> bool:
+        """Whether answers say labels by name; if not, by number, or all of them in their order."""
+        return True
+
     @abstractmethod
     def encode(self, images: np.ndarray) -> Request:
         """The request that asks for some images.
@@ -234,7 +239,7 @@ class RemoteHost(AnsweringHost):
     @property
     def is_ordered(self) -> bool:
         """Whether labels may be found yet: then their order is that of the images."""
-        return self.vocabulary.grows
+        return self.vocabulary.grows and self.source.names_labels
 
     @property
     def found_labels(self) -> tuple[str, ...]:
@@ -283,11 +288,8 @@ class RemoteHost(AnsweringHost):
             raise WrongAnswerError(f"answers {len(answers)} images, and was asked for {count}")
         version = self.source.version(response)
         if version is not None and self._model_version not in (None, version):
-            change = f"from {self._model_version!r} to {version!r}"
-            raise WrongAnswerError(
-                f"the model's version changed {change} in the middle; what was learned before doesn't hold for it, "
-                "start anew"
-            )
+            change = f"the model's version changed from {self._model_version!r} to {version!r} in the middle"
+            raise WrongAnswerError(f"{change}; what was learned before doesn't hold for it, start anew")
         self._model_version = self._model_version or version
         return answers
 

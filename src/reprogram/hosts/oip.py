@@ -132,6 +132,12 @@ class Oip(RemoteSource):
         return source
 
     rank = 4
+    """The axes of the input tensor: 3 for one that holds a single image."""
+
+    @property
+    def names_labels(self) -> bool:
+        """Only where names were declared: the extension `classification` says indices too."""
+        return bool(self.config.class_names)
 
     def encode(self, images: np.ndarray) -> Request:
         """The inference request: JSON, and behind it the tensor where that is binary."""

@@ -63,6 +63,11 @@ class TfServing(RemoteSource):
         """A model of ten labels on this machine."""
         return cls.Config(url="http://localhost:8501", model="digits", num_classes=10, size=48)
 
+    @property
+    def names_labels(self) -> bool:
+        """Where the model is asked to classify."""
+        return bool(self.config.verb == "classify")
+
     def encode(self, images: np.ndarray) -> Request:
         """`instances` or `examples`, one an image."""
         config = self.config
