@@ -37,11 +37,14 @@ class CMA(QueryLearner):
             radius: σ, the standard deviation of every number at the start.
             population: p, points a step; None for 4 + 3 ln d, rounded down.
             covariance: `full` learns all of C, `diagonal` its diagonal; `auto` is full up to 300 numbers.
+            race: as in every learner that only asks; the worse half of the points has no weight, or little, so that it
+                hardly matters who is last.
         """
 
-        radius: float = 0.3
+        radius: float = 0.01
         population: int | None = None
         covariance: Literal["auto", "full", "diagonal"] = "auto"
+        race: float = 2.0
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -26,11 +26,14 @@ class NES(QueryLearner):
             learning_rate: η, the step of a number at the start; it falls to 0 as a cosine over the budget.
             radius: the standard deviation of the moves.
             pairs: moves a step; each asks for two losses.
+            race: as in every learner that only asks; the worse half of the points has no weight, or little, so that it
+                hardly matters who is last.
         """
 
-        learning_rate: float = 0.05
-        radius: float = 0.1
+        learning_rate: float = 0.005
+        radius: float = 0.03
         pairs: int = 10
+        race: float = 2.0
 
         def __post_init__(self) -> None:
             super().__post_init__()

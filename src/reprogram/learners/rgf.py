@@ -30,7 +30,7 @@ class RGF(QueryLearner):
             schedule: `cosine` falls to 0 over the budget, `constant` stays.
         """
 
-        learning_rate: float = 0.05
+        learning_rate: float = 0.01
         radius: float = 0.1
         directions: int = 25
         scale: float | None = None

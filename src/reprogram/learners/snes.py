@@ -28,11 +28,14 @@ class SNES(QueryLearner):
             learning_rate: η, the mean's.
             radius: the standard deviation of every number at the start.
             population: points a step; None for 4 + 3 ln d, rounded down.
+            race: as in every learner that only asks; the worse half of the points has no weight, or little, so that it
+                hardly matters who is last.
         """
 
-        learning_rate: float = 1.0
-        radius: float = 0.3
+        learning_rate: float = 0.3
+        radius: float = 0.03
         population: int | None = None
+        race: float = 2.0
 
         def __post_init__(self) -> None:
             super().__post_init__()

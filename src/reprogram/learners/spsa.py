@@ -37,8 +37,8 @@ class SPSA(QueryLearner):
             clip: whether the estimate's norm is at most √d.
         """
 
-        learning_rate: float = 0.05
-        radius: float = 0.1
+        learning_rate: float = 0.003
+        radius: float = 0.05
         averages: int = 1
         decay: float = 0.602
         offset: float = 100.0

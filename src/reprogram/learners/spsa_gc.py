@@ -25,10 +25,12 @@ class SPSAGC(SPSA):
         Attributes:
             momentum: β, in [0, 1).
             averages: directions Δ a step; BlackVIP takes five.
+            learning_rate: a, the size of the first step.
         """
 
         momentum: float = 0.9
         averages: int = 5
+        learning_rate: float = 0.0005
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -15,6 +15,7 @@ class Function:
     """A function of a point as an objective of four images."""
 
     num_images = 4
+    whole_batch = False
 
     def __init__(self, function):
         self.function = function
@@ -86,7 +87,7 @@ def test_points_have_the_distribution_of_the_state():
 def test_the_diagonal_is_the_full_updates_diagonal_at_its_own_rates():
     """One step from C = I: both learn by the same formula, which leaves the other entries away."""
     start = np.linspace(-1, 1, 8)
-    learner, parameter = started("cma(covariance='diagonal', population=10)", start)
+    learner, parameter = started("cma(radius=0.3, covariance='diagonal', population=10)", start)
     rates = Rates(8, 10, diagonal=True)
     plain = Rates(8, 10, diagonal=False)
     assert rates.one == pytest.approx(plain.one * 10 / 3) and rates.rank == pytest.approx(plain.rank * 10 / 3)

@@ -26,6 +26,7 @@ class Quadratic:
     """s · Σ i (w_i - 1)², the same for each of eight images; it notes at which points and images it was asked."""
 
     num_images = 8
+    whole_batch = False
 
     def __init__(self, parameter, asked=None, scale=1.0):
         self.parameter, self.asked, self.scale = parameter, [] if asked is None else asked, scale
@@ -143,7 +144,7 @@ def test_rank_utilities():
 
 
 def test_snes_is_the_papers_algorithm():
-    learner, parameter = started("snes(radius=0.2, population=6)")
+    learner, parameter = started("snes(learning_rate=1.0, radius=0.2, population=6, race=0.0)")
     before, asked = parameter.detach().numpy().copy(), []
     learner.step(Quadratic(parameter, asked), Progress(fraction=0, epoch=0))
     moves = (np.array(asked) - before) / 0.2
@@ -177,7 +178,7 @@ def test_they_find_the_minimum(spec):
 
 @pytest.mark.parametrize("name", QUERY_LEARNERS)
 def test_as_many_losses_as_announced_and_a_loss_that_is_not_finite_changes_nothing(name):
-    learner, parameter = started(name)
+    learner, parameter = started(f"{name}(race=0.0)")
     objective = Quadratic(parameter)
     learner.step(objective, Progress(fraction=0, epoch=0))
     assert len(objective.asked) == learner.num_losses and learner.access == "label"
