@@ -23,6 +23,8 @@ DROP, NORM, DECADES = 1.28, 2.0, 3.0
 class NoisyQuadratic:
     """The objective of a step: call `new_batch` before each."""
 
+    whole_batch = False
+
     def __init__(self, size: int, batch: int, noise: float, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.num_images, self.noise, self.asked = batch, noise, 0

@@ -292,6 +292,7 @@ class Distance:
     """The squared distance of a parameter from a target, as the objective of a batch of three images."""
 
     num_images = 3
+    whole_batch = False
 
     def __init__(self, parameter, target):
         self.parameter, self.target = parameter, target

@@ -124,8 +124,9 @@ class QueryLearner(Learner):
     def _asked(self, objective: Objective, points: Tensor) -> Tensor:
         """The points' losses so far with those of this batch: p × m, NaN where a point had left."""
         table = self.table.to(points) if self.num_batches else points.new_empty(len(points), 0)
-        for images in rounds(objective.num_images) if self.config.race else [slice(0, objective.num_images)]:
-            stay = staying(table, self.config.race) if self.config.race else in_race(table)
+        race = 0.0 if objective.whole_batch else self.config.race
+        for images in rounds(objective.num_images) if race else [slice(0, objective.num_images)]:
+            stay = staying(table, race) if race else in_race(table)
             losses = objective.losses(points[stay], images)
             if not torch.isfinite(losses).all():
                 raise DataError(f"a loss isn't finite; check the host, or lower the radius of {self.name()}")

@@ -18,6 +18,10 @@ class Objective(Protocol):
     def num_images(self) -> int:
         """The images of the batch."""
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether an image's loss depends on the images that are asked with it: then all are asked at once."""
+
     def __call__(self) -> Tensor:
         """The mean loss of the batch at the parameters' current values, a scalar with a gradient."""
 

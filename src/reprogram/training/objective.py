@@ -74,6 +74,11 @@ class StepObjective:
         """The images of the batch."""
         return self.n
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether an image's loss depends on the images that are asked with it."""
+        return loss_named(self.maker.loss).whole_batch
+
     def __call__(self) -> Tensor:
         """The mean loss of the batch at the parameters' current values, a scalar, once differentiable."""
         maker, keep = self.maker, self._keeper(slice(0, self.n))

@@ -15,6 +15,7 @@ class Function:
     """A function of a point as an objective of four images."""
 
     num_images = 4
+    whole_batch = False
 
     def __init__(self, function):
         self.function = function

@@ -26,6 +26,7 @@ class Quadratic:
     """s · Σ i (w_i - 1)², the same for each of eight images; it notes at which points and images it was asked."""
 
     num_images = 8
+    whole_batch = False
 
     def __init__(self, parameter, asked=None, scale=1.0):
         self.parameter, self.asked, self.scale = parameter, [] if asked is None else asked, scale

@@ -90,6 +90,8 @@ def test_reliability_of_nothing_to_compare():
 class Noisy:
     """Quadratics with an optimum of their own for each image, by the number of the batch; it counts what is asked."""
 
+    whole_batch = False
+
     def __init__(self, size, num_images, noise):
         self.num_images, self.noise, self.size = num_images, noise, size
         self.batch, self.asked, self.counts = 0, [], []
@@ -124,6 +126,15 @@ def test_a_race_asks_for_less_and_never_for_more(name):
     all_of_it = 5 * learner.num_losses * 32
     assert all_of_it / 8 <= objective.num_asked < 0.95 * all_of_it
     assert parameter.detach().isfinite().all()
+
+
+def test_a_loss_of_the_whole_batch_is_asked_at_once():
+    learner, _ = started("snes(race=2.0)")
+    objective = Noisy(20, 32, noise=0.1)
+    objective.whole_batch = True
+    learner.step(objective, PROGRESS)
+    assert [images for _, images in objective.asked] == [slice(0, 32)]
+    assert objective.num_asked == learner.num_losses * 32
 
 
 def test_a_race_comes_as_far_with_fewer_images():

@@ -135,7 +135,9 @@ def test_a_loss_of_the_whole_batch_is_computed_at_once_whatever_the_microbatches
     for number in (1, 4):
         twin = tiny_model(task, label_map="label-bayes(images=20)", std=(0.02,) * 3)
         options = {"loss": "leave-one-out", "images": 64, "batch_size": 32, "num_microbatches": number}
+        before = twin.host.meter.images
         reprogram.fit(twin, task, learner="snes(population=4)", validations=1, seed=2, **options)
+        assert twin.host.meter.images - before == 20 + 2 * 4 * 32 + 12  # Nobody leaves a race.
         seen.append(twin.program.state_dict())
     for name, value in seen[0].items():
         assert torch.equal(value, seen[1][name])
