@@ -38,6 +38,12 @@ CASES: tuple[dict[str, str], ...] = (
         "--batch-size": "7",
         "--engine": "dense",
     },
+    {
+        "--host": "restricted:linear:40?access=label",
+        "--program": "tiles(side=3)",
+        "--learner": "spsa",
+        "--queries": "4000",
+    },
     {"--host": "timm:test_resnet?pretrained=0&size=48&num_classes=16", "--validations": "3", "--epochs": "1"},
 )
 SHORT = {"--task": "squares(train=400, validation=50, test=50)", "--epochs": "3"}
@@ -131,7 +137,7 @@ def spoilt(folder: Path, expected: bytes) -> str:
     program = folder / "program.safetensors"
     if not program.exists() or program.read_bytes() != expected:
         return "another program"
-    left = [path.name for path in folder.iterdir() if path.name.startswith((".", "lock", "checkpoint"))]
+    left = [path.name for path in folder.iterdir() if path.name.startswith((".", "lock", "checkpoint", "answers"))]
     states = [record["state"] for record in RunIndex(folder.parent).runs() if record["name"] == folder.name]
     return f"left {left}" if left else "" if states == ["finished"] else f"the store says {states}"
 

@@ -23,6 +23,7 @@ class Store(Ledger, Protocol):
 
     used: int
     used_requests: int
+    free: int
     before: dict[str, int]
     labels: tuple[str, ...]
 
@@ -39,13 +40,14 @@ class Store(Ledger, Protocol):
         """The place of the last answer that this run has come to."""
         raise NotImplementedError
 
-    def go_on(self, *, mark: int, used: int, used_requests: int) -> None:
+    def go_on(self, *, mark: int, used: int, used_requests: int, free: int) -> None:
         """Go on from a checkpoint.
 
         Args:
             mark: the checkpoint's.
             used: the checkpoint's.
             used_requests: the checkpoint's.
+            free: the checkpoint's.
         """
         raise NotImplementedError
 

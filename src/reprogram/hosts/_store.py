@@ -54,6 +54,7 @@ class AnswerStore:
     Attributes:
         used: images that this run asked for, each once.
         used_requests: requests that they came with.
+        free: images that it looked at again, which were answered already.
         before: the counts that the meter had, by their names, before this run asked for anything.
         labels: of a service with an open vocabulary, in the order of the columns of its answers.
 
@@ -64,7 +65,7 @@ class AnswerStore:
 
     def __init__(self, path: Path | None, meter: Meter, *, key: str = "") -> None:
         self.path, self.meter = path, meter
-        self.used = self.used_requests = 0
+        self.used = self.used_requests = self.free = 0
         self._ahead: dict[int, int] = {}
         self._lock = threading.RLock()
         with self._errors():
@@ -77,7 +78,7 @@ class AnswerStore:
                 self._check(key)
                 self.before = self._open_bill()
                 self.labels: tuple[str, ...] = tuple(json.loads(self._fact("labels", "[]")))
-                self.go_on(mark=0, used=0, used_requests=0)
+                self.go_on(mark=0, used=0, used_requests=0, free=0)
         except BaseException:
             self._db.close()
             raise
@@ -98,16 +99,17 @@ class AnswerStore:
         with self._lock:
             return min(self._ahead, default=self._last_place() + 1) - 1
 
-    def go_on(self, *, mark: int, used: int, used_requests: int) -> None:
+    def go_on(self, *, mark: int, used: int, used_requests: int, free: int) -> None:
         """Go on from a checkpoint: answers after it are here already, and will be asked for again.
 
         Args:
             mark: the checkpoint's.
             used: the checkpoint's.
             used_requests: the checkpoint's.
+            free: the checkpoint's.
         """
         with self._lock, self._errors():
-            self.used, self.used_requests = used, used_requests
+            self.used, self.used_requests, self.free = used, used_requests, free
             self._ahead = dict(self._db.execute("SELECT place, request FROM answers WHERE place > ?", (mark,)))
             if self._last_place() < mark:  # The file is older than the checkpoint; places go on behind its mark.
                 self._db.execute("DELETE FROM sqlite_sequence")
@@ -153,6 +155,7 @@ class AnswerStore:
             reached = [self._ahead.pop(place) for place, _, _ in found if place in self._ahead]
             self.used += len(reached)
             self.used_requests += len(set(reached))
+            self.free += len(found) - len(reached)
         return {
             digest: torch.frombuffer(bytearray(zlib.decompress(row)), dtype=torch.float32) for _, digest, row in found
         }

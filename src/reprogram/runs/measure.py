@@ -98,6 +98,8 @@ def measure(
         "history": fit_result.history,
         "confusion": [list(row) for row in test.confusion],
     }
+    if model.host.info.access != "gradient":
+        result |= {"bill": model.host.meter.bill()}  # Now that nothing more is asked.
     write_atomic(folder.examples, _json(examples))
     from reprogram.report.page import write_report
 

@@ -68,7 +68,6 @@ def build_result(
         "host_calls": host.meter.calls,
         "host_images": host.meter.images,
         "queries": fit_result.queries,
-        **({} if host.info.access == "gradient" else {"bill": host.meter.bill()}),
         **({"ended_early": fit_result.ended_early} if fit_result.ended_early else {}),
         "engine": host.engine,
         "precision": fit_result.precision,

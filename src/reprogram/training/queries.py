@@ -19,8 +19,9 @@ from reprogram.training.validation import Validator, num_validation_images
 if TYPE_CHECKING:
     from reprogram.training.state import TrainState
 
-RESERVE = 50
-"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same."""
+RESERVE, MOST_RESERVE = 50, 10
+"""One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same: a
+fiftieth, or what may be under way when a process is killed, where that is more, but never more than a tenth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +32,13 @@ class Needs:
         first: to fit the label map before the first step.
         step: for a step, of all points that it compares.
         validation: for a validation.
+        under_way: at the most at once.
     """
 
     first: int
     step: int
     validation: int
+    under_way: int
 
     @property
     def least(self) -> int:
@@ -60,19 +63,23 @@ class Allowance:
     needs: Needs
     reserve: int = 0
 
-    def fraction(self, spent: int, lost: int) -> float:
+    def fraction(self, spent: int, lost: int, free: float) -> float:
         """The part that is spent; 1 where another step would leave nothing for the last validation.
+
+        Answers that are here already are free, but a run that asks for nothing else has to end too: of them it looks at
+        as many as it may ask for.
 
         Args:
             spent: what the run asked for.
             lost: what came on top.
+            free: what it looked at again.
         """
         if self.limit is None:
             return 0.0
         available = self.limit - self.needs.validation
         if spent + max(lost, self.reserve) + self.needs.step > available:
             return 1.0
-        return spent / (available - self.reserve)
+        return min(max(spent, free) / (available - self.reserve), 1.0)
 
     def allows_validation(self, spent: int, lost: int) -> bool:
         """Whether a validation now would leave enough for a step and the last one.
@@ -99,7 +106,7 @@ class QueryBudget:
 
     def __init__(self, host: Host, images: Allowance, requests: Allowance) -> None:
         self.host, self.images, self.requests = host, images, requests
-        self._start_at(0, 0)
+        self._start_at(0, 0, 0)
 
     @classmethod
     def of_run(
@@ -130,12 +137,20 @@ class QueryBudget:
         parts = options.num_microbatches or usual_number(batch, validator.group.size, device)
         calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
         per_call = BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"])
+        largest = max(min(fitted, BATCH), min(looked_at, per_call), *calls)
+        at_once = host.concurrent_requests * (host.images_per_request or largest)
         checked = host.sentinels
-        images = Needs(first=fitted + checked, step=learner.num_losses * batch, validation=looked_at + checked)
+        images = Needs(
+            first=fitted + checked,
+            step=learner.num_losses * batch,
+            validation=looked_at + checked,
+            under_way=min(largest, at_once),
+        )
         requests = Needs(
             first=_num_requests([*_calls(fitted, BATCH), checked], host),
             step=learner.num_losses * _num_requests(calls, host),
             validation=_num_requests([*_calls(looked_at, per_call), checked], host),
+            under_way=host.concurrent_requests,
         )
         if limit is not None and limit < images.least:
             given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
@@ -152,7 +167,7 @@ class QueryBudget:
         Args:
             state: says what the run had asked for when it was saved.
         """
-        self._start_at(state.queries, state.requests)
+        self._start_at(state.queries, state.requests, state.free)
         meter, before = self.host.meter, self._before
         if self.images.limit is not None:
             meter.limit = before["images"] + before["lost"] + self.images.limit
@@ -164,10 +179,18 @@ class QueryBudget:
         finally:
             meter.limit = meter.request_limit = None
 
-    def _start_at(self, queries: int, requests: int) -> None:
-        """Take it that the run has asked for so many images by so many requests."""
+    def note_in(self, state: "TrainState") -> None:
+        """Let a state say what the run has asked for.
+
+        Args:
+            state: that is saved.
+        """
+        state.queries, state.requests, state.free = self.spent, self.spent_requests, self.free
+
+    def _start_at(self, queries: int, requests: int, free: int) -> None:
+        """Take it that the run has asked for so many images by so many requests, and looked at so many again."""
         meter, store = self.host.meter, self.host.answers
-        self._start = self.host.asked - queries, self._asked_requests - requests
+        self._start = self.host.asked - queries, self._asked_requests - requests, self._free - free
         self._before = {
             "images": meter.images - queries,
             "lost": meter.lost,
@@ -180,6 +203,15 @@ class QueryBudget:
     @property
     def _asked_requests(self) -> int:
         return self.host.meter.requests if self.host.answers is None else self.host.answers.used_requests
+
+    @property
+    def _free(self) -> int:
+        return 0 if self.host.answers is None else self.host.answers.free
+
+    @property
+    def free(self) -> int:
+        """Images that the run looked at again, which the host had answered already."""
+        return self._free - self._start[2]
 
     @property
     def spent(self) -> int:
@@ -202,7 +234,11 @@ class QueryBudget:
     def fraction(self) -> float:
         """The part of the budget that is spent; 1 where another step would leave nothing for the last validation."""
         lost, unanswered = self._lost
-        return max(self.images.fraction(self.spent, lost), self.requests.fraction(self.spent_requests, unanswered))
+        by_requests = self.free * self.requests.needs.step / self.images.needs.step
+        return max(
+            self.images.fraction(self.spent, lost, self.free),
+            self.requests.fraction(self.spent_requests, unanswered, by_requests),
+        )
 
     @property
     def bill(self) -> str:
@@ -219,8 +255,10 @@ class QueryBudget:
 
 def _allowance(limit: int | None, needs: Needs, host: Host) -> Allowance:
     """An allowance; nothing is lost of a host that gives gradients, which computes here."""
-    spare = 0 if limit is None or host.info.access == "gradient" else min(limit // RESERVE, limit - needs.least)
-    return Allowance(limit=limit, needs=needs, reserve=spare)
+    if limit is None or host.info.access == "gradient":
+        return Allowance(limit=limit, needs=needs)
+    reserve = max(limit // RESERVE, min(needs.under_way, limit // MOST_RESERVE))
+    return Allowance(limit=limit, needs=needs, reserve=min(reserve, limit - needs.least))
 
 
 def _calls(images: int, size: int) -> list[int]:

@@ -18,7 +18,7 @@ from reprogram.training.checkpoint import Checkpoint, Interval
 from reprogram.training.results import FitProgress
 from reprogram.types import Precision
 
-PLACE = ("mark", "used", "used_requests")
+PLACE = ("mark", "used", "used_requests", "free")
 """What says how far a run has come in its store of answers."""
 
 
@@ -43,6 +43,7 @@ class TrainState:
             empty in checkpoints of earlier versions.
         queries: images that the host was asked for.
         requests: requests that they came with.
+        free: images that it looked at again, which the host had answered already.
         validation_images: the number of images that each validation looks at; None before the first one. 0 stands for
             all in checkpoints of earlier versions, which don't say it.
     """
@@ -62,6 +63,7 @@ class TrainState:
     precision: Precision | Literal[""] = ""
     queries: int = 0
     requests: int = 0
+    free: int = 0
     validation_images: int | None = None
 
     def add_row(self, result: Evaluation) -> None:
@@ -219,7 +221,7 @@ class TrainStateSaver:
         # The store is the truth, but for what it doesn't know: of an earlier version, or where its file is gone.
         store.add({name: max(value - getattr(meter, name), 0) for name, value in saved.items()})
         if None in place.values():
-            place = {"mark": 0, "used": state.queries, "used_requests": state.requests}
+            place = {"mark": 0, "used": state.queries, "used_requests": state.requests, "free": 0}
         store.go_on(**{name: int(value or 0) for name, value in place.items()})
 
     def restore(self, groups: dict[str, dict[str, Tensor]]) -> None:

@@ -284,7 +284,7 @@ class Trainer:
             tell(self.state.progress(done, self.validation, validating=validating, bill=bill))
 
     def _save(self) -> None:
-        self.state.queries, self.state.requests = self.queries.spent, self.queries.spent_requests
+        self.queries.note_in(self.state)
         if self.group.is_main:
             self.saver.save(self.state, self.best)
 

@@ -170,7 +170,7 @@ def test_a_continued_run_counts_what_it_uses_as_the_first_time(tmp_path):
         used.append((host.answers.used, host.answers.used_requests, host.answers.mark))
     again = attached(Counting(images_per_request=3), tmp_path / "a")
     assert (again.answers.used, again.answers.mark) == (0, 0) and again.meter.images == 20
-    again.answers.go_on(mark=used[0][2], used=used[0][0], used_requests=used[0][1])
+    again.answers.go_on(mark=used[0][2], used=used[0][0], used_requests=used[0][1], free=0)
     for seed in range(1, 5):
         again(pixels(5, seed))
         again(pixels(5, 0))
@@ -181,7 +181,7 @@ def test_a_continued_run_counts_what_it_uses_as_the_first_time(tmp_path):
 
 def test_places_go_on_behind_the_mark_of_a_checkpoint_whose_answers_are_gone():
     host = attached(Counting())
-    host.answers.go_on(mark=40, used=40, used_requests=9)
+    host.answers.go_on(mark=40, used=40, used_requests=9, free=2)
     host(pixels(3))
     assert (host.answers.mark, host.answers.used) == (43, 43)
 

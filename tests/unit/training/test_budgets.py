@@ -70,9 +70,9 @@ def test_nearly_all_of_a_budget_is_spent_and_never_more(options, images, request
     host = Service()
     result, _ = learned(host, **options)
     assert host.images == host.meter.images == result.queries and host.requests == host.meter.requests
-    # A step has 16 images in 4 requests, a validation at most 12 in 3; a fiftieth is kept for losses.
-    spare = 0.02 * images + 16 + 12 if images < math.inf else math.inf
-    nearly = images - spare < host.images or requests - 0.02 * requests - 4 - 3 < host.requests
+    # A step has 16 images in 4 requests, a validation at most 12 in 3; a fiftieth is kept for losses, or a request.
+    spare = max(0.02 * images, 4) + 16 + 12 if images < math.inf else math.inf
+    nearly = images - spare < host.images or requests - max(0.02 * requests, 1) - 4 - 3 < host.requests
     assert host.images <= images and host.requests <= requests and nearly
     assert result.history and not result.ended_early
     assert host.meter.limit is host.meter.request_limit is None
