@@ -69,7 +69,7 @@ class TensorRecord:
                 cls(name=str(item["name"]), datatype=str(item["datatype"]), shape=tuple(map(int, item["shape"])))
                 for item in document[side]
             ]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise HostUnavailableError(
                 f"host {host}: the metadata are {kind_of(document)}; {side!r} of name, datatype and shape is expected"
             ) from None
@@ -184,7 +184,7 @@ class Answered:
         if self.numbers is None:
             raise WrongAnswerError("answers with texts where numbers are expected; say classification=N")
         shape = self.numbers.shape
-        if not shape or (shape[0] != count and not (count == 1 and len(shape) == 1)):
+        if not self.numbers.size or (shape[0] != count and not (count == 1 and len(shape) == 1)):
             raise WrongAnswerError(f"answers {count} images with a tensor of shape {list(shape)}")
         return list(self.numbers.reshape(count, -1).astype(np.float64))
 
@@ -233,17 +233,20 @@ def read_outputs(response: Response) -> dict[str, Answered]:
     found = {}
     for output in outputs:
         try:
-            name, datatype, shape = str(output["name"]), output["datatype"], tuple(map(int, output["shape"]))
+            name, datatype, shape = str(output["name"]), str(output["datatype"]), tuple(map(int, output["shape"]))
             size = (output.get("parameters") or {}).get("binary_data_size")
-        except (AttributeError, KeyError, TypeError, ValueError):
+            size = None if size is None else int(size)
+            if min(size or 0, *shape, 0) < 0:
+                raise ValueError
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise WrongAnswerError(f"answers with {kind_of(output)}; name, datatype and shape are expected") from None
         if size is None:
             found[name] = _from_json(output.get("data"), datatype, shape)
         else:
-            raw = response.body[place : place + int(size)]
-            if len(raw) != int(size):
+            raw = response.body[place : place + size]
+            if len(raw) != size:
                 raise GarbledError(f"answers with {len(raw)} of {size} bytes of the output {name!r}")
-            found[name], place = _from_bytes(raw, datatype, shape), place + int(size)
+            found[name], place = _from_bytes(raw, datatype, shape), place + size
     return found
 
 

@@ -22,7 +22,10 @@ def number(value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise WrongAnswerError(f"answers with {kind_of(value)} where a number is expected")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def vector(values: Any) -> np.ndarray:
@@ -39,7 +42,7 @@ def vector(values: Any) -> np.ndarray:
     """
     try:
         numbers = np.array(values, dtype=np.float64)  # null is NaN here.
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros((0, 0))
     if not isinstance(values, list) or numbers.ndim != 1:
         raise WrongAnswerError(f"answers with {kind_of(values)} where a list of numbers is expected")
@@ -131,5 +134,5 @@ def tensor(data: Any, shape: Sequence[int]) -> np.ndarray:
     try:
         numbers = np.array(data, dtype=np.float64)
         return numbers.reshape([*map(int, shape)])
-    except (TypeError, ValueError):
-        raise GarbledError(f"answers with {kind_of(data)} where {math.prod(shape)} numbers are expected") from None
+    except (TypeError, ValueError, OverflowError):
+        raise GarbledError(f"answers with {kind_of(data)} where a tensor of {str([*shape])[:40]} is expected") from None

@@ -41,6 +41,7 @@ GOOGLE_THROTTLES = {"RESOURCE_EXHAUSTED", "UNAVAILABLE", 8, 14, 429, 503}
 BASE_S, LONGEST_S = 0.2, 30.0
 """The longest first wait, and the longest wait that isn't asked for by the service, in seconds."""
 
+LONGEST_ESTIMATE_S = 1e9
 MAX_WORDS = 200
 
 
@@ -99,8 +100,8 @@ def _codes(headers: Mapping[str, str], document: Any) -> Iterator[tuple[Any, boo
     for response in (document, *(responses if isinstance(responses, list) else ())):
         error = response.get("error") if isinstance(response, dict) else None
         if isinstance(error, dict):
-            named, number = error.get("status"), error.get("code")
-            yield named or number, named in GOOGLE_THROTTLES or number in GOOGLE_THROTTLES
+            named = [error[key] for key in ("status", "code") if isinstance(error.get(key), str | int)]
+            yield (named[0] if named else ""), not GOOGLE_THROTTLES.isdisjoint(named)
         elif error:
             yield "", False
 
@@ -116,22 +117,23 @@ def _original_status(document: Any) -> int:
     return status if isinstance(status, int) else 0
 
 
-def said(document: Any) -> str:
+def said(document: Any, depth: int = 3) -> str:
     """The service's own words on an error, in one line; empty where it has none.
 
     Args:
         document: the body's JSON value.
+        depth: how many objects are looked into, one in the other.
     """
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not depth:
         return ""
     for key in ("error", "message", "Message", "OriginalMessage", "description", "details", "detail", "status"):
         value = document.get(key)
         if isinstance(value, dict):
-            value = said(value)
+            value = said(value, depth - 1)
         if isinstance(value, str) and value:
             return printable(" ".join(value.split()))[:MAX_WORDS]
     responses = document.get("responses")
-    errors = [said(item) for item in responses] if isinstance(responses, list) else []
+    errors = [said(item, depth - 1) for item in responses] if isinstance(responses, list) else []
     return next(filter(None, errors), "")
 
 
@@ -149,8 +151,9 @@ def waiting_time(headers: Mapping[str, str], document: Any = None, now: datetime
     asked = _retry_after(headers, now)
     if asked is None:
         asked = spent_for_s(headers)
-    if asked is None and isinstance(document, dict) and isinstance(document.get("estimated_time"), int | float):
-        asked = float(document["estimated_time"])
+    estimate = document.get("estimated_time") if isinstance(document, dict) else None
+    if asked is None and isinstance(estimate, int | float) and abs(estimate) < LONGEST_ESTIMATE_S:
+        asked = float(estimate)
     return max(0.0, asked) if asked is not None and math.isfinite(asked) else None
 
 

@@ -4,6 +4,8 @@ import random
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reprogram.hosts._throttle import BASE_S, LONGEST_S, backoff_s, refusal, waiting_time
 
@@ -97,3 +99,25 @@ def test_backoff_grows_is_jittered_and_never_too_soon():
         assert min(waits) >= 0 and max(waits) <= longest
         assert sum(waits) / len(waits) == pytest.approx(longest / 2, rel=0.1)
     assert all(7 <= backoff_s(9, 7.0, chance) <= 7 + BASE_S for _ in range(100))
+
+
+KEYS = ["error", "status", "code", "responses", "__type", "message", "estimated_time", "OriginalStatusCode", "x"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(status=st.sampled_from([200, 204, 301, 400, 424, 429, 500, 503]), document=JSON)
+def test_whatever_a_service_says_is_judged_in_one_line(status, document):
+    found = refusal(status, {"ratelimit": str(document)[:50], "retry-after": str(document)[:50]}, document)
+    assert found is None or ("\n" not in found.reason and len(found.reason) < 1000)
+
+
+def test_errors_deep_in_each_other():
+    document = {}
+    for _ in range(5000):
+        document = {"error": document}
+    assert refusal(500, {}, document).reason == "HTTP 500"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from reprogram.hosts._throttle import refusal
@@ -176,3 +178,53 @@ def test_normalised_inputs():
     )
     data = json.loads(source.encode(np.array([[[[0, 128, 255]]]], np.uint8)).body)["inputs"][0]["data"]
     np.testing.assert_allclose(data, [-5, (128 / 255 - 0.4) / 0.2, 1.75], rtol=1e-6)
+
+
+ODD = [None, True, -1, 0, 10**400, 1e999, float("nan"), "", "x", [], {}, [[]], [None], [1, "2"], {"x": []}]
+
+
+def places(value, path=()):
+    """The paths of all values in a JSON value."""
+    yield path
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield from places(inner, (*path, key))
+
+
+def replaced(value, path, odd):
+    if not path:
+        return odd
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], odd)
+    return copy
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_responses_with_something_odd_in_any_place(name):
+    """One value of a good response is another one: it is read, or one of the client's two errors says what is wrong."""
+    golden = DOCUMENTS[name]
+    source = source_of(golden)
+    for path in places(golden["response"]):
+        for odd in ODD:
+            body = json.dumps(replaced(golden["response"], path, odd)).encode()
+            try:
+                answers = source.decode(Response(body=body), len(golden["answers"]))
+                source.version(Response(body=body))
+                assert isinstance(answers, list)
+            except (GarbledError, WrongAnswerError) as error:
+                assert "\n" not in str(error) and len(str(error)) < 400
+
+
+@settings(max_examples=100, deadline=None)
+@given(cut=st.integers(0, 400), flip=st.integers(0, 400))
+def test_damaged_binary_responses(cut, flip):
+    source = spec("input='x', output='y', datatype='FP32', layout='NCHW', size=2, num_classes=3, format='binary'")
+    outputs = [{"name": "y", "datatype": "FP32", "shape": [2, 3], "parameters": {"binary_data_size": 24}}]
+    text = json.dumps({"model_name": "m", "model_version": "1", "outputs": outputs}).encode()
+    body = bytearray(text + bytes(24))
+    body[flip % len(body)] ^= 1 << (flip % 8)
+    response = Response(headers={"inference-header-content-length": str(len(text))}, body=bytes(body[: cut or None]))
+    try:
+        assert len(source.decode(response, 2)) == 2
+    except (GarbledError, WrongAnswerError) as error:
+        assert "\n" not in str(error)
