@@ -58,7 +58,7 @@ def undrawn(figure, file, **_):
 
 def _renew(streams, env, cwd):
     """Make a fork what a new process is: its streams, environment, handlers of signals, warnings and threads."""
-    for number in (signal.SIGTERM, signal.SIGALRM):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.set_wakeup_fd(-1)

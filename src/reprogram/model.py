@@ -17,6 +17,7 @@ from reprogram.programs.base import Program
 from reprogram.registry import configure, format_spec
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
+from reprogram.utils.files import user_path
 
 
 class Reprogrammed(nn.Module):
@@ -168,7 +169,7 @@ class Reprogrammed(nn.Module):
             ProgramFileError: the file is refused.
             ConfigError: it holds another kind of program, or one of another size or on other pixels.
         """
-        file = programfile.read(Path(path))
+        file = programfile.read(user_path(path))
         programs = (file.adapter.program, self.program)
         file_shapes, shapes = ({name: tuple(p.shape) for name, p in program.named_parameters()} for program in programs)
         if programs[0].name() != programs[1].name() or shapes != file_shapes or not shapes:
@@ -206,7 +207,8 @@ class Reprogrammed(nn.Module):
             ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
             DataError: the file can't be written.
         """
-        return programfile.save(Path(path), self.adapter, host=self.host, task=self.task, provenance=self.provenance)
+        path = user_path(path)
+        return programfile.save(path, self.adapter, host=self.host, task=self.task, provenance=self.provenance)
 
 
 def _unsaved_buffers(program: Program) -> dict[str, Tensor]:
@@ -234,12 +236,12 @@ def load(
         HostMismatchError: the program was learned for another host.
         HostUnavailableError: the host isn't here.
     """
-    path = Path(path)
+    path = user_path(path)
     file = programfile.read(path)
     header = file.header
     if host is None:
         host = _named_host(path, header.host.id, download)
-    elif isinstance(host, str):
+    elif not isinstance(host, Host):
         host = load_host(host, download=download)
     file.check_host(path, host, any_host=any_host)
     model = Reprogrammed.of(file.adapter, host, TaskRecord(**header.task.model_dump()))

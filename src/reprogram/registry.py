@@ -238,6 +238,8 @@ def configure(family: str, text: str) -> tuple[type[Any], Any]:
     spec = parse(text)
     variant = find(family, spec.name)
     options = dict(spec.options)
+    if spec.argument == "":
+        raise ConfigError(f"{text!r}: nothing stands after the colon; give it, or leave the colon out")
     if spec.argument is not None:
         shared = variant.Config is _base(family).Config  # An option of the whole family is given by its name alone.
         first = next(iter([] if shared else inspect.get_annotations(variant.Config)), None)

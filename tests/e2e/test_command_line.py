@@ -328,6 +328,16 @@ def test_evaluate_agrees_with_the_run(run, program):
     assert result["host_shows"] == run[1]["host_shows"] and "by the host's top label alone" in out
 
 
+def test_evaluate_takes_a_sample(program):
+    code, out, err = cli("evaluate", program, "--task", TASK, "--test-images", "20", "--json", "--quiet")
+    assert (code, err) == (0, "")
+    sample = reprogram.load_task(TASK).with_test_sample(20, seed=0)
+    measured = reprogram.evaluate(reprogram.load(program), sample)
+    assert (json.loads(out)["n"], json.loads(out)["accuracy"]) == (20, measured.accuracy)
+    for value, word in (("0", "at least 1"), ("-3", "whole number"), ("some", "whole number"), ("1e2", "whole number")):
+        assert word in refused(3, "evaluate", program, "--task", TASK, f"--test-images={value}", "--quiet")
+
+
 def test_evaluate_on_other_images_says_so_and_on_another_task_refuses(program):
     code, _, err = cli("evaluate", program, "--task", "squares(train=160, validation=40, test=60, seed=1)")
     assert code == 0 and "other images" in err

@@ -43,7 +43,7 @@ def uninterrupted(tmp_path_factory):
     return (folder / "program.safetensors").read_bytes(), json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, number, code):
     folder = tmp_path / "run"
     process = spawn(*FIT, "--out", folder)
@@ -69,6 +69,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, n
         assert result[key] == whole[key]
     assert result["host_images"] >= whole["host_images"]
     assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_nohup_outlives_its_terminal(uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    process = start(*FIT, "--out", folder, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    end = time.monotonic() + 100
+    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGHUP)
+    assert finish(process)[0] == 0
+    assert (folder / "program.safetensors").read_bytes() == uninterrupted[0]
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path):

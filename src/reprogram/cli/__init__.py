@@ -31,6 +31,7 @@ VERBS = {
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
 }
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none.
 
 app: App = App(
     name="reprogram",
@@ -57,10 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage, 3 configuration, data or output, 4 program file refused, 5 host
-        unavailable or mismatched, 6 verification failed, 130 and 143 interrupted, 141 the reader of stdout went away.
+        unavailable or mismatched, 6 verification failed, 129, 130 and 143 interrupted, 141 the reader of stdout
+        went away.
     """
     with contextlib.suppress(ValueError):  # Only the main thread may set handlers.
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(HANGUP) is signal.SIG_DFL:  # Under nohup it is ignored, and stays so.
+            signal.signal(HANGUP, _terminate)
     limit_width()
     with standard_streams():
         try:
@@ -89,7 +93,7 @@ def _run(arguments: list[str]) -> int:
         _complain("interrupted; the same command goes on where a run stopped")
         return EXIT_INTERRUPTED
     except SystemExit as error:
-        if error.code == 143:
+        if error.code in (129, 143):
             _complain("terminated; the same command goes on where a run stopped")
         return error.code if isinstance(error.code, int) else EXIT_BUG
     except ReaderGoneError:

@@ -45,10 +45,11 @@ def convert(source: Path, target: Path) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of rare tensors, which are refused below.
             loaded: Any = torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"{source}: no such file") from None
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise ConfigError(f"{source}: can't be read ({reason}); give the file that torch.save wrote") from None
     except Exception as error:  # Unpickling raises whatever the bytes make it raise.
-        reason = str(error).partition("\n")[0][:200]
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise ConfigError(f"{source}: can't be read as tensors alone ({reason}); ask for a state dict") from None
     tensors = _tensors(loaded, source)
     if not tensors:

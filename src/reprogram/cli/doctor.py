@@ -4,13 +4,13 @@ import importlib.util
 import os
 import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
 from reprogram.cli.console import Whole, emit, table
 from reprogram.errors import ConfigError, ExportParityError
+from reprogram.utils.files import is_folder, user_path, why_missing
 from reprogram.utils.process import start_torch
 
 if TYPE_CHECKING:
@@ -244,5 +244,8 @@ def _version(package: str) -> str:
 
 def _folder(path: str) -> str:
     """A folder's path, with a note where it isn't there."""
-    folder = Path(path).expanduser()
-    return f"{folder}{'' if folder.is_dir() else ' (empty)'}"
+    folder = user_path(path)
+    if is_folder(folder):
+        return f"{folder}{'' if os.access(folder, os.R_OK) else ' (may not be read)'}"
+    reason = why_missing(folder, "folder")
+    return f"{folder} ({'empty' if reason == 'no such folder' else reason})"

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
+from reprogram.training.options import check_sample_size
 from reprogram.types import Precision
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from reprogram.evaluation.metrics import Evaluation
     from reprogram.model import Reprogrammed
+    from reprogram.tasks._split import Split
     from reprogram.tasks.base import Task
 
 
@@ -26,6 +28,7 @@ def evaluate_command(
     *,
     task: Annotated[str, Parameter(completer=components("tasks"))],
     split: Literal["train", "validation", "test"] = "test",
+    test_images: str = "all",
     host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
     data: str = "",
@@ -41,6 +44,8 @@ def evaluate_command(
         program_file: written by fit.
         task: spec of the task, e.g. mnist or folder:PATH.
         split: which images.
+        test_images: how many images of the split, "all" or a number: a stratified sample by the program's seed, as
+            fit takes it.
         host: the host, where it isn't the one that the file names.
         any_host: go on, with a warning, on another host than the program was learned for.
         data: folder of the task's files, for tasks that take one.
@@ -68,8 +73,8 @@ def evaluate_command(
     for line in checked.warnings():
         display.say(f"warning: {line}")
     _require_same_task(program_file, model, loaded, display)
-    labels = getattr(loaded, split).labels
-    answers = read_answers(model, getattr(loaded, split))
+    images = _sampled(getattr(loaded, split), test_images, model)
+    labels, answers = images.labels, read_answers(model, images)
     result, shows = score(answers.scores, labels), host_shows(model.label_map, answers, labels)
     chance, computed = 1 / loaded.num_classes, str(model.host.dtype).removeprefix("torch.")
     against = _against_guessing(result, labels, chance)
@@ -81,10 +86,18 @@ def evaluate_command(
     else:
         inexact = "" if computed == "float32" else f", computed in {computed}"
         print(printable(f"{loaded.name} {split} accuracy {result}, chance {chance:.4f}{inexact}"))
-        print(_what_is_read(shows))
-        for line in against.values():
-            print(line)
+        print(_what_is_read(shows), *against.values(), sep="\n")
     return 0
+
+
+def _sampled(split: "Split", text: str, model: "Reprogrammed") -> "Split":
+    """As many images of a split as --test-images asks for, chosen by the seed of the program's run."""
+    if text == "all":
+        return split
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ConfigError(f"--test-images {text}; a whole number or 'all' is expected")
+    check_sample_size("test_images", int(text))
+    return split.sample(int(text), seed=int(model.provenance.metrics.get("seed", 0)))
 
 
 def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float) -> dict[str, str]:

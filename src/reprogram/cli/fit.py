@@ -101,7 +101,12 @@ def resolve(flags: dict[str, Any], config: Path | None, say: Callable[[str], Non
     if (note := note_on_0_1(values, str(config), flags)) is not None:
         say(note)
     values = {**values, **flags} if "recipe" in flags else {**as_written(values), **flags}
-    resolved = from_values(values, str(config))
+    try:
+        resolved = from_values(values, str(config))
+    except ConfigError as error:
+        option = str(error).partition("=")[0]
+        where = f"{config}: " if config is not None and option in values and option not in flags else ""
+        raise type(error)(f"{where}{error}") from None
     if "recipe" not in values and RunFolder(resolved.folder).is_of_version_0_1:
         return from_values({**DEFAULTS_0_1, **values}, str(config))  # So that the command of then goes on.
     return resolved

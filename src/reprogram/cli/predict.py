@@ -12,7 +12,7 @@ from reprogram.cli.console import Common, Display, emit
 from reprogram.cli.usage import UsageError
 from reprogram.errors import DataError
 from reprogram.types import Precision
-from reprogram.utils.files import exists, is_folder
+from reprogram.utils.files import exists, is_folder, user_path
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import counted, printable
 
@@ -97,13 +97,13 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
     for name in images:
         if name == "-":
             paths += [Path(os.fsdecode(line)) for line in _lines_of_stdin()]
-        elif is_folder(name):
-            in_folder = list_images(Path(name), left_out)
+        elif is_folder(path := user_path(name, "IMAGES")):
+            in_folder = list_images(path, left_out)
             if not in_folder:
                 raise DataError(f"{name}: the folder holds no images; give image files")
             paths += in_folder
         else:
-            paths.append(Path(name))
+            paths.append(path)
     if left_out:
         print(f"reprogram: left out: {counted(left_out)}", file=sys.stderr)
     if not paths:

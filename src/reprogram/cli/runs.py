@@ -14,6 +14,7 @@ from reprogram.cli.varying import varying_columns
 from reprogram.errors import ConfigError
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
+from reprogram.utils.files import user_path
 from reprogram.utils.text import difference, printable
 
 SCHEMA = 1
@@ -189,7 +190,9 @@ def rebuild(*, runs: Folder = Path("runs"), json: Flag = False) -> int:
 
 def _located(run: str, runs: Path) -> tuple[RunIndex, str]:
     """The index and the name of a run, from its name or its folder's path; a bare name is looked up in `runs` first."""
-    path, index = Path(run), RunIndex(runs)
+    path, index = user_path(run, "RUN"), RunIndex(runs)
+    if path.name in ("", ".."):  # The current folder, or one above it.
+        path = path.resolve()
     by_path = RunIndex(path.parent)
     is_name = path.name == run
     return (index if is_name and (index.holds(run) or not by_path.holds(run)) else by_path), path.name

@@ -2,7 +2,9 @@
 
 import os
 import traceback
+import typing
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import FrameType
 
 from cyclopts import UNSET, App, CycloptsError, RepeatArgumentError, UnusedCliTokensError
@@ -11,6 +13,7 @@ from cyclopts.config import Env
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import FAMILIES, FOLDERS
+from reprogram.utils.files import home
 from reprogram.utils.messages import nearest
 
 PREFIX = "REPROGRAM_"
@@ -56,6 +59,8 @@ class Environment:
 def refuse_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse an empty value, as of an unset variable in a script: an empty path would be the current folder.
 
+    In a path, `~` at the beginning is the home folder: few shells replace it in `--out=~/runs`.
+
     Args:
         app: the command line.
         commands: the verb.
@@ -65,7 +70,9 @@ def refuse_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
         ConfigError: a value is empty; names the option.
     """
     for argument in arguments:
-        argument.tokens = [token for token in argument.tokens if token.value or token.source != "env"]
+        given = [token for token in argument.tokens if token.value or token.source != "env"]
+        is_path = Path in (argument.hint, *typing.get_args(argument.hint))
+        argument.tokens = [token.evolve(value=home(token.value)) for token in given] if is_path else given
         for token in argument.tokens:
             if not token.value and token.implicit_value is UNSET:  # A flag has no value.
                 raise ConfigError(f"{token.keyword or argument.name}: is empty; give a value, or leave it out")
@@ -96,6 +103,8 @@ def _refuse_unknown(root: App, names: set[str]) -> None:
         known |= {} if verbs else _variables(command.assemble_argument_collection())
         apps += verbs
     for name in sorted(names.difference(known)):
+        if name.upper() in known:
+            raise ConfigError(f"environment variable {name}: is written in capitals; set {name.upper()} instead")
         option = "--" + name.removeprefix(PREFIX).lower().replace("_", "-")
         options = sorted({*known.values()})
         raise ConfigError(f"environment variable {name}: no verb has an option {option}; {nearest(option, options)}")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Iterator
 
 import torch
@@ -162,3 +163,28 @@ def _batches(n: int, steps: int, adam: torch.optim.Adam) -> Iterator[tuple[int, 
         for group in adam.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
         yield step, epoch, slice(position * BATCH, (position + 1) * BATCH)
+
+
+def expected_seconds(task: Task, kind: str, images: int) -> float:
+    """About how many seconds `train` takes, by one step and one prediction of a batch that are timed.
+
+    Args:
+        task: as `train` takes it.
+        kind: "fully connected" or "convolutional".
+        images: training images to see.
+    """
+    with seeded(0):
+        net = SmallNet(kind, task.image_shape, task.num_classes)
+    few = task.train.take(torch.arange(min(BATCH, len(task.train))))
+
+    def seconds() -> tuple[float, float]:
+        start = time.monotonic()
+        predict(net, few)
+        between = time.monotonic()
+        with torch.enable_grad():
+            F.cross_entropy(net(few.images), few.labels).backward()  # type: ignore[no-untyped-call]
+        return between - start, time.monotonic() - between
+
+    seconds()  # What is prepared once is prepared here.
+    predicting, learning = seconds()
+    return (images * learning + (VALIDATIONS * len(task.validation) + len(task.test)) * predicting) / len(few)

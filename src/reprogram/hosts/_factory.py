@@ -50,7 +50,7 @@ def host_source(spec: str) -> HostSource:
     try:
         variant, config = configure("hosts", spec)
     except ConfigError as error:
-        models = _models_named(spec)
+        models = _models_named(spec) if isinstance(spec, str) else []
         if not models:
             raise
         raise ConfigError(f"no host named {spec!r}; did you mean {' or '.join(map(repr, models))}?") from error
@@ -64,9 +64,15 @@ def _models_named(spec: str) -> list[str]:
     architecture = name.partition(".")[0]
     if options.startswith(":") or is_listed("hosts", architecture.replace("_", "-")):
         return []
-    known = {library: find("hosts", library).catalogue(f"{architecture}*") for library in ("timm", "torchvision")}
-    return [
-        f"{library}:{name}{options}"
-        for library, models in known.items()
-        if architecture in {model.partition(".")[0] for model in models}
-    ]
+    small = name.lower()
+    for spelled in dict.fromkeys((name, small, small.replace("-", "_"), small.replace("-", ""))):  # Such as ResNet-50.
+        architecture = spelled.partition(".")[0]
+        known = {library: find("hosts", library).catalogue(f"{architecture}*") for library in ("timm", "torchvision")}
+        found = [
+            f"{library}:{spelled}{options}"
+            for library, models in known.items()
+            if architecture in {model.partition(".")[0] for model in models}
+        ]
+        if found:
+            return found
+    return []

@@ -9,7 +9,7 @@ from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.registry import configure
 from reprogram.runs.config import SPECS
 from reprogram.tasks._factory import task_source
-from reprogram.utils.files import exists
+from reprogram.utils.files import exists, why_missing
 from reprogram.utils.images import list_images, read
 
 
@@ -48,4 +48,4 @@ def _require_files(spec: str, paths: list[Path]) -> None:
     """Refuse a spec that needs a file or folder that isn't there."""
     for path in paths:
         if not exists(path):
-            raise DataError(f"{path}: no such file or folder, which {spec} reads; give another path")
+            raise DataError(f"{path}: {why_missing(path, 'file or folder')}, which {spec} reads; give another path")

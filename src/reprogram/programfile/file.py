@@ -24,7 +24,7 @@ from reprogram.errors import HostMismatchError, ProgramFileError, ReprogramError
 from reprogram.hosts.base import Host
 from reprogram.programfile.format import FORMAT, MAX_FILE, VERSION, Head, Header, encode, read_body, read_head
 from reprogram.registry import build_config, find, is_listed
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import why_missing, write_atomic
 
 FAMILIES = {"canvas": "canvases", "program": "programs", "label_map": "label-maps"}
 """The family of each component in a header, by the header's key, which is the adapter's attribute too."""
@@ -168,7 +168,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         kind = path.lstat().st_mode
     except (OSError, ValueError):
-        raise ProgramFileError("no such file; give the path of a program file") from None
+        raise ProgramFileError(f"{why_missing(path)}; give the path of a program file") from None
     inside = path / "program.safetensors"
     if stat.S_ISDIR(kind) and inside.is_file():
         raise ProgramFileError(f"a folder; give the program file in it, {inside}")

@@ -108,7 +108,10 @@ def _read(path: Path) -> Any:
         return printable_all(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path.parent}: no finished run, {path.name} is missing; give the folder of one") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: can't be read ({reason}); give the folder of a finished run") from None
+    except ValueError as error:
         raise DataError(f"{path}: damaged ({error}); run it again") from None
 
 

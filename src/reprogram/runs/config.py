@@ -12,10 +12,12 @@ from reprogram.registry import RENAMED, added_later, is_listed, names, stored_sp
 from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, check_sample_size, current_names
 from reprogram.types import EngineName, LossKind, SampleSize
+from reprogram.utils.files import user_path
 from reprogram.utils.messages import expected_instead, nearest, path_of
 from reprogram.utils.spec import parse
 from reprogram.utils.text import is_unicode, printable, slug
 from reprogram.utils.toml import read_table
+from reprogram.utils.validation import wrong_kind
 
 MARK = "# The resolved configuration of this run; reprogram fit --config FILE runs it again."
 SPECS = {
@@ -104,7 +106,7 @@ class RunConfig(FitOptions):
     def folder(self) -> Path:
         """The run folder."""
         if self.out:
-            return Path(self.out)
+            return user_path(self.out, "out")
         parts = (self.task, self.host, self.program, f"s{self.seed}")
         return Path("runs") / "-".join(slug(part)[-40:] for part in parts)
 
@@ -162,6 +164,10 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
         if key not in known:
             former = [str(f.metadata["former"]) for f in fields(RunConfig) if "former" in f.metadata]
             raise ConfigError(f"{where}: no option {key!r}; {nearest(key, [*known, *former])}")
+    if isinstance(every := values.get("checkpoint_every"), int) and not isinstance(every, bool):
+        values["checkpoint_every"] = str(every)  # Steps.
+    if (wrong := wrong_kind(RunConfig, values)) is not None:
+        raise ConfigError(wrong)
     baselines = values.get("baselines", RunConfig.baselines)
     baselines = [baselines] if isinstance(baselines, str) else baselines
     try:
@@ -244,7 +250,31 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or damaged, or holds other tables.
     """
     table = read_table(path)
+    if not table:
+        raise ConfigError(f"{path}: is empty; expected one table [fit]")
+    if "grid" in table:
+        raise ConfigError(f"{path}: is a grid, and no table [fit]; give it to reprogram sweep")
     values = table.get("fit", table)
     if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
-        raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}")
-    return {key.replace("-", "_"): value for key, value in values.items()}
+        several = " as a list, [[fit]]" if isinstance(values, list) else ""
+        raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}{several}")
+    return underscored(values, str(path))
+
+
+def underscored(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The options of a file by their names with underscores.
+
+    Args:
+        values: the options' values, by names with hyphens or underscores.
+        where: the file, for the message.
+
+    Raises:
+        ConfigError: an option stands there twice, with a hyphen and with an underscore.
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name in named:
+            raise ConfigError(f"{where}: {name} is given twice, as {key} too; leave one of them out")
+        named[name] = value
+    return named

@@ -144,7 +144,8 @@ class RunFolder:
         try:
             result: dict[str, Any] = json.loads(self.result.read_bytes())
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.result}: can't be read ({error}); remove the folder and run it again") from None
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.result}: can't be read ({reason}); remove the folder and run it again") from None
         return result
 
     def begin(self, config: RunConfig) -> None:
@@ -211,6 +212,10 @@ class RunFolder:
             ConfigError: a process works in the folder; names its id.
             WriteError: a file can't be removed.
         """
+        if not os.access(self.path, os.W_OK):
+            raise WriteError(
+                f"{self.path}: may not be written, so nothing of it can be removed; change its permissions"
+            )
         try:
             with self.owned():
                 for path in reversed(self.files):
@@ -246,7 +251,8 @@ def require_writable(folder: Path) -> None:
     if not is_folder(existing):
         raise DataError(f"{existing}: is a file, and no folder; choose another --out")
     if not os.access(existing, os.W_OK):
-        raise DataError(f"{folder}: can't be made in {existing}, which may not be written; choose another --out")
+        what = "may not be written" if existing == folder else f"can't be made in {existing}, which may not be written"
+        raise DataError(f"{folder}: {what}; choose another --out")
 
 
 def _now() -> str:

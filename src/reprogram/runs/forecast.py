@@ -36,18 +36,22 @@ class Part:
         name: `LEARNING`, `VALIDATIONS`, `MAP`, `TEST`, `REPORT`, or a baseline's name.
         images: images that the host is asked for; None where that isn't known, such as under a limit of seconds.
         seconds_per_image: as timed; None where it wasn't.
+        seconds_apart: the time of what asks the run's host nothing; None where that isn't known.
     """
 
     name: str
     images: int | None
     seconds_per_image: float | None = None
+    seconds_apart: float | None = 0.0
 
     @property
     def seconds(self) -> float | None:
-        """The time of all its images; None where it isn't known."""
-        if self.images == 0:
-            return 0.0
-        return None if self.images is None or self.seconds_per_image is None else self.images * self.seconds_per_image
+        """The time of all its images, and of what it does apart; None where it isn't known."""
+        if self.images == 0 or self.seconds_apart is None:
+            return self.seconds_apart
+        if self.images is None or self.seconds_per_image is None:
+            return None
+        return self.images * self.seconds_per_image + self.seconds_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +137,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         looked_at = num_validations * num_validation_images(
             config, learned=steps * batch_size, available=len(task.validation)
         )
-    run = BaselineInput(
-        model=model,
-        task=task,
-        images_seen=learned or 0,
-        queries=config.queries,
-        seed=config.seed,
-        augmentation=config.augmentation,
-    )
+    same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
+    run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
         LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
         MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),
@@ -151,12 +149,23 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         variant, options = configure("baselines", name)
         asks[name] = variant(options).asks(run)
     asks[REPORT] = Asks(images=min(COUNT, len(task.test)), ask=model.host_scores)
-    parts = {name: Part(name=name, images=value.images) for name, value in asks.items()}
+    parts = {
+        name: Part(name=name, images=value.images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
+        for name, value in asks.items()
+    }
     if timed and next(model.host.net.parameters(), None) is not None:
         batch = task.train.images[: BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])]
         parts = {
             name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()
         }
+        parts |= {
+            name: replace(parts[name], seconds_apart=value.apart()) for name, value in asks.items() if value.apart
+        }
+        learning = [parts[LEARNING].seconds, parts[VALIDATIONS].seconds] if budget.seconds is None else [budget.seconds]
+        again = [*learning, parts[MAP].seconds, parts[TEST].seconds]
+        whole = None if None in again else sum(seconds or 0.0 for seconds in again)
+        repeated = [name for name, value in asks.items() if value.repeats_run]
+        parts |= {name: replace(parts[name], seconds_apart=whole) for name in repeated}
     return Forecast(
         parts=parts,
         seconds=budget.seconds,

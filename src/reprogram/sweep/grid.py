@@ -10,7 +10,7 @@ from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values, note_on_0_1
+from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values, note_on_0_1, underscored
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
 from reprogram.utils.toml import read_table
@@ -74,8 +74,7 @@ def _combinations(path: Path) -> list[dict[str, Any]]:
     combinations: list[dict[str, Any]] = []
     for table in _tables(path):
         axes = {}
-        for key, value in table.items():
-            name = key.replace("-", "_")
+        for name, value in underscored(table, str(path)).items():
             if name == "out":
                 raise ConfigError(f"{path}: out={value!r}; the folder of a grid is given by --out")
             single = not isinstance(value, list) or (
@@ -83,7 +82,7 @@ def _combinations(path: Path) -> list[dict[str, Any]]:
             )
             axes[name] = [value] if single else value
             if not axes[name]:
-                raise ConfigError(f"{path}: {key} is an empty list; give it a value or leave it out")
+                raise ConfigError(f"{path}: {name} is an empty list; give it a value or leave it out")
         count = len(combinations) + math.prod(map(len, axes.values()))
         if count > MAX_CELLS:
             raise ConfigError(f"{path}: {count:,} cells; at most {MAX_CELLS:,} are allowed in a file, write several")

@@ -1,16 +1,18 @@
 """Load tasks, or find their sources, from specs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from reprogram.errors import ConfigError
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
+from reprogram.utils.files import user_path
 
 
 def load_task(
     spec: str,
     *,
-    data: str = "",
+    data: str | Path = "",
     download: bool = False,
     skip_bad: bool = False,
     size_of_unequal: Callable[[], tuple[int, int]] | None = None,
@@ -34,7 +36,7 @@ def load_task(
     return source.load(download=download)
 
 
-def task_source(spec: str, *, data: str = "", skip_bad: bool = False) -> TaskSource:
+def task_source(spec: str, *, data: str | Path = "", skip_bad: bool = False) -> TaskSource:
     """The source that a spec names, configured; nothing is loaded yet.
 
     Args:
@@ -49,10 +51,10 @@ def task_source(spec: str, *, data: str = "", skip_bad: bool = False) -> TaskSou
 
     variant, config = configure("tasks", spec)
     known = {f.name for f in fields(config)}
-    if data:
+    if data not in ("", None):
         if "data" not in known:
             raise ConfigError(f"task {variant.name()}: takes no data folder; leave --data out")
-        config = replace(config, data=data)
+        config = replace(config, data=str(user_path(data, "data")))
     if skip_bad:
         if "skip_bad" not in known:
             raise ConfigError(f"task {variant.name()}: can't go on without files; leave --skip-bad out")

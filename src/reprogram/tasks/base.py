@@ -15,6 +15,7 @@ from reprogram.registry import Component
 from reprogram.tasks._datasets import class_names_of, read_datasets
 from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, from_arrays, split_off
 from reprogram.types import SampleSize
+from reprogram.utils.files import why_missing
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
 __all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "split_off"]
@@ -248,7 +249,8 @@ class TaskSource(Component):
         """
         for path in self.needs(self.config):
             if not os.path.lexists(path):
-                raise DataError(f"{path}: no such file or folder, which task {self.name()} reads; give another path")
+                why = why_missing(path, "file or folder")
+                raise DataError(f"{path}: {why}, which task {self.name()} reads; give another path")
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.

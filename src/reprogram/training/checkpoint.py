@@ -114,7 +114,8 @@ class Checkpoint:
             self.note = f"{reasons[0]}; going on from the state before it" if reasons else ""
             return state
         if reasons:
-            raise DataError(f"{reasons[0]}; remove {self.path.parent} and start again")
+            files = " and ".join(str(path) for path in (self.path, self.previous) if os.path.lexists(path))
+            raise DataError(f"{reasons[0]}; remove {files}, and start again")
         return None
 
     def remove(self) -> None:

@@ -45,8 +45,8 @@ def fit(
         model: the model; its program and its label map are learned in place, its host isn't touched.
         task: the task; its train and validation splits are used.
         options: how the program is learned; every field of `FitOptions` is a keyword too, and counts more.
-        checkpoint: a file that holds the run's state; where it is there, the run goes on from it. With it, SIGINT and
-            SIGTERM save the state before they end the run.
+        checkpoint: a file that holds the run's state; where it is there, the run goes on from it. With it, SIGINT,
+            SIGTERM and SIGHUP save the state before they end the run.
         on_progress: called after every step, in the main process. Without it, a line under the cell shows the progress
             in a notebook.
         on_validation: called after every batch of a validation, in the main process.

@@ -11,7 +11,7 @@ from reprogram.training.checkpoint import Interval
 from reprogram.types import RANK, LossKind, Precision, SampleSize
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
-from reprogram.utils.validation import validate
+from reprogram.utils.validation import validate, wrong_kind
 
 if TYPE_CHECKING:
     from reprogram.learners.base import Learner
@@ -202,6 +202,8 @@ def with_changes(options: FitOptions, changes: Mapping[str, Any]) -> FitOptions:
             raise ConfigError(f"fit: no option {name!r}; {nearest(name, list(values))}")
         values[name] = value.item() if hasattr(value, "item") else value  # A number of NumPy or PyTorch.
     values["checkpoint_every"] = str(values["checkpoint_every"])  # Steps may be given as a number.
+    if (wrong := wrong_kind(FitOptions, values)) is not None:
+        raise ConfigError(f"fit: {wrong}")
     checked: FitOptions = validate(FitOptions, values, component="fit")
     return checked
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, which wait until a step is done, but not for long."""
+"""SIGINT, SIGTERM and SIGHUP, which wait until a step is done, but not for long."""
 
 import contextlib
 import os
@@ -13,13 +13,15 @@ from reprogram.utils.files import no_file_half_written
 GRACE_S = 1.4
 """How long a step may go on after a signal. A longer step is given up; the state that was saved before it stays."""
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-"""The signals that end a run."""
+ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""The signals that end a run; the last is that of a terminal which was closed."""
 
 
 @contextlib.contextmanager
 def held_signals(active: bool) -> Iterator[list[int]]:
-    """Hold SIGINT and SIGTERM back until the step is done; a second one of the same kind acts at once.
+    """Hold the ending signals back until the step is done; a second one of the same kind acts at once.
+
+    A signal that is ignored stays so, as SIGHUP is under nohup.
 
     A step that goes on for more than `GRACE_S` seconds ends with the process, by a thread that waits for the signal
     beside it: Python's own handlers can't run while a long operation of torch does.
@@ -35,12 +37,13 @@ def held_signals(active: bool) -> Iterator[list[int]]:
         yield pending
         return
     before: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def hold(number: int, _: Any) -> None:
         pending.append(number)
         signal.signal(number, before[number] or signal.SIG_DFL)
 
-    for ending in ENDING:
+    for ending in before:
         signal.signal(ending, hold)
     try:
         with answered_signals():

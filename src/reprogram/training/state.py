@@ -16,6 +16,7 @@ from reprogram.model import Reprogrammed
 from reprogram.training.checkpoint import Checkpoint, Interval
 from reprogram.training.results import FitProgress
 from reprogram.types import Precision
+from reprogram.utils.files import user_path
 
 
 @dataclass(kw_only=True)
@@ -147,7 +148,7 @@ class TrainStateSaver:
         interval: Interval,
     ) -> None:
         self.model, self.learner, self.resume_key, self.interval = model, learner, resume_key, interval
-        self.checkpoint = Checkpoint(Path(path)) if path is not None else None
+        self.checkpoint = Checkpoint(user_path(path, "checkpoint")) if path is not None else None
         self.saved_step, self.saved = 0, time.monotonic()
 
     def is_time(self, step: int) -> bool:

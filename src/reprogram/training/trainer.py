@@ -92,7 +92,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: SIGINT arrived; the state is saved.
-            SystemExit: SIGTERM arrived; the state is saved.
+            SystemExit: SIGTERM or SIGHUP arrived; the state is saved.
             DataError: a loss or gradient isn't finite, or the state can't be written.
             ProcessLostError: another process is gone; the state is saved.
         """
@@ -194,9 +194,9 @@ class Trainer:
         if self.group.size == 1:
             self.signal = pending[0] if pending else 0
             return
-        flags = [float(number in pending) for number in (signal.SIGINT, signal.SIGTERM)]
+        flags = [float(signal.SIGINT in pending), float(any(number != signal.SIGINT for number in pending))]
         seconds = self.state.seconds if self.group.is_main else 0.0
-        # Sums over processes: how many got SIGINT, how many SIGTERM, and the main process's seconds.
+        # Sums over processes: how many got SIGINT, how many another signal, and the main process's seconds.
         interrupts, terminations, self.state.seconds = self.group.all_reduce(
             torch.tensor([*flags, seconds], dtype=torch.float64)
         ).tolist()

@@ -6,6 +6,8 @@ the order in which floating point numbers are summed.
 """
 
 import contextlib
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import timedelta
@@ -177,8 +179,9 @@ def process_group(device: torch.device | str = "cpu") -> Iterator[ProcessGroup]:
         return
     device = torch.device(device)
     try:
+        socket.getaddrinfo(os.environ["MASTER_ADDR"], None)  # torch would try for long, and print its own frames.
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=TIMEOUT_S))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         raise ProcessLostError(
             f"{left_over()}, and the others can't be reached; start all of them with torchrun, or unset these variables"
         ) from error

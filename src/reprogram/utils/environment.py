@@ -1,6 +1,9 @@
-"""The name of the machine's processor, for the record of a measurement."""
+"""The machine and the environment of a process: the processor's name, and variables that others left."""
 
+import contextlib
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,3 +15,17 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def without_variables(*names: str) -> Iterator[None]:
+    """Run the block without some environment variables; they are there again after it.
+
+    Args:
+        names: the variables' names; those that aren't set stay so.
+    """
+    values = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(values)

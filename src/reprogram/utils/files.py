@@ -4,11 +4,13 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from reprogram.errors import WriteError
+from reprogram.errors import ConfigError, WriteError
 
 SCARCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system's errors that no program can prevent, whatever file they are of."""
@@ -28,8 +30,10 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
         The path.
 
     Raises:
-        WriteError: the file can't be written; the old file is unchanged, and no temporary file stays behind.
+        WriteError: the file can't be written, or what is there is a folder, a device or a pipe; what was there is
+            unchanged, and no temporary file stays behind.
     """
+    _require_replaceable(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with _writing:
         try:
@@ -47,6 +51,50 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return path
+
+
+def user_path(value: Any, what: str = "path") -> Path:
+    """A path as people give it: text, bytes or a path-like object; `~` at its beginning is the home folder.
+
+    Args:
+        value: the path.
+        what: the argument's name, for the message.
+
+    Raises:
+        ConfigError: the value is no path, is empty, or holds a character 0.
+    """
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise ConfigError(f"{what}={value!r}: is no path; give text, bytes or a pathlib.Path")
+    text = os.fsdecode(value)
+    if not text or "\0" in text:
+        raise ConfigError(f"{what}={text!r}: is no path ({'it holds a character 0' if text else 'it is empty'})")
+    return Path(home(text))
+
+
+def home(value: Any) -> Any:
+    """A text in which `~` at the beginning is replaced by the home folder; any other value as it is.
+
+    Args:
+        value: any value.
+    """
+    is_home = isinstance(value, str) and value.startswith("~")
+    return os.path.expanduser(value) if is_home else value  # noqa: PTH111 - Path's raises where there is no home.
+
+
+def why_missing(path: str | Path, what: str = "file") -> str:
+    """Why nothing is found at a path, as a phrase: it isn't there, or the system doesn't let it be looked at.
+
+    Args:
+        path: the path.
+        what: what was looked for.
+    """
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return f"no such {what}"
+    except (OSError, ValueError) as error:  # A closed folder, links in a circle, too long; a character 0.
+        return f"can't be looked at ({getattr(error, 'strerror', None) or error})"
+    return f"is no {what}"
 
 
 def exists(path: str | Path) -> bool:
@@ -104,6 +152,20 @@ def remove_strays(folder: Path) -> None:
     for stray in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             stray.unlink()
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse what a new file must not take the place of: a folder, a device, a pipe, or a link to a process's stream.
+
+    The superuser could replace /dev/null.
+    """
+    try:
+        is_ordinary = stat.S_ISREG(path.stat().st_mode)
+        if is_ordinary and not (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
+            return
+    except (OSError, ValueError):  # Nothing is there; what else is wrong shows in writing.
+        return
+    raise WriteError(f"{path}: is no ordinary file, and stays as it is; choose another name")
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -87,6 +87,8 @@ def read(path: str | Path) -> Image.Image:
     except PermissionError:
         raise DataError(f"{path}: may not be read; change its permissions") from None
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.strerror:  # The system's; Pillow's own have no number.
+            raise DataError(f"{path}: can't be read ({error.strerror}); give the path of an image") from None
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
 
 
@@ -281,5 +283,6 @@ def list_images(folder: Path, left_out: Counter[str] | None = None) -> list[Path
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{error.filename}: no such folder; give a folder of images") from None
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); change its permissions") from None
+        advice = "change its permissions" if isinstance(error, PermissionError) else "mend or remove it"
+        raise DataError(f"{error.filename}: can't be listed ({error.strerror}); {advice}") from None
     return sorted(map(Path, paths))

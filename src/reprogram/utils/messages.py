@@ -17,15 +17,18 @@ EXPECTED = {
 def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
     """Advice for a name that isn't there: the closest known name, or up to 20 of them where none is close.
 
+    Capitals don't count.
+
     Args:
         name: the unknown name.
         names: all known names.
     """
     import difflib
 
-    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    spelled = {known.casefold(): known for known in names}
+    matches = difflib.get_close_matches(name.casefold(), spelled, n=1, cutoff=0.5)
     if matches:
-        return f"did you mean {matches[0]!r}?"
+        return f"did you mean {spelled[matches[0]]!r}?"
     return "known: " + ", ".join(sorted(names)[:20]) if names else "none is known"
 
 

@@ -82,6 +82,7 @@ def start_torch(threads: int | None) -> None:
         raise ConfigError(f"--threads {threads}; a number from 1 to 1024 is expected")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # What sockets meet is said in our words.
     with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)

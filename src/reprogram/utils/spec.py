@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from reprogram.errors import ConfigError
+from reprogram.utils.files import exists, home
 
 MAX_SPEC_LENGTH = 4096
 
@@ -91,12 +92,17 @@ def _split_query(text: str, spec: str) -> dict[str, Any]:
 def parse(text: str) -> Spec:
     """Parse a spec string.
 
+    What follows the colon is a path as a whole where there is such a file or folder, also one called `images?size=8`.
+    `~` at the beginning of a value is the home folder.
+
     Args:
         text: the spec, such as `frame(init=0.1)`, `timm:NAME` or `timm:NAME?pretrained=0`.
 
     Raises:
         ConfigError: the text is no spec; the message says what can't be read.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"{text!r}: is no spec; give text, such as 'frame' or 'frame(init=0.1)'")
     text = text.strip(" \t\r\n")  # Other spaces may be part of a path.
     if len(text) > MAX_SPEC_LENGTH:
         raise ConfigError(f"a spec of {len(text)} characters is too long; {MAX_SPEC_LENGTH} are allowed")
@@ -108,7 +114,7 @@ def parse(text: str) -> Spec:
     name, rest = match.group().replace("_", "-"), text[match.end() :]
     argument, options = None, {}
     if rest.startswith(":"):
-        argument, rest = _split_argument(rest[1:])
+        argument, rest = (rest[1:], "") if exists(home(rest[1:])) else _split_argument(rest[1:])
     if rest.startswith("?"):
         options = _split_query(rest[1:], text)
     elif rest.startswith("(") and rest.endswith(")"):
@@ -117,7 +123,8 @@ def parse(text: str) -> Spec:
         raise ConfigError(
             f"{text!r}: can't read {rest!r}; write name, name:argument, name(key=value) or name?key=value"
         )
-    return Spec(name=name, argument=argument, options=options)
+    options = {key: home(value) for key, value in options.items()}
+    return Spec(name=name, argument=home(argument), options=options)
 
 
 def _split_argument(text: str) -> tuple[str, str]:

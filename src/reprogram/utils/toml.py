@@ -1,5 +1,6 @@
 """TOML files that people write: whatever is wrong with one is an error of one line."""
 
+import codecs
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,16 @@ def read_table(path: Path, what: str = "give a TOML file") -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes; {what}")
-        text = content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error}); {what}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes; {what}")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # What > writes in older PowerShells.
+        raise ConfigError(f"{path}: is text in UTF-16, and TOML is UTF-8; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no text in UTF-8 ({error}); {what}") from None
     try:
         table = parse(text)
     except ValueError as error:

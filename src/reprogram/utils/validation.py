@@ -1,10 +1,13 @@
 """Options that become the fields of a dataclass, checked by pydantic, with one-line messages."""
 
 import functools
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import expected_instead, path_of
+from reprogram.utils.messages import EXPECTED, expected_instead, path_of
 
 
 @functools.cache
@@ -12,6 +15,40 @@ def _type_adapter(config: type[Any]) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(config)
+
+
+@functools.cache
+def _kinds(config: Any) -> dict[str, tuple[Any, ...]]:
+    """The types that each field of a dataclass takes, by the field's name."""
+    unions = (types.UnionType, typing.Union)
+    hints = typing.get_type_hints(config)
+    return {name: typing.get_args(h) if typing.get_origin(h) in unions else (h,) for name, h in hints.items()}
+
+
+def wrong_kind(config: Any, values: Mapping[str, Any], *, text_counts: bool = False) -> str | None:
+    """What is wrong with the first value that pydantic would turn into another kind: true into 1, or "1" into 1.
+
+    Args:
+        config: the dataclass whose fields the values are for.
+        values: the values, by field; names of no field are passed over.
+        text_counts: whether text may stand for a number, and 0 and 1 for false and true, as in a spec.
+
+    Returns:
+        The field, its value and what is expected; None where every value has its kind.
+    """
+    for name, value in values.items():
+        kinds = _kinds(config).get(name, ())
+        numbers = [kind for kind in (int, float, bool) if kind in kinds]
+        takes_text = not numbers or any(kind is str or typing.get_origin(kind) is typing.Literal for kind in kinds)
+        if (
+            (isinstance(value, bool) and numbers and bool not in kinds)
+            or (
+                isinstance(value, int | float) and not isinstance(value, bool) and numbers == [bool] and not text_counts
+            )
+            or (isinstance(value, str) and not takes_text and not text_counts)
+        ):
+            return f"{name}={repr(value)[:60]}; {' or '.join(EXPECTED[kind.__name__] for kind in numbers)} is expected"
+    return None
 
 
 def validate(config: Any, options: dict[str, Any], *, component: str, strict: bool = False) -> Any:
@@ -34,6 +71,8 @@ def validate(config: Any, options: dict[str, Any], *, component: str, strict: bo
     for name, value in options.items():
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ConfigError(f"{component}: {name} has {value.bit_length()} bits; a number of 64 bits is expected")
+    if (wrong := wrong_kind(config, options, text_counts=True)) is not None:
+        raise ConfigError(f"{component}: {wrong}")
     try:
         if strict:
             import json

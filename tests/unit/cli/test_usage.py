@@ -1,5 +1,6 @@
 """What is given to a verb: options that aren't there, given twice, empty, or in the environment under a wrong name."""
 
+import json
 import os
 
 import pytest
@@ -102,3 +103,18 @@ def test_an_empty_variable_is_one_that_is_not_set(tmp_path, monkeypatch):
     code, out, _ = cli("runs", "list")
     assert code == 0 and "a " in out
     assert "grid" in refused(3, "sweep", os.devnull)
+
+
+def test_a_variable_in_small_letters_is_told_from_an_unknown_one(monkeypatch):
+    monkeypatch.setenv("REPROGRAM_seed", "1")
+    code, out, err = cli("list", "tasks")
+    assert (code, out) == (3, "") and "set REPROGRAM_SEED instead" in err
+
+
+@pytest.mark.parametrize("folder", ["a" * 300, "/dev/null/x", "loop/x"])
+def test_doctor_shows_caches_that_cannot_be_looked_at(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("HF_HOME", folder)
+    code, out, err = cli("doctor", "--json")
+    assert (code, err) == (0, "") and folder in json.loads(out)["caches"]["HF_HOME"]

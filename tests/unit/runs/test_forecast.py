@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 
 import reprogram
 from helpers import random_task
 from helpers_runs import cli
+from reprogram.evaluation.from_scratch import expected_seconds, train
 from reprogram.hosts._factory import load_host
 from reprogram.report.examples import COUNT
 from reprogram.runs.config import from_values
@@ -138,10 +140,27 @@ def test_test_and_baselines_show_progress_to_the_end(tmp_path):
 
 
 def test_a_limit_of_seconds_and_what_is_not_known_are_said():
-    line = forecast_of({**RUN, "seconds": 30, "baselines": ("map-alone", "direct-training")}, timed=True).line()
-    assert (
-        line.startswith("learns for 30 s at the most; then asks the host for 132 images") and "direct-training" in line
-    )
+    expected = forecast_of({**RUN, "seconds": 30, "baselines": ("map-alone", "untrained")}, timed=True)
+    line = expected.line()
+    assert line.startswith("learns for 30 s at the most; then asks the host for 132 images") and "without" not in line
+    assert expected.parts["untrained"].seconds == pytest.approx(30 + expected.parts[TEST].seconds)
+    untimed = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, timed=False)
+    assert untimed.parts["untrained"].seconds is untimed.parts["direct-training"].seconds is None
+
+
+def test_what_the_host_is_not_asked_for_takes_time_too():
+    """The untrained host does the run again; the small net's time is that of the steps and passes that it takes."""
+    expected = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, timed=True)
+    parts = expected.parts
+    again = sum(parts[name].seconds for name in (LEARNING, MAP, VALIDATIONS, TEST))
+    assert parts["untrained"].images == parts["direct-training"].images == 0
+    assert parts["untrained"].seconds == pytest.approx(again)
+    task = load_task(RUN["task"])
+    start = time.monotonic()
+    train(task, "convolutional", 1280, seed=0)
+    took = time.monotonic() - start
+    assert took / 4 < expected_seconds(task, "convolutional", 1280) < 4 * took
+    assert parts["direct-training"].seconds > 0 and expected.seconds_after(VALIDATIONS) > again
 
 
 def test_the_command_line_says_it_before_the_start_and_not_when_quiet(tmp_path):

@@ -99,3 +99,54 @@ def test_a_run_folder_whose_name_is_no_text_is_one_line(tmp_path, monkeypatch):
         assert (code, out, err.count("\n")) == (3, "", 1), err
         assert "UTF-8" in err
     assert [path.name for path in tmp_path.iterdir()] == ["g.toml"]
+
+
+WRONG_KINDS = {
+    "seed = true": "a whole number",
+    "seed = '1'": "a whole number",
+    "epochs = '2'": "a number",
+    "seconds = false": "a number",
+    "test_images = true": "a whole number",
+    "download = 1": "true or false",
+    "skip_bad = 'yes'": "true or false",
+    "seed = 2024-01-01": "a whole number",
+    "host = 3": "text",
+}
+
+
+@pytest.mark.parametrize("line", WRONG_KINDS)
+def test_a_value_of_another_kind_is_refused_with_the_files_name(tmp_path, line):
+    path = tmp_path / "c.toml"
+    path.write_text(f"[fit]\n{line}\n", encoding="utf-8")
+    code, out, err = cli("fit", "--config", path)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert f"{path}: {line.partition(' ')[0]}=" in err and f"{WRONG_KINDS[line]} is expected" in err
+
+
+def test_numbers_that_are_whole_and_steps_are_taken():
+    config = from_values({"images": 2e4, "epochs": 2, "checkpoint_every": 100, "test_images": "250"})
+    assert (config.images, config.epochs, config.checkpoint_every, config.test_images) == (20_000, 2.0, "100", 250)
+
+
+@pytest.mark.parametrize(
+    "text,what",
+    [
+        ("", "is empty"),
+        ("# nothing\n", "is empty"),
+        ("[grid]\nseed = [1, 2]\n", "give it to reprogram sweep"),
+        ("[[fit]]\nseed = 1\n", "[[fit]]"),
+        ("[fit]\nbatch-size = 4\nbatch_size = 8\n", "given twice"),
+    ],
+)
+def test_a_file_that_says_nothing_or_two_things_is_refused(tmp_path, one_line, text, what):
+    (tmp_path / "c.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        read_toml(tmp_path / "c.toml")
+    assert what in one_line(error) and "c.toml" in str(error.value)
+
+
+def test_a_grid_refuses_one_option_by_two_names(tmp_path, one_line):
+    (tmp_path / "g.toml").write_text("[grid]\nbatch-size = 4\nbatch_size = [8, 16]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        read_grid(tmp_path / "g.toml")
+    assert "given twice" in one_line(error)

@@ -48,10 +48,14 @@ class Asks:
         images: the number of images; None where that isn't known.
         ask: asks the host with a batch of b × c × h × w task images in the same way, so that it can be timed; None
             where it can't be.
+        apart: measures by a few images how many seconds it takes without the host; None where it does nothing so.
+        repeats_run: whether it does all of the run again, from learning to the test, on another host.
     """
 
     images: int | None
     ask: Callable[[Tensor], Any] | None
+    apart: Callable[[], float] | None = None
+    repeats_run: bool = False
 
 
 class Baseline(Component):

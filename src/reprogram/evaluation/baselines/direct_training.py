@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reprogram.evaluation import from_scratch
-from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.metrics import score
 from reprogram.evaluation.predict import predict
 from reprogram.tasks.base import Task
@@ -22,6 +22,11 @@ class DirectTraining(Baseline):
     """A small convolutional net that learns the task from all training images, without any host."""
 
     attacks = True
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """The host is asked nothing; see `Baseline.asks`."""
+        images = num_direct_images(run.task, run.images_seen)
+        return Asks(images=0, ask=None, apart=lambda: from_scratch.expected_seconds(run.task, "convolutional", images))
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""

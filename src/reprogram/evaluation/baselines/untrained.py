@@ -3,13 +3,17 @@
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.evaluation.baselines.base import Baseline, BaselineInput
+from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.metrics import score
 from reprogram.evaluation.predict import predict
 
 
 class Untrained(Baseline):
     """The same run on the same architecture with random weights."""
+
+    def asks(self, run: BaselineInput) -> Asks:
+        """The run's own host is asked nothing; see `Baseline.asks`."""
+        return Asks(images=0, ask=None, repeats_run=True)
 
     def check(self, run: BaselineInput) -> None:
         """Refuse a host that has no untrained twin."""
