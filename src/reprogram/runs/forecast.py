@@ -146,14 +146,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         looked_at = num_validations * num_validation_images(
             config, learned=steps * batch_size, available=len(task.validation)
         )
-    run = BaselineInput(
-        model=model,
-        task=task,
-        images_seen=learned or 0,
-        queries=config.queries,
-        seed=config.seed,
-        augmentation=config.augmentation,
-    )
+    same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
+    run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
         LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
         MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from reprogram.evaluation import from_scratch
-from reprogram.evaluation.baselines._asked import ask, asks
+from reprogram.evaluation.baselines._asked import ask, asks, num_asked
 from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.baselines.direct_training import num_direct_images
 from reprogram.evaluation.metrics import score
@@ -28,8 +28,13 @@ class Distillation(Baseline):
 
     def asks(self, run: BaselineInput) -> Asks:
         """The training images that the net learns the answers to; no test image."""
-        asked = asks(run)
-        return Asks(images=(asked.images or 0) - len(run.task.test), ask=asked.ask)
+        images = num_asked(run)
+        seen = PASSES * images + num_direct_images(run.task, run.images_seen)
+        return Asks(
+            images=images,
+            ask=asks(run).ask,
+            apart=lambda: from_scratch.expected_seconds(run.task, "convolutional", seen),
+        )
 
     def measure(self, run: BaselineInput) -> dict[str, Any]:
         """Measure it; see `Baseline.measure`."""

@@ -50,8 +50,9 @@ class Surrogate(Baseline):
         return cls.Config(host="linear:48", epochs=1.0)
 
     def asks(self, run: BaselineInput) -> Asks:
-        """The training images that the label map is fitted to, and the test images."""
-        return Asks(images=self._num_fit(run) + len(run.task.test), ask=run.model.host_scores)
+        """The training images that the label map is fitted to, and the test images; learning is about another run."""
+        images = self._num_fit(run) + len(run.task.test)
+        return Asks(images=images, ask=run.model.host_scores, repeats_run=True)
 
     def check(self, run: BaselineInput) -> None:
         """Refuse a surrogate whose input has another size, or from which the label map can't be taken along."""
