@@ -48,7 +48,7 @@ def test_a_run_under_faults_pays_what_the_server_counts(tmp_path, monkeypatch, c
         settled(server)
         bill = bill_of(tmp_path / "run")
         assert (bill["requests"], bill["images"], bill["lost"]) == (server.requests, server.answered, server.lost)
-        assert bill["retries"] == server.by_fault.total() > 3
+        assert 3 < bill["retries"] <= server.by_fault.total(), "the budget may end before the last one is asked again"
         assert bill["cost"] == pytest.approx(1.5 * (server.answered + server.lost) / 1000)
         assert all(headers["x-goog-api-key"] == SECRET for _, headers, _ in server.seen)
         program = tmp_path / "run" / "program.safetensors"
