@@ -61,7 +61,7 @@ def check_baselines(config: RunConfig, model: Reprogrammed, task: Task) -> None:
     Raises:
         ConfigError: a baseline can't be measured for this run.
     """
-    run = BaselineInput(model=model, task=task, queries=config.queries, seed=config.seed)
+    run = BaselineInput(model=model, task=task, queries=config.budget.host_images, seed=config.seed)
     for spec in config.baselines:
         variant, options = configure("baselines", spec)
         variant(options).check(run)
@@ -178,7 +178,7 @@ def _baselines(
         model=model,
         task=task,
         images_seen=images_seen,
-        queries=config.queries,
+        queries=config.budget.host_images,
         seed=config.seed,
         augmentation=config.augmentation,
         learn_on=learn_on,
