@@ -93,6 +93,11 @@ class AnswerStore:
                 self._write_seconds()
             self._db.close()
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever asked for."""
+        with self._lock, self._errors():
+            return bool(self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM requests)").fetchone()[0])
+
     @property
     def mark(self) -> int:
         """The place of the last answer that this run has come to; a checkpoint holds it."""

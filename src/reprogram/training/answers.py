@@ -36,15 +36,17 @@ def keeping_answers(host: Host, path: Path | None, *, run: str = "", anew: bool 
     except ConfigError:
         if not anew or path is None:
             raise
-        for file in files(path):
-            file.unlink(missing_ok=True)
+        _remove(path)
         store = AnswerStore(path, host.meter, key=key)
     host.answers = store
     try:
         yield
     finally:
         host.answers = None
+        unused = store.is_empty()
         store.close()
+        if unused and path is not None:  # Such as where the budget was refused at once.
+            _remove(path)
 
 
 @contextlib.contextmanager
@@ -73,10 +75,7 @@ def beside(checkpoint: str | Path | None) -> Path | None:
     return None if checkpoint is None else Path(checkpoint).with_name(f"{Path(checkpoint).name}.answers")
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """A store's file, and those that a killed process leaves beside it.
-
-    Args:
-        path: the store's file.
-    """
-    return path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))
+def _remove(path: Path) -> None:
+    """Remove a store's file, and those that a killed process leaves beside it."""
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reprogram import cli
+from reprogram.errors import BudgetError
 from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._info import HostInfo
 from reprogram.report.bill import bill_line, bill_so_far
@@ -109,6 +110,14 @@ def test_a_line_that_breaks_ends_learning_early_and_loses_nothing(tmp_path):
         host.images == result["bill"]["images"] + result["bill"]["lost"] and host.requests == result["bill"]["requests"]
     )
     assert result["validation"]["n"] > 0 and (tmp_path / "a" / "program.safetensors").exists()
+
+
+def test_a_refused_budget_leaves_nothing_that_a_better_one_stumbles_over(tmp_path):
+    host = Service()
+    with pytest.raises(BudgetError, match="queries=20 is less"):
+        run(tmp_path / "a", host, queries=20)
+    assert host.requests == 0 and not list((tmp_path / "a").glob("answers*"))
+    assert run(tmp_path / "a", Service(), queries=300, baselines="none")["queries"] > 200
 
 
 def test_words():
