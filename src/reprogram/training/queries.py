@@ -23,6 +23,9 @@ RESERVE, MOST_RESERVE = 50, 10
 """One part in so many of a budget is kept for what may be lost, so that a run with a few losses learns the same: a
 fiftieth, or what may be under way when a process is killed, where that is more, but never more than a tenth."""
 
+CAUTION = 2.0
+"""How many times the losses until now are expected of what is ahead."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
@@ -76,10 +79,10 @@ class Allowance:
         """
         if self.limit is None:
             return 0.0
-        available = self.limit - self.needs.validation
-        if spent + max(lost, self.reserve) + self.needs.step > available:
+        ahead = self.needs.step + self.needs.validation
+        if spent + self._extra(spent, lost, ahead) + ahead > self.limit:
             return 1.0
-        return min(max(spent, free) / (available - self.reserve), 1.0)
+        return min(max(spent, free) / (self.limit - self.needs.validation - self.reserve), 1.0)
 
     def allows_validation(self, spent: int, lost: int) -> bool:
         """Whether a validation now would leave enough for a step and the last one.
@@ -88,8 +91,12 @@ class Allowance:
             spent: what the run asked for.
             lost: what came on top.
         """
-        needed = self.needs.step + 2 * self.needs.validation
-        return self.limit is None or self.limit - spent - max(lost, self.reserve) >= needed
+        ahead = self.needs.step + 2 * self.needs.validation
+        return self.limit is None or spent + self._extra(spent, lost, ahead) + ahead <= self.limit
+
+    def _extra(self, spent: int, lost: int, ahead: int) -> float:
+        """What was lost, and what will be at `CAUTION` times the rate until now; the reserve at the least."""
+        return max(lost + CAUTION * lost / max(spent, ahead) * ahead, self.reserve)
 
 
 class QueryBudget:

@@ -216,3 +216,19 @@ def test_a_file_of_answers_belongs_to_one_run(tmp_path):
     other = Service()
     result, _ = learned(other, task, queries=300, checkpoint=state, seed=1)
     assert other.images == other.meter.images == result.queries
+
+
+def test_losses_before_the_first_answer_do_not_end_a_run():
+    """Nobody knows a rate of losses then: three lost requests are no reason to give up 300 images."""
+    host = Service()
+    ask = host.ask
+
+    def lossy(images):
+        while host.meter.lost < 12:
+            with host.meter.request(len(images)):
+                pass
+        return ask(images)
+
+    host.ask = lossy
+    result, _ = learned(host, queries=300)
+    assert result.queries > 200 and not result.ended_early
