@@ -18,6 +18,7 @@ from reprogram.registry import configure, format_spec
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.utils.files import user_path
+from reprogram.utils.text import html_table, printable, shortened
 
 
 class Reprogrammed(nn.Module):
@@ -99,6 +100,24 @@ class Reprogrammed(nn.Module):
             task: the record of the task that the program is learned for.
         """
         return cls(canvas=adapter.canvas, program=adapter.program, host=host, label_map=adapter.label_map, task=task)
+
+    def _facts(self) -> dict[str, str]:
+        """What people want to know of the model, by what it is."""
+        learned = sum(parameter.numel() for parameter in self.learned_parameters())
+        return {
+            "images": " × ".join(map(str, self.task.shape)),
+            "classes": f"{len(self.task.classes)}: {shortened(self.task.classes)}",
+            "canvas": format_spec(self.canvas),
+            "program": f"{format_spec(self.program)}, {learned:,} learned numbers",
+            "label map": format_spec(self.label_map),
+        }
+
+    def __repr__(self) -> str:
+        facts = "; ".join(f"{name} {value}" for name, value in self._facts().items())
+        return f"Reprogrammed {printable(self.task.name)} on {printable(self.host.info.id)}: {facts}"
+
+    def _repr_html_(self) -> str:
+        return html_table({"task": self.task.name, "host": self.host.info.id, **self._facts()})
 
     @property
     def adapter(self) -> Adapter:

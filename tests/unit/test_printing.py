@@ -71,6 +71,23 @@ def test_names_of_strangers_stay_text():
     assert "\x1b" not in repr(hostile) + hostile._repr_html_()
 
 
+def test_hosts_and_models_are_a_line_with_shapes_first(learned):
+    info = reprogram.HostInfo(id="x\x1b", num_classes=1000, size=(24, 32), class_names=tuple(map(str, range(1000))))
+    text = repr(info)
+    assert text.startswith("HostInfo x\ufffd: input 3 × 24 × 32; classes 1,000: 0, 1, 2, 3, 4 and 995 more; mean ")
+    assert "access gradient" in text and len(text) < 300
+    host = reprogram.Host.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)), size=2, name="<b>")
+    assert repr(host) == "Host <b>: input 3 × 2 × 2; classes 5; access gradient; frozen parameters 65"
+    assert Cells(host._repr_html_()).tags == {"table", "tr", "th", "td"} and "Linear" in repr(host.net)
+    model = reprogram.Reprogrammed.build("linear(size=24, num_classes=16)", learned[0], program="tiles(side=3)")
+    assert repr(model).startswith("Reprogrammed random on linear:") and "images 3 × 8 × 8; classes 4: " in repr(model)
+    assert "\n" not in repr(model) and "tiles(side=3), 27 learned numbers" in repr(model)
+    assert Cells(model._repr_html_()).texts[0] == "task" and Cells(info._repr_html_()).texts[2:4] == [
+        "input",
+        "3 × 24 × 32",
+    ]
+
+
 def test_a_thousand_classes_are_not_all_named():
     labels = torch.arange(1000)
     split = reprogram.Split(images=torch.zeros(1000, 1, 4, 4, dtype=torch.uint8), labels=labels)

@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -34,7 +35,22 @@ VERBS = {
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none.
 
-app: App = App(
+
+class Commands(App):
+    """The verbs."""
+
+    def generate_completion(self, **options: Any) -> str:
+        """The script that a shell completes by; bash itself completes files, also those with spaces, and folders.
+
+        Args:
+            options: those of cyclopts.
+        """
+        script = super().generate_completion(**options)
+        script = script.replace('COMPREPLY=( $(compgen -f -- "${cur}") )', "COMPREPLY=()")
+        return script.replace("\ncomplete -F ", "\ncomplete -o bashdefault -o default -F ")
+
+
+app: App = Commands(
     name="reprogram",
     help="Learn one input program that makes a frozen classifier do another task. "
     "Options may also be given as REPROGRAM_* environment variables.",

@@ -1,6 +1,8 @@
 """What a shell completes: the names of components, recipes, experiments and presets, asked for at the TAB key."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -31,6 +33,20 @@ def experiments(_: Any) -> list[str]:
     from reprogram.paper.experiments.base import names
 
     return ["all", "list", "report", *names()]
+
+
+def executors(_: Any) -> list[str]:
+    """What runs the workers of a grid."""
+    from reprogram.sweep.executors import executor_names
+
+    return executor_names()
+
+
+def run_names(_: Any) -> list[str]:
+    """The runs in the folder that `REPROGRAM_RUNS` names, or in `runs`."""
+    from reprogram.runs.index import RunIndex
+
+    return RunIndex(Path(os.environ.get("REPROGRAM_RUNS") or "runs")).names()
 
 
 def presets(_: Any) -> list[str]:

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 15.0
 """Time between two lines about the progress of learning."""
+
+LEAST_ROOM = 16
+"""The fewest columns that a text beside another is given; with fewer it stands below."""
 
 
 def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
@@ -67,16 +72,73 @@ def emit(value: Any) -> None:
     print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
-def table(rows: list[tuple[object, ...]]) -> None:
+def table(rows: Sequence[Sequence[object]], *, headed: bool = False) -> None:
     """Print rows in aligned columns on stdout.
+
+    Where they are wider than the terminal, or than `COLUMNS` says, rows with headings become blocks, and what stands in
+    the last columns of others goes on below itself. In a file or a pipe lines are as long as they have to be.
 
     Args:
         rows: cells of each row; later ones may be missing.
+        headed: whether the first row holds headings.
     """
     text = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in text if i < len(row)) for i in range(max(map(len, text), default=0))]
-    for row in text:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
+    widths = [max(_columns(row[i]) for row in text if i < len(row)) for i in range(max(map(len, text), default=0))]
+    lines = ["  ".join(_padded(*cell) for cell in zip(row, widths, strict=False)).rstrip() for row in text]
+    width = _width()
+    if width is not None and max(map(_columns, lines), default=0) > width:
+        lines = _blocks(text, width) if headed else _below(text, widths[0], width)
+    for line in lines:
+        print(line)
+
+
+def _width() -> int | None:
+    """The columns that text is laid out for; None where lines may have any length."""
+    if "COLUMNS" in os.environ:
+        return int(os.environ["COLUMNS"])
+    try:
+        return (os.get_terminal_size(sys.stdout.fileno()).columns or None) if sys.stdout.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _columns(text: str) -> int:
+    """How many columns a text takes on a terminal, on which some scripts have wide characters."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
+
+
+def _blocks(rows: list[list[str]], width: int) -> list[str]:
+    """A block for each row below the headings: its first cell, then a line for each cell that isn't empty."""
+    heads, *others = rows
+    indent = max(map(_columns, heads[1:]), default=0) + 2
+    lines = []
+    for row in others:
+        cells = [["  " + head, cell] for head, cell in zip(heads[1:], row[1:], strict=False) if cell]
+        lines += [row[0], *_below(cells, indent, width)]
+    return lines
+
+
+def _below(rows: list[list[str]], indent: int, width: int) -> list[str]:
+    """Lines in which what follows each row's first cell goes on below itself; words aren't divided."""
+    lines = []
+    for first, *others in rows:
+        text = "  ".join(cell for cell in others if cell)
+        start, later = _padded(first, indent) + "  ", " " * (indent + 2)
+        if width - len(later) < max([LEAST_ROOM, *map(_columns, text.split())]):
+            lines.append(first)
+            start = later = " " * (len(first) - len(first.lstrip()) + 2)
+        room = max(width - len(later), 1)
+        wrapped = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines += [(start + wrapped[0]).rstrip(), *(later + line for line in wrapped[1:])]
+    return lines
 
 
 class Display:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from reprogram.cli._completers import components
 from reprogram.cli.console import Whole, emit, table
 from reprogram.errors import ConfigError, ExportParityError
 from reprogram.utils.files import is_folder, user_path, why_missing
@@ -36,7 +37,7 @@ def _flag(_: Any, tokens: tuple[Token, ...]) -> bool:
 
 def doctor_command(
     *,
-    host: str | None = None,
+    host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     verify: Annotated[bool, Parameter(negative=())] = False,
     engine: Annotated[bool, Parameter(negative=(), converter=_flag, show_env_var=False)] = False,
     window: str | None = None,

@@ -72,6 +72,7 @@ def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for index, (task_label, host_labels) in enumerate(zip(header.task.classes, label_map.assignment(), strict=True)):
         if index == MAX_ROWS:
+            rows.append(("", f"and {len(header.task.classes) - MAX_ROWS} more labels, which --json shows"))
             break
         shown = [name_of(label) for label in host_labels[:MAX_LABELS]]
         if weights is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reprogram.cli._completers import experiments, presets
+from reprogram.cli._completers import components, executors, experiments, presets
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.errors import ConfigError
 from reprogram.runs.folder import require_writable
@@ -21,16 +21,25 @@ Many = Parameter(consume_multiple=True)
 EXIT_FAILED = 3
 
 
+def many(family: str) -> Parameter:
+    """An option that takes several components of a family.
+
+    Args:
+        family: a key of `reprogram.registry.FAMILIES`.
+    """
+    return Parameter(consume_multiple=True, completer=components(family))
+
+
 def paper_command(
     experiment: Annotated[str, Parameter(completer=experiments)] = "list",
     /,
     *,
     preset: Annotated[str, Parameter(completer=presets)] = "cpu",
-    hosts: Annotated[list[str] | None, Many] = None,
-    tasks: Annotated[list[str] | None, Many] = None,
+    hosts: Annotated[list[str] | None, many("hosts")] = None,
+    tasks: Annotated[list[str] | None, many("tasks")] = None,
     seeds: Annotated[list[Whole] | None, Many] = None,
     budget: str = "",
-    baselines: Annotated[list[str] | None, Many] = None,
+    baselines: Annotated[list[str] | None, many("baselines")] = None,
     data: Annotated[list[str] | None, Many] = None,
     photo: str = "",
     photographs: Path | None = None,
@@ -38,7 +47,7 @@ def paper_command(
     precision: Precision | None = None,
     plan: bool = False,
     out: Path = Path("runs/paper"),
-    executor: str = "local",
+    executor: Annotated[str, Parameter(completer=executors)] = "local",
     workers: Whole = 1,
     address: str = "",
     common: Common | None = None,

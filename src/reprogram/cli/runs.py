@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from reprogram.cli._completers import run_names
 from reprogram.cli.console import emit, table
 from reprogram.cli.usage import refuse_empty
-from reprogram.cli.varying import varying_columns
+from reprogram.cli.varying import option_text, varying_columns
 from reprogram.errors import ConfigError
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
@@ -23,6 +24,7 @@ MEASURES = {"accuracy": ("test", "accuracy"), "worth": ("program_worth", "differ
 """A record's field and the number in it, by the key that sorts by it."""
 State = Literal["running", "interrupted", "finished", "failed"]
 Flag = Annotated[bool, Parameter(negative=())]
+Run = Annotated[str, Parameter(completer=run_names)]
 Folder = Annotated[Path, Parameter(env_var="REPROGRAM_RUNS")]
 
 runs_command = App(
@@ -78,12 +80,12 @@ def list_runs(
         (r["name"], r["state"], *options, *_accuracy(r["test"]), _worth(r["program_worth"]), _time(r["began"]))
         for r, *options in zip(records, *columns.values(), strict=True)
     ]
-    table([(*heads, *measures), *rows])
+    table([(*heads, *measures), *rows], headed=True)
     return 0
 
 
 @runs_command.command
-def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int:
+def show(run: Run, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int:
     """Show what is known of a run.
 
     Args:
@@ -101,13 +103,13 @@ def show(run: str, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int
     rows += [(key, *_accuracy(value)) for key, value in _accuracies(record).items()]
     rows += [(f"bill: {key}", value) for key, value in record["bill"].items()]
     rows += [("program_worth", _worth(record["program_worth"]) or None)]
-    rows += [(key, value) for key, value in record["config"].items()]
-    table([row for row in rows if row[1] is not None])
+    rows += [(key, option_text(value)) for key, value in record["config"].items()]
+    table([row for row in rows if row[1] not in (None, "")])
     return 0
 
 
 @runs_command.command
-def compare(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int:
+def compare(*names: Run, runs: Folder = Path("runs"), json: Flag = False) -> int:
     """Show side by side what differs in the configurations of runs, and their accuracies with 95 % intervals.
 
     Args:
@@ -133,16 +135,16 @@ def compare(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int
         emit({"schema": SCHEMA, **comparison, "program_worth": worths})
         return 0
     rows: list[tuple[object, ...]] = [("", *(record["name"] for record in records)), ("state", *states)]
-    rows += [(key, *("" if value is None else value for value in values)) for key, values in differences.items()]
+    rows += [(key, *map(option_text, values)) for key, values in differences.items()]
     for key, values in accuracies.items():
         rows.append((key, *(" ".join(_accuracy(value)).strip() for value in values)))
     rows += [("program_worth", *map(_worth, worths))] if any(worths) else []
-    table(rows)
+    table(rows, headed=True)
     return 0
 
 
 @runs_command.command
-def remove(*names: str, runs: Folder = Path("runs"), json: Flag = False) -> int:
+def remove(*names: Run, runs: Folder = Path("runs"), json: Flag = False) -> int:
     """Remove runs: the files that they wrote, and their folders where nothing else is in them.
 
     A run that goes on is refused. Nothing is removed unless all names are of runs.

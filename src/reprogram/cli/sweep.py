@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reprogram.cli._completers import executors
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.cli.varying import varying_columns
 from reprogram.types import Precision
@@ -26,7 +27,7 @@ def sweep_command(
     grid: Path,
     *,
     out: Path = Path("runs"),
-    executor: str = "local",
+    executor: Annotated[str, Parameter(completer=executors)] = "local",
     address: str = "",
     workers: Whole = 0,
     retries: Whole = 2,
@@ -91,7 +92,7 @@ def _list(cells: "list[Cell]", as_json: bool) -> None:
     else:
         columns = varying_columns([vars(cell.config) for cell in cells])
         rows = zip([cell.name for cell in cells], states, *columns.values(), strict=True)
-        table([("name", "state", *(key.replace("_", " ") for key in columns)), *rows])
+        table([("name", "state", *(key.replace("_", " ") for key in columns)), *rows], headed=True)
 
 
 def _row(cell: "Cell") -> dict[str, Any]:

@@ -25,14 +25,18 @@ def varying_columns(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]
     names = dict.fromkeys([*FIRST, *(name for config in configs for name in config)])
     columns = {}
     for name in names:
-        texts = [_text(config.get(name)) for config in configs]
+        texts = [option_text(config.get(name)) for config in configs]
         if name not in UNSHOWN and len(set(texts)) > 1:
             columns[name] = _shortened(texts)
     return columns
 
 
-def _text(value: Any) -> str:
-    """A value as text; empty where it is missing."""
+def option_text(value: Any) -> str:
+    """An option's value as text; empty where it is missing.
+
+    Args:
+        value: a value of a configuration.
+    """
     return "" if value is None else " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

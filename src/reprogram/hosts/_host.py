@@ -22,6 +22,7 @@ from reprogram.hosts._state import check_finite, check_shapes, fingerprint, is_p
 from reprogram.hosts._view import frozen_view
 from reprogram.types import EngineName, Precision
 from reprogram.utils.tensor_cache import TensorCache
+from reprogram.utils.text import html_table, printable
 
 Result = TypeVar("Result")
 
@@ -63,6 +64,19 @@ class FrozenHost(nn.Module):
     def fingerprint(self) -> str:
         """SHA-256 of weights and preprocessing; of the name and shapes alone where there are no weights to see."""
         return fingerprint(self.net, self.info)
+
+    def facts(self) -> dict[str, str]:
+        """What people want to know of the host, by what it is; its modules are those of `net`."""
+        info = self.info.facts()
+        numbers = sum(parameter.numel() for parameter in self.net.parameters())
+        return {name: info[name] for name in ("input", "classes", "access")} | {"frozen parameters": f"{numbers:,}"}
+
+    def __repr__(self) -> str:
+        facts = "; ".join(f"{name} {value}" for name, value in self.facts().items())
+        return f"{type(self).__name__} {printable(self.info.id)}: {facts}"
+
+    def _repr_html_(self) -> str:
+        return html_table({"host": self.info.id, **self.facts()})
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: a host is frozen.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reprogram.errors import ConfigError
 from reprogram.types import Access
 from reprogram.utils.messages import nearest
+from reprogram.utils.text import html_table, printable, shortened
 
 MAX_SIZE = 4096
 MAX_COUNT = 100_000
@@ -84,6 +85,25 @@ class HostInfo:
     def shape(self) -> tuple[int, int, int]:
         """The shape of one input image: C, H, W."""
         return self.channels, *self.size
+
+    def facts(self) -> dict[str, str]:
+        """What people want to know of a host, by what it is; of many class names the first few."""
+        names = f": {shortened(self.class_names, 5)}" if self.class_names else ""
+        return {
+            "input": " × ".join(map(str, self.shape)),
+            "classes": f"{self.num_classes:,}{names}",
+            "mean": ", ".join(f"{value:g}" for value in self.mean),
+            "std": ", ".join(f"{value:g}" for value in self.std),
+            "photographs": f"{self.interpolation}, central crop {self.crop:g}",
+            "access": self.access,
+            "licence": printable(self.licence),
+        }
+
+    def __repr__(self) -> str:
+        return f"HostInfo {printable(self.id)}: " + "; ".join(f"{name} {value}" for name, value in self.facts().items())
+
+    def _repr_html_(self) -> str:
+        return html_table({"host": self.id, **self.facts()})
 
     def label(self, index: int) -> str:
         """The name of a host label.

@@ -11,7 +11,7 @@ from reprogram.report.doubts import doubts
 from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
 from reprogram.report.mapping import ROWS, mapping
 from reprogram.utils.files import write_atomic
-from reprogram.utils.text import printable_all
+from reprogram.utils.text import cut, printable_all
 
 
 def baseline_title(key: str) -> str:
@@ -143,7 +143,7 @@ def _confusion(confusion: list[list[int]], classes: list[str]) -> str:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="answered", ylabel="label")
     if len(classes) <= 25:
-        names = [name.replace("$", r"\$")[:14] for name in classes]
+        names = [cut(name, 14).replace("$", r"\$") for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, names)) > 2 else 0)
         axes.set_yticks(range(len(classes)), names)
         for i, row in enumerate(confusion):

@@ -64,7 +64,7 @@ class RunIndex:
         Raises:
             DataError: there is no such folder.
         """
-        names = self._names()
+        names = self.names()
         if not names and not exists(self.path):
             return []
         indexed: dict[str, tuple[str, str]] = {}
@@ -94,7 +94,7 @@ class RunIndex:
             ConfigError: there is no run of that name; names the nearest.
         """
         if not self.holds(name):
-            raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self._names())}")
+            raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self.names())}")
         return describe(RunFolder(self.folder / name))
 
     def update(self, name: str) -> None:
@@ -117,7 +117,7 @@ class RunIndex:
         Raises:
             DataError: there is no such folder, or the index can't be written.
         """
-        names = self._names()
+        names = self.names()
         try:
             self._discard()
             self._do(lambda db: None)
@@ -139,13 +139,18 @@ class RunIndex:
             DataError: a file can't be removed.
         """
         if not self.holds(name):
-            raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self._names())}")
+            raise ConfigError(f"{self.folder}: no run {name!r}; {nearest(name, self.names())}")
         other_files = RunFolder(self.folder / name).remove()
         with contextlib.suppress(*TROUBLE):
             self.update(name)
         return other_files
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The names of the runs, sorted.
+
+        Raises:
+            DataError: the folder isn't there, or can't be read.
+        """
         try:
             return sorted(entry.name for entry in os.scandir(self.folder) if self.holds(entry.name))
         except OSError as error:
@@ -191,7 +196,7 @@ class RunIndex:
         if row is None:
             db.execute("BEGIN IMMEDIATE")
             db.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
-            self._put(db, self._names())
+            self._put(db, self.names())
         elif row[0] != f"CREATE TABLE {TABLE}":
             raise sqlite3.DatabaseError("the table has other columns")
 

@@ -44,6 +44,16 @@ def counted(counts: Mapping[str, int], most: int = 8) -> str:
     return ", ".join(parts)
 
 
+def cut(text: str, most: int) -> str:
+    """A text of some characters at the most; an ellipsis shows where it was cut.
+
+    Args:
+        text: any text.
+        most: how many characters it may have, 1 or more.
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def slug(text: str) -> str:
     """Text as part of the name of a file or a folder.
 
