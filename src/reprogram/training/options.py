@@ -219,8 +219,8 @@ def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Rep
         )
     if learner.takes_steps and not model.learned_parameters():
         raise ConfigError(
-            f"neither the program {model.program.name()!r} nor the label map {model.label_map.name()!r} has anything to "
-            "learn; take a label map that is fitted, such as 'frequency', or another program"
+            f"neither the program {model.program.name()!r} nor the label map {model.label_map.name()!r} has anything "
+            "to learn; take a label map that is fitted, such as 'frequency', or another program"
         )
     access = model.host.info.access
     if RANK.index(access) < RANK.index(learner.access):
