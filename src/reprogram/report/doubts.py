@@ -6,6 +6,7 @@ CONSTANT = 1e-3
 """The spread below which what a program adds to the scores is the same for every image; rounding leaves 1e-6 or so."""
 
 NOTHING_LEARNED = "Nothing was learned: no learned number differs from its start value"
+NO_PROGRAM = "There was nothing to learn, for program and label map have no learned numbers"
 SHIFT = "The program adds the same to the scores of every image, as on any linear host: nothing is reprogrammed"
 LABEL_MAP = "what is right is the label map's doing."
 
@@ -27,6 +28,8 @@ def doubts(result: dict[str, Any]) -> dict[str, str]:
 def _learning(result: dict[str, Any]) -> dict[str, str]:
     """Whether nothing was learned: no step was done, or none changed anything that the selected program holds."""
     images, changed = result.get("images_seen"), result.get("changed_numbers")
+    if result.get("learned_numbers") == 0:
+        return {"nothing_learned": f"{NO_PROGRAM}; {LABEL_MAP}"}
     # Older results don't count the changed numbers; in them the start values are what no step came before.
     if changed == 0 or images == 0 or (changed is None and result.get("selected_step") == 0):
         after = f", after {images:,} training images" if images is not None else ""

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reprogram.errors import DataError
-from reprogram.registry import is_listed, summary
+from reprogram.errors import DataError, ReprogramError
+from reprogram.registry import configure, is_listed, summary
 from reprogram.report.bill import bill_line
 from reprogram.report.doubts import doubts
 from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
@@ -52,6 +52,22 @@ def needed(shows: dict[str, Any]) -> str:
     return {"top_label": "its top label", "all_scores": "all of its scores"}[shows["needed"]]
 
 
+def learned_by(result: dict[str, Any]) -> str:
+    """What it took to learn the program, as text; empty where nothing could be learned, or nobody knows.
+
+    Args:
+        result: the content of `result.json`; older ones don't name the learner, and all of them followed gradients.
+    """
+    if not result["learned_numbers"]:
+        return ""
+    try:
+        access = configure("learners", result.get("learner", "adam"))[0].access
+    except ReprogramError:  # Somebody's own, which isn't here.
+        return ""
+    answers = "The program was learned from the host's answers alone"
+    return "Gradients were needed to learn the program" if access == "gradient" else answers
+
+
 def _share(value: float) -> str:
     """A probability with two digits, such as .93."""
     return f"{value:.2f}".removeprefix("0")
@@ -89,6 +105,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             bill=bill_line(result["bill"]) if "bill" in result else "",
             title=lambda name: class_title(result["task"], name),
             share=_share,
+            learned_by=learned_by(result),
             mapping=mapping(examples),
             shown=ROWS,
             curve=_curve(examples["history"]),

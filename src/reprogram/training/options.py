@@ -217,12 +217,17 @@ def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Rep
             f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
             "build it for this task"
         )
+    if learner.takes_steps and not model.learned_parameters():
+        raise ConfigError(
+            f"neither the program {model.program.name()!r} nor the label map {model.label_map.name()!r} has anything "
+            "to learn; take a label map that is fitted, such as 'frequency', or another program"
+        )
     access = model.host.info.access
     if RANK.index(access) < RANK.index(learner.access):
         raise ConfigError(
             f"learner {learner.name()} needs {learner.access} access, host {model.host.info.id} gives "
-            f"{access} only; choose a learner that needs less, or wrap the host with access='gradient' if it is "
-            "differentiable"
+            f"{access} only; take a learner that only asks, such as 'snes', or, if the host is differentiable, wrap it "
+            "with access='gradient'"
         )
     if not learner.takes_steps and not _is_fitted_map_alone(model):
         raise ConfigError(
@@ -238,8 +243,6 @@ def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Rep
             f"loss {loss.name()!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
             "could grow for ever; use the loss 'task', or a label map such as 'first'"
         )
-    if learner.takes_steps and not model.learned_parameters():
-        raise ConfigError("neither program nor label map has anything to learn")
 
 
 def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def test_a_run_in_which_nothing_was_learned(learning, said):
     assert not said or found["nothing_learned"].startswith("Nothing was learned")
 
 
+def test_a_run_without_a_program_is_told_so():
+    found = doubts({**result((0.8, 0.9), (0.6, 0.8)), "images_seen": 0, "changed_numbers": 0, "learned_numbers": 0})
+    assert list(found) == ["nothing_learned"] and found["nothing_learned"].startswith("There was nothing to learn")
+
+
 @pytest.mark.parametrize(("spread", "said"), [(3e-6, True), (0.0, True), (0.05, False), (1.2, False)])
 def test_a_constant_shift_is_no_reprogramming(spread, said):
     found = doubts({**result((0.8, 0.9), (0.6, 0.8)), "program_effect": {"spread": spread, "n": 16}})

@@ -96,3 +96,24 @@ def test_labels_and_baselines_are_text_that_a_narrow_screen_can_wrap(tmp_path):
     for words in ("<td>0</td><td>tench", "<td>1</td><td>goldfish", "label map alone, no program", "0.1000"):
         assert words in text
     assert "width=device-width" in text and "prefers-color-scheme: dark" in text
+
+
+@pytest.mark.parametrize(
+    ("learner", "words"),
+    [
+        ({}, "Gradients were needed to learn the program; the top label alone"),
+        ({"learner": "adam(learning_rate=0.1)"}, "Gradients were needed to learn the program; the top label alone"),
+        ({"learner": "snes"}, "The program was learned from the host's answers alone; the top label alone"),
+        ({"learner": "somebodys-own"}, None),
+    ],
+)
+def test_what_it_took_to_learn_is_said_by_the_learner(tmp_path, learner, words):
+    top = {"host_shows": {"needed": "top_label", "top_label": {**RESULT["test"], "outside": 0}}}
+    text = page(tmp_path, {**top, **learner})
+    assert words in text if words else "needed to use it" not in text
+
+
+def test_a_run_without_a_program_shows_none(tmp_path):
+    top = {"host_shows": {"needed": "top_label", "top_label": {**RESULT["test"], "outside": 0}}}
+    text = page(tmp_path, {**top, "learned_numbers": 0, "learner": "none"})
+    assert "without a learned input" in text and "the learned program" not in text and "Gradients" not in text

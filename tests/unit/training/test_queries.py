@@ -118,3 +118,11 @@ def test_a_learner_that_needs_gradients_is_refused():
     task = random_task()
     with pytest.raises(reprogram.ConfigError, match="needs gradient access"):
         reprogram.fit(model_of(counting_host([]), task), task, learner="adam", epochs=1)
+
+
+def test_a_run_in_which_nothing_can_be_learned_is_told_so_before_its_learner_is_judged():
+    model = reprogram.Reprogrammed.build(counting_host([]), random_task(), program="none")
+    with pytest.raises(
+        reprogram.ConfigError, match="nor the label map 'first' has anything to learn; take a label map"
+    ):
+        reprogram.fit(model, random_task(), learner="adam", epochs=1)
