@@ -257,7 +257,7 @@ WRONG = {
     "too many parts": (3, ["--parts", "1000000000000"], "num_microbatches"),
     "too large a number": (3, ["--label-map", "frequency(images=99999999999999999999)"], "64 bits"),
     "augmentation": (3, ["--augmentation", "shfit"], "did you mean 'shift'"),
-    "loss": (2, ["--loss", "hosts"], "loss"),
+    "loss": (3, ["--loss", "hosts"], "did you mean 'host'"),
 }
 
 
