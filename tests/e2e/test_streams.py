@@ -88,6 +88,12 @@ def test_json_in_a_narrow_encoding_keeps_its_values(program, pictures, encoding)
     assert {"猫.png", "é.png", "😀.png"} < names
 
 
+def test_a_locale_without_utf8_keeps_names(program, pictures):
+    line = f"reprogram predict {program} {pictures} --quiet --json"
+    code, out, err = shell(line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert code == 0 and {"猫.png", "é.png", "😀.png"} < {a["image"].rpartition("/")[2] for a in json.loads(out)}, err
+
+
 def test_paths_on_stdin_are_bytes_in_every_encoding(program, pictures):
     line = f"cd {pictures}; printf '猫.png\\r\\ncaf\\xe9.png\\n\\n' | reprogram predict {program} - --quiet --json"
     code, out, err = shell(line, PYTHONIOENCODING="cp1252")

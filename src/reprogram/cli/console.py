@@ -141,8 +141,13 @@ def _below(rows: list[list[str]], indent: int, width: int) -> list[str]:
     return lines
 
 
+def is_live() -> bool:
+    """Whether stderr is a terminal on which progress can be drawn in place."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 class Display:
-    """Progress on stderr: a bar where that is a terminal, else a line now and then.
+    """Progress on stderr: a bar where that is a terminal, and no dumb one, else a line now and then.
 
     Args:
         quiet: whether nothing is shown.
@@ -164,7 +169,7 @@ class Display:
     @contextlib.contextmanager
     def learning(self) -> "Iterator[Callable[[FitProgress], None]]":
         """A function that shows the progress of `fit`, for its argument `on_progress`."""
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or not is_live():
             yield self._line
             return
         from rich.console import Console

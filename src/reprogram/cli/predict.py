@@ -14,7 +14,7 @@ from reprogram.errors import DataError
 from reprogram.types import Precision
 from reprogram.utils.files import exists, is_folder, user_path
 from reprogram.utils.process import start_torch
-from reprogram.utils.text import counted, printable
+from reprogram.utils.text import as_utf8, counted, printable
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
@@ -69,7 +69,7 @@ def predict_command(
         if not readable:
             continue
         for path, answer in zip(readable, _answers(model, tensors), strict=True):
-            answers.append({"image": str(path).encode(errors="replace").decode(), **answer})
+            answers.append({"image": as_utf8(str(path)), **answer})
             if not common.json:
                 host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer["host"])
                 print(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reprogram.cli._completers import executors
-from reprogram.cli.console import Common, Display, Whole, emit, table
+from reprogram.cli.console import Common, Display, Whole, emit, is_live, table
 from reprogram.cli.varying import varying_columns
 from reprogram.types import Precision
 from reprogram.utils.files import exists
@@ -148,7 +148,7 @@ def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str]
         The functions `say` and `on_event` for `run_cells`.
     """
     display = Display(quiet)
-    if quiet or not sys.stderr.isatty():
+    if quiet or not is_live():
         yield display.say, _Lines(display, num_cells)
         return
     from rich.console import Console

@@ -66,6 +66,7 @@ class Forecast:
         queries: the budget of images that the host is asked for while the program is learned; None for no limit.
         requests: the budget of requests that it is sent in that time; None for no limit.
         price: of 1,000 images; None where it isn't known.
+        num_losses: how often a step asks for each image that is learned from, at the most.
     """
 
     parts: dict[str, Part]
@@ -74,6 +75,7 @@ class Forecast:
     queries: int | None = None
     requests: int | None = None
     price: float | None = None
+    num_losses: int = 1
 
     def line(self) -> str:
         """The forecast for people, in one line."""
@@ -81,7 +83,10 @@ class Forecast:
             part for name, part in self.parts.items() if name not in (LEARNING, VALIDATIONS, MAP, TEST, REPORT)
         ]
         learning_images = [
-            (self.parts[LEARNING].images, "to learn from"),
+            (
+                self.num_losses * (self.parts[LEARNING].images or 0),
+                "to learn from" if self.num_losses == 1 else "at the most to learn from",
+            ),
             (self.parts[MAP].images, "to fit the label map"),
             (self.parts[VALIDATIONS].images, f"in {self.num_validations} validations"),
         ]
@@ -135,8 +140,10 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
     batch_size = min(config.batch_size, len(task.train))
     steps_per_epoch = -(-len(task.train) // batch_size)
+    learner_variant, learner_options = configure("learners", config.learner)
+    follows_gradients = learner_variant.access == "gradient"
     steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
-    if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
+    if settled_learner(config.learner, learner_variant.access, model) == "none":
         steps = 0
     learned = num_validations = looked_at = None
     if steps is not None:
@@ -149,7 +156,9 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
-        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
+        LEARNING: Asks(
+            images=learned, ask=_learning(config, model, task, batch_size) if follows_gradients else None
+        ),  # What a step of a learner that only asks takes isn't known.
         MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),
         VALIDATIONS: Asks(images=looked_at, ask=model),
         TEST: Asks(images=len(task.test), ask=model.host_scores),
@@ -172,6 +181,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         queries=budget.host_images,
         requests=budget.requests,
         price=budget.price,
+        num_losses=1 if follows_gradients or steps == 0 else learner_variant(learner_options).num_losses,
     )
 
 

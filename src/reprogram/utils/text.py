@@ -18,7 +18,24 @@ def printable(text: object) -> str:
     Returns:
         The text with U+FFFD for each unprintable character.
     """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in as_utf8(str(text)))
+
+
+def as_utf8(text: str) -> str:
+    """Text in which the bytes of a file's name, which Python keeps as surrogates, are read as UTF-8.
+
+    In a locale without UTF-8 every letter of a name but those of ASCII is such bytes.
+
+    Args:
+        text: any text, such as an argument or a path.
+
+    Returns:
+        The text, with U+FFFD for bytes that aren't UTF-8 and ? for other surrogates: it can be written as UTF-8.
+    """
+    if is_unicode(text):
+        return text
+    whole = "".join("?" if "\ud800" <= c < "\udc80" or "\udcff" < c <= "\udfff" else c for c in text)
+    return whole.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def is_unicode(text: str) -> bool:

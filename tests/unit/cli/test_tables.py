@@ -9,7 +9,7 @@ import termios
 import pytest
 
 from helpers_runs import make_run, runs_cli
-from reprogram.cli.console import table
+from reprogram.cli.console import is_live, table
 
 HEADED = [("name", "host", "n"), ("a", "timm:resnet18 with a long name", 5), ("b", "", 7)]
 FACTS = [("name", "one two three four five six seven", "eight"), ("long", "nine")]
@@ -80,5 +80,15 @@ def test_a_terminal_says_how_wide_it_is(monkeypatch):
         monkeypatch.setattr("sys.stdout", terminal)
         table(HEADED, headed=True)
         terminal.flush()
-        assert os.read(leader, 10_000).decode().splitlines()[1] == "  host  timm:resnet18 with a"
+        shown = b""
+        while b"  n     7" not in shown:  # The last line; a read may give less than was written.
+            shown += os.read(leader, 10_000)
     os.close(leader)
+    assert shown.decode().splitlines()[1] == "  host  timm:resnet18 with a"
+
+
+@pytest.mark.parametrize(("term", "live"), [("xterm-256color", True), ("dumb", False), ("unknown", False)])
+def test_a_dumb_terminal_gets_lines(monkeypatch, term, live):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert is_live() == live

@@ -186,3 +186,16 @@ def test_the_command_line_says_it_before_the_start_and_not_when_quiet(tmp_path):
 )
 def test_a_time_has_no_more_digits_than_it_is_worth(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("learner", "losses"), [("rgf(directions=4)", 5), ("spsa", 2)])
+def test_a_learner_that_only_asks_is_forecast_by_what_it_asks(tmp_path, learner, losses):
+    task = "squares(train=32, validation=8, test=8)"
+    flags = ["fit", "--host", "linear:40", "--task", task, "--learner", learner, "--images", "32", "--batch-size", "8"]
+    flags += ["--validations", "1", "--baselines", "none"]
+    code, _, err = cli(*flags, "--out", tmp_path / "a")
+    assert code == 0, err
+    counted = json.loads((tmp_path / "a/result.json").read_bytes())["host_images"]
+    learned = 32 * losses
+    assert f"{learned:,} at the most to learn from" in err and counted == learned + 8 + 8
+    assert f"asks the host for {learned + 8 + 8 + 8:,} images" in err  # The last 8 are for the report.
