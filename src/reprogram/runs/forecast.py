@@ -140,10 +140,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
     batch_size = min(config.batch_size, len(task.train))
     steps_per_epoch = -(-len(task.train) // batch_size)
-    learner_variant, learner_options = configure("learners", config.learner)
-    follows_gradients = learner_variant.access == "gradient"
     steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
-    if settled_learner(config.learner, learner_variant.access, model) == "none":
+    if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
         steps = 0
     learned = num_validations = looked_at = None
     if steps is not None:
@@ -156,9 +154,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
-        LEARNING: Asks(
-            images=learned, ask=_learning(config, model, task, batch_size) if follows_gradients else None
-        ),  # What a step of a learner that only asks takes isn't known.
+        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
         MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),
         VALIDATIONS: Asks(images=looked_at, ask=model),
         TEST: Asks(images=len(task.test), ask=model.host_scores),
@@ -181,7 +177,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         queries=budget.host_images,
         requests=budget.requests,
         price=budget.price,
-        num_losses=1 if follows_gradients or steps == 0 else learner_variant(learner_options).num_losses,
+        num_losses=_num_losses(config),
     )
 
 
@@ -198,8 +194,19 @@ def _timed_parts(
     return parts | {name: replace(parts[name], seconds_apart=whole) for name in repeated}
 
 
-def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any]:
-    """A function that computes loss and gradient of images as a step does, in microbatches, and changes nothing."""
+def _num_losses(config: RunConfig) -> int:
+    """How often a step asks for each image: once where the learner follows gradients."""
+    variant, options = configure("learners", config.learner)
+    return 1 if variant.access == "gradient" else variant(options).num_losses
+
+
+def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any] | None:
+    """A function that computes loss and gradient of images as a step does, in microbatches, and changes nothing.
+
+    None for a learner that only asks: how long its steps take isn't known.
+    """
+    if configure("learners", config.learner)[0].access != "gradient":
+        return None
     device = model.canvas.frame.device
     microbatch = -(-batch_size // (config.num_microbatches or usual_number(batch_size, 1, device)))
 
