@@ -11,6 +11,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Tiny tensors: a second thread only waits. Processes inherit it.
+for _name in ("COLUMNS", "LINES"):  # GNU readline, which pytest loads, sets them for the workers.
+    os.environ.pop(_name, None)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # So that processes don't inherit that it is ignored.
 install_import_hook(
     ["reprogram.framed", "reprogram.canvases", "reprogram.programs", "reprogram.labelmaps"], "beartype.beartype"
