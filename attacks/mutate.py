@@ -127,7 +127,7 @@ def check_program_file(raw: bytes, path: Path) -> bool:
         message = str(error)
         assert "\n" not in message and message.isprintable() and len(message) < 1000 + len(str(path)), message
         return False
-    header = file.header.model_dump(mode="json")
+    header = file.header.model_dump(mode="json", exclude_unset=True)  # What was written.
     del header["digest"]
     assert encode(header, file.tensors) == raw
     return True
