@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
         assert process.returncode == 0 and kills >= 2
         settled(server)
         killed = bill_of(tmp_path / "killed")
-        under_way = 32 * kills  # Requests that a kill may have caught between the note and the answer, on a slow machine.
+        under_way = 32 * kills  # Requests that kills may have caught between note and answer.
         sent = server.requests - before
         assert sent <= killed["requests"] <= sent + under_way
         assert whole["images"] <= killed["images"] + killed["lost"] <= whole["images"] + 4 * under_way
