@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test gpu combinations lint attacks chaos chaos-sweep remote-servers lock audit docs results bench clean
+.PHONY: demo test gpu judges combinations lint attacks chaos chaos-sweep remote-servers lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -24,6 +24,10 @@ test: $(READY) lint
 gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu tests/gpu
 	$(BIN)/python benchmarks/gpu.py
+
+# What independent tools say: exported files, the server, detectors, notebooks. They get an environment of their own.
+judges: .venv-judges/ready
+	.venv-judges/bin/python -m pytest -m judge
 
 # Every program with every label map on every canvas; make test does with every pair of two families.
 combinations: $(READY)
@@ -77,7 +81,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/suite.py $(ARGS); code=$$?; $(BIN)/python docs/_ext/benchmarks.py && exit $$code
 
 clean:
-	rm -rf .venv .venv-tools docs/_build docs/reference
+	rm -rf .venv .venv-tools .venv-judges docs/_build docs/reference
 
 $(TOOLS)/uv:
 	$(PYTHON) -m venv .venv-tools
@@ -93,3 +97,8 @@ else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 	touch $(READY)
+
+.venv-judges/ready: pyproject.toml
+	test -x .venv-judges/bin/python || $(PYTHON) -m venv .venv-judges
+	.venv-judges/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,judges]'
+	touch .venv-judges/ready
