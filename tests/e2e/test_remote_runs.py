@@ -92,7 +92,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
         assert process.returncode == 0 and kills >= 2
         settled(server)
         killed = bill_of(tmp_path / "killed")
-        under_way = 32 * kills  # Requests that kills may have caught between note and answer.
+        # A kill may catch four requests between note and answer; one that timed out may never have been read there.
+        under_way = 4 * kills + killed["retries"]
         sent = server.requests - before
         assert sent <= killed["requests"] <= sent + under_way
         assert whole["images"] <= killed["images"] + killed["lost"] <= whole["images"] + 4 * under_way
