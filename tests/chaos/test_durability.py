@@ -110,7 +110,7 @@ def test_the_old_file_goes_only_when_the_new_one_is_on_the_disk(tmp_path, monkey
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("undrawn")
 def test_killed_runs_come_to_the_same_bytes(tmp_path):
-    assert kills.chaos(12, int(time.time()) % 1000, tmp_path)[1] == 0
+    assert kills.chaos(6, int(time.time()) % 1000, tmp_path)[1] == 0
 
 
 @pytest.mark.usefixtures("forks")

@@ -175,11 +175,8 @@ def test_every_combination_learns_saves_and_loads(canvas, program, label_map, sq
             return
         assert reprogram.fit(model, squares).images_seen == 0, "a fitted map takes no step"
     else:
-        better = learned(model, squares, 0.05)
-        if not better:  # A program that holds a network needs a smaller step.
-            model = reprogram.Reprogrammed.build(host(), squares, **parts, seed=3)
-            better = learned(model, squares, 0.01)
-        assert better
+        holds_a_network = any(module is not model.program for module in model.program.modules())
+        assert learned(model, squares, 0.01 if holds_a_network else 0.05), "a network needs a smaller step"
 
     path = model.save(tmp_path / "a.safetensors")
     again = reprogram.load(path, host=host())
