@@ -42,6 +42,7 @@ class FrozenHost(nn.Module):
     sentinels: int = 0
     images_per_request: int | None = None
     concurrent_requests: int = 1
+    asks_per_image: int = 1
 
     def __init__(
         self,
@@ -274,7 +275,7 @@ class FrozenHost(nn.Module):
     @property
     def asked(self) -> int:
         """The images that a run has asked for; a continued run counts as it did the first time, from its checkpoint."""
-        return self.meter.images if self.answers is None else self.answers.used
+        return self.meter.images if self.answers is None else self.answers.used * self.asks_per_image
 
     @contextlib.contextmanager
     def uncounted(self) -> Iterator[Meter]:

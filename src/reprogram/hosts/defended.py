@@ -21,7 +21,7 @@ class Defended(InnerSource):
 
     A defence that shows less than numbers leaves less access. The others leave a gradient where the host gives one, as
     exactly as it is defined and else straight through: that is the attacker who has the weights and knows the defence.
-    The attacker who only asks is `restricted(host='defended:...')`. The weights are the host's own, so that a program
+    The attacker who only asks is `restricted:(defended:...)`. The weights are the host's own, so that a program
     that was learned on the bare host loads on this one: that is the attacker who doesn't know the defence.
     """
 
@@ -51,7 +51,7 @@ class Defended(InnerSource):
         if host.guard is not None or type(host) is not Host:
             raise ConfigError(
                 f"defended: {self.config.host} shows less than a host does; put the restriction outside, as in "
-                "restricted(host='defended:HOST?by=...')"
+                "restricted:(defended:HOST?by=...)"
             )
         return guarded(host, guard, self.spec())
 

@@ -37,7 +37,7 @@ class Untrained(InnerSource):
         """Options.
 
         Attributes:
-            host: spec of the host; one with `?` of its own goes in brackets: `untrained(host='timm:resnet18?size=64')`.
+            host: spec of the host; one with options of its own goes in brackets: `untrained:(timm:resnet18?size=64)`.
             seed: decides the random weights and the random batch.
             batchnorm: `plain`, or `conditioned` on one batch of random images.
         """
