@@ -188,6 +188,25 @@ class FirstClass(Baseline):
         labels = run.task.test.labels
         return {"accuracy": float((labels == self.config.label).double().mean()), "n": len(labels), "seed": run.seed}
 ''',
+    "defences/mirror.py": '''"""Images are mirrored."""
+
+from dataclasses import dataclass
+
+from reprogram.defences.base import InputDefence
+
+
+class Mirror(InputDefence):
+    """Left to right, or up and down."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options."""
+
+        axis: int = 3
+
+    def transform(self, images, draws):
+        return images.flip(self.config.axis)
+''',
 }
 
 SCRIPT = """
@@ -202,7 +221,7 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-           "baselines": "first-class"}
+           "baselines": "first-class", "defences": "mirror"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -247,7 +266,12 @@ for family, key in keys.items():
     assert result[key] == dropped[family], (family, result[key])
 assert result["baselines"]["first_class"] == {"accuracy": 0.5, "n": 40, "seed": 3}, result["baselines"]
 assert "the first class" in Path(sys.argv[2], "run", "report.html").read_text().lower()
-print("all nine work")
+plain = reprogram.load_host("mean-colour")
+mirrored = reprogram.load_host("restricted(host='defended:mean-colour?by=mirror+mirror(axis=2)', kind='logits')")
+pixels = torch.rand(2, 3, 16, 16).mul(255).round() / 255
+assert torch.allclose(mirrored(pixels), plain(pixels.flip(3).flip(2)), atol=1e-4)
+assert mirrored.info.id.count("mirror") == 2 and mirrored.info.access == "scores"
+print("all ten work")
 """
 
 
@@ -267,6 +291,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all nine work" in result.stdout
+    assert "all ten work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

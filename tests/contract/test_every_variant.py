@@ -40,6 +40,8 @@ def test_the_foundation_is_listed():
         "augmentations": {"flip", "none", "shift"},
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
+        "defences": {"bit-depth", "blur", "jpeg", "label-only", "median", "noise", "random-padding", "resize-back"}
+        | {"rounding", "smoothing", "temperature", "top-k"},
     }
     assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():

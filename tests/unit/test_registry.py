@@ -21,6 +21,9 @@ GOOD = {
     "folder:a/b (1)/c": Spec(name="folder", argument="a/b (1)/c"),
     "folder:C:\\images": Spec(name="folder", argument="C:\\images"),
     "folder:a?b": Spec(name="folder", argument="a?b"),
+    "restricted:(timm:r?seed=3)?k=2": Spec(name="restricted", argument="timm:r?seed=3", options={"k": 2}),
+    "a:(b:(c(d=1))(e=2))(f=3)": Spec(name="a", argument="b:(c(d=1))(e=2)", options={"f": 3}),
+    "folder:(a": Spec(name="folder", argument="(a"),
     "checkpoint:x?mean=0.5,0.25,1&licence=MIT": Spec(
         name="checkpoint", argument="x", options={"mean": (0.5, 0.25, 1), "licence": "MIT"}
     ),

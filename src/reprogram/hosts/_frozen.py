@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
+from reprogram.framed import Framed
+from reprogram.hosts._info import HostInfo
 
 Outputs = Literal["scores", "probabilities", "top-k", "labels"]
 """The kind of output that a classifier gives for an image."""
@@ -141,3 +143,22 @@ def scores_of(output: Any, name: str) -> Tensor:
     if output.is_complex():
         raise ConfigError(f"host {name}: gave complex numbers where scores are expected")
     return output
+
+
+def check_pixels(pixels: Any, info: HostInfo) -> None:
+    """Refuse what is no batch of a host's canvases.
+
+    Args:
+        pixels: b x C x H x W, or a `Framed` batch.
+        info: the host's record.
+
+    Raises:
+        ConfigError: the pixels are no floats, or have another size or channels.
+    """
+    whole = pixels.frame if isinstance(pixels, Framed) else pixels
+    if not isinstance(whole, Tensor) or not whole.is_floating_point():
+        kind = whole.dtype if isinstance(whole, Tensor) else type(whole).__name__
+        raise ConfigError(f"host {info.id}: pixels are {kind}; a tensor of floats in [0, 1] is expected")
+    if whole.ndim != 4 or tuple(whole.shape[1:]) != info.shape:
+        expected = " x ".join(map(str, info.shape))
+        raise ConfigError(f"host {info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")

@@ -14,7 +14,8 @@ from reprogram.errors import ConfigError
 from reprogram.framed import Framed
 from reprogram.hosts._asking import Asker, Store, exactly
 from reprogram.hosts._features import last_layer_input
-from reprogram.hosts._frozen import scores_of
+from reprogram.hosts._frozen import check_pixels, scores_of
+from reprogram.hosts._guard import Guard
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._meter import Meter
 from reprogram.hosts._prepared import PreparedModules, compute_dtype, into_host, out_of_host
@@ -34,14 +35,23 @@ class FrozenHost(nn.Module):
         net: the classifier; its input are normalised pixels.
         info: the host's record.
         untrained: a function from a seed to the same architecture with random weights, for the baseline.
+        guard: the defences before the classifier; None for none.
     """
 
     is_local: bool = True
     sentinels: int = 0
     images_per_request: int | None = None
     concurrent_requests: int = 1
+    asks_per_image: int = 1
 
-    def __init__(self, net: nn.Module, info: HostInfo, *, untrained: "Callable[[int], Any] | None" = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        info: HostInfo,
+        *,
+        untrained: "Callable[[int], Any] | None" = None,
+        guard: Guard | None = None,
+    ) -> None:
         super().__init__()
         check_shapes(net, info.id)
         self.net = frozen_view(net)
@@ -49,6 +59,7 @@ class FrozenHost(nn.Module):
         self.meter = Meter()
         self.answers: Store | None = None
         self.untrained = untrained
+        self.guard = guard
         self.engine: EngineName = "shared"
         self.precision: Precision = "float32"
         self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
@@ -109,6 +120,15 @@ class FrozenHost(nn.Module):
             return self._asker(self._classified).answers(pixels, exactly)
 
     def _classified(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
+        """The scores of images, which are checked and counted here; defences may compute others, or more of them."""
+        first, guard = self.asked, self.guard
+        check_pixels(pixels, self.info)
+        self.meter.count(len(pixels))
+        if guard is None or not len(pixels):
+            return self._undefended(pixels, labels)
+        return guard.answer(self._undefended, pixels, first)
+
+    def _undefended(self, pixels: Any, labels: Tensor | None = None) -> Tensor:
         whole = pixels.dense() if isinstance(pixels, Framed) and self.engine == "dense" else pixels
         return self._computed(lambda: self._scores(whole, labels))
 
@@ -152,7 +172,7 @@ class FrozenHost(nn.Module):
         )
 
     def _scores(self, pixels: Tensor | Framed, labels: Tensor | None) -> Tensor:
-        images = self._normalised(pixels)
+        images = self._in_units(pixels)
         own, _ = self._dtype_and_device()
         if labels is not None and len(labels) < self.info.num_classes:
             columns = self.prepared.some(images, labels, self.info.num_classes)  # b x m
@@ -177,7 +197,7 @@ class FrozenHost(nn.Module):
         Returns:
             b × d features, and where they come from: the layer's name, or "scores" where no last layer can be seen.
         """
-        if self.info.access != "gradient":
+        if self.info.access != "gradient" or self.guard is not None:
             return self(pixels), "scores"
         whole = pixels.dense() if isinstance(pixels, Framed) else pixels
         features, where = self._computed(
@@ -202,15 +222,14 @@ class FrozenHost(nn.Module):
         return compute()
 
     def _normalised(self, pixels: Any) -> Any:
-        """Check, count and normalise a batch, tensor or `Framed`: all calls come through here."""
-        whole = pixels.frame if isinstance(pixels, Framed) else pixels
-        if not isinstance(whole, Tensor) or not whole.is_floating_point():
-            kind = whole.dtype if isinstance(whole, Tensor) else type(whole).__name__
-            raise ConfigError(f"host {self.info.id}: pixels are {kind}; a tensor of floats in [0, 1] is expected")
-        if whole.ndim != 4 or tuple(whole.shape[1:]) != self.info.shape:
-            expected = " x ".join(map(str, self.info.shape))
-            raise ConfigError(f"host {self.info.id}: images of shape {tuple(whole.shape)}, expected b x {expected}")
+        """Check, count and normalise a batch, tensor or `Framed`."""
+        check_pixels(pixels, self.info)
         self.meter.count(len(pixels))
+        return self._in_units(pixels)
+
+    def _in_units(self, pixels: Any) -> Any:
+        """A batch, tensor or `Framed`, normalised: in units of the mean and the standard deviation."""
+        whole = pixels.frame if isinstance(pixels, Framed) else pixels
         own, _ = self._dtype_and_device()
         mean, std, dtype = self.mean.to(own), self.std.to(own), self.dtype
 
@@ -256,7 +275,7 @@ class FrozenHost(nn.Module):
     @property
     def asked(self) -> int:
         """The images that a run has asked for; a continued run counts as it did the first time, from its checkpoint."""
-        return self.meter.images if self.answers is None else self.answers.used
+        return self.meter.images if self.answers is None else self.answers.used * self.asks_per_image
 
     @contextlib.contextmanager
     def uncounted(self) -> Iterator[Meter]:

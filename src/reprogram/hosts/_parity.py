@@ -73,6 +73,7 @@ def verify(host: FrozenHost, framed: Framed) -> Parity:
     Raises:
         ConfigError: the module can't run in float64, or its scores depend on chance.
     """
+    host = bare(host)
     twin = _twin(host)
     dtype, _ = twin._dtype_and_device()
     frame, window = (
@@ -105,12 +106,27 @@ def check(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels
     Raises:
         ExportParityError: scores or gradient differ from those of dense execution.
     """
+    host = bare(host)
     with host.uncounted():
         with host.in_precision("float32"):
             _check_own(host, framed, parameters, labels)
             reference = _dense(host, framed).detach()
         if host.dtype in MAX_HALF_SCORE_ERROR:
             _check_half(host, framed, reference)
+
+
+def bare(host: FrozenHost) -> FrozenHost:
+    """The host's network without what changes images or answers, which isn't the engine's; most hosts are bare.
+
+    Args:
+        host: the host; the result runs the same modules, in the same way.
+    """
+    if host.guard is None and host.asks_per_image == 1:
+        return host
+    result = FrozenHost(host.net, host.info)
+    result.net, result._prepared = host.net, host._prepared
+    result.engine, result.precision = host.engine, host.precision
+    return result
 
 
 def _check_own(host: FrozenHost, framed: Framed, parameters: Sequence[Tensor], labels: Tensor | None) -> None:

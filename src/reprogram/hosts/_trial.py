@@ -121,7 +121,7 @@ def _try_module(host: FrozenHost, framed: Framed, given: nn.Module | None) -> No
         _warn(host, CHANCE)
         return
     try:
-        _parity._check_own(host, framed, (), None)
+        _parity._check_own(_parity.bare(host), framed, (), None)
     except ExportParityError:
         host.run_as_is()
         with torch.enable_grad():

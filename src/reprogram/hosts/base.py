@@ -30,6 +30,8 @@ class Host(FrozenHost):
         net: the classifier; its input are normalised pixels.
         info: the host's record.
         untrained: a function from a seed to the same architecture with random weights, for the baseline.
+        guard: the defences before the classifier, see the source `defended`; None for none. Then no features come out,
+            and all scores are computed.
 
     Attributes:
         engine: how `Framed` batches run. "shared" computes what the batch shares once (`reprogram.engine`), "dense"

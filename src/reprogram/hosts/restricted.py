@@ -10,10 +10,11 @@ from reprogram.errors import ConfigError
 from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._encoding import Encoding
 from reprogram.hosts._info import HostInfo
+from reprogram.hosts._inner import InnerSource
 from reprogram.hosts._shown import Kind, Shown
-from reprogram.hosts.base import Host, HostSource
-from reprogram.registry import configure, format_spec
-from reprogram.types import Access
+from reprogram.hosts.base import Host
+from reprogram.types import RANK, Access
+from reprogram.utils.seeding import Draws
 
 Rung = Literal["scores", "topk", "label"]
 
@@ -21,7 +22,7 @@ ACCESS: dict[Rung, Access] = {"scores": "scores", "topk": "top-k", "label": "lab
 """The access that each rung stands for."""
 
 
-class Restricted(HostSource):
+class Restricted(InnerSource):
     """A local host of which a caller sees no more than of a query service: no gradient, and only some of its scores.
 
     So learning by queries is tried without a network, beside white-box learning on the very same weights. The host
@@ -70,37 +71,11 @@ class Restricted(HostSource):
     def build(self, *, download: bool = False) -> Host:
         """Build the host that is restricted."""
         host = self._source().build(download=download)
-        return RestrictedHost(host, self.config, replace(host.info, id=self.spec(), access=self._access))
+        access = self._access(host.info.access)
+        return RestrictedHost(host, self.config, replace(host.info, id=self.spec(), access=access))
 
-    def info(self) -> HostInfo | None:
-        """The record of the host that is restricted, with less access."""
-        info = self._source().info()
-        return info and replace(info, id=self.spec(), access=self._access)
-
-    def has_random_weights(self) -> bool:
-        """Whether those of the host that is restricted are."""
-        return self._source().has_random_weights()
-
-    def nameable(self) -> bool:
-        """Whether a stranger's program file may name the host itself."""
-        return self._source().nameable()
-
-    def spec(self) -> str:
-        """The spec, in which the host is named by its own."""
-        return format_spec(Restricted(replace(self.config, host=self._source().spec())))
-
-    @property
-    def _access(self) -> Access:
-        return ACCESS[self.config.access]
-
-    def _source(self) -> HostSource:
-        variant, config = configure("hosts", self.config.host)
-        if variant is Restricted:
-            raise ConfigError(f"restricted: {self.config.host} is restricted already; say all options once")
-        source: HostSource = variant(config)
-        if not source.is_local:
-            raise ConfigError(f"restricted: {self.config.host} is a service and shows what it shows; ask it as it is")
-        return source
+    def _access(self, access: Access) -> Access:
+        return min(ACCESS[self.config.access], access, key=RANK.index)
 
 
 class RestrictedHost(AnsweringHost):
@@ -115,7 +90,8 @@ class RestrictedHost(AnsweringHost):
     takes_framed = True
 
     def __init__(self, host: Host, config: Restricted.Config, info: HostInfo) -> None:
-        super().__init__(host.net, info, untrained=self._untrained if host.untrained is not None else None)
+        untrained = self._untrained if host.untrained is not None else None
+        super().__init__(host.net, info, untrained=untrained, guard=host.guard)
         self.restricted, self.config = host, config
         self.encoding, self.quality = config.encoding, config.quality
         self.shown = shown_of(config)
@@ -136,11 +112,11 @@ class RestrictedHost(AnsweringHost):
         return self.shown.evidence(*self.shown.answer(scores, noise))
 
     def _noise(self, first: int, scores: Tensor) -> Tensor:
-        rows = []
-        for number in range(first, first + len(scores)):
-            generator = torch.Generator().manual_seed((self.config.seed << 20) + number)
-            rows.append(torch.randn(scores.shape[1], generator=generator, dtype=scores.dtype))
-        return torch.stack(rows).to(scores.device) if rows else torch.zeros_like(scores)
+        if not len(scores):
+            return torch.zeros_like(scores)
+        draws = Draws(seed=self.config.seed, first=first, count=len(scores))
+        rows = draws.rows(lambda generator: torch.randn(scores.shape[1], generator=generator, dtype=scores.dtype))
+        return rows.to(scores.device)
 
     def _untrained(self, seed: int) -> Host:
         assert self.restricted.untrained is not None

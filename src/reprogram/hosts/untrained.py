@@ -9,15 +9,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._info import NO_LICENCE, HostInfo
+from reprogram.hosts._inner import InnerSource
 from reprogram.hosts._naming import untrained_id
-from reprogram.hosts.base import Host, HostSource
-from reprogram.registry import MAX_SEED, configure
+from reprogram.hosts.base import Host
+from reprogram.registry import MAX_SEED
 
 IMAGES = 50
 """The number of images in the random batch that BatchNorm is conditioned on."""
 
 
-class Untrained(HostSource):
+class Untrained(InnerSource):
     """The same architecture and preprocessing with random weights; trained weights aren't needed.
 
     `plain` is the architecture's initialisation: BatchNorm's running means are 0 and its variances 1, so it changes
@@ -28,12 +29,15 @@ class Untrained(HostSource):
     Reference: Englert & Lazic, Adversarial Reprogramming Revisited, NeurIPS 2022.
     """
 
+    instead = "name the host itself"
+    takes_services = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Options.
 
         Attributes:
-            host: spec of the host; one with `?` of its own goes in brackets: `untrained(host='timm:resnet18?size=64')`.
+            host: spec of the host; one with options of its own goes in brackets: `untrained:(timm:resnet18?size=64)`.
             seed: decides the random weights and the random batch.
             batchnorm: `plain`, or `conditioned` on one batch of random images.
         """
@@ -55,7 +59,7 @@ class Untrained(HostSource):
         if config.batchnorm == "conditioned":
             generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # Weights never have such a seed.
             condition(host, torch.rand(IMAGES, *host.info.shape, generator=generator))
-        return Host(host.net, replace(host.info, id=self.spec()), untrained=self.untrained)
+        return Host(host.net, replace(host.info, id=self.spec()), untrained=self.untrained, guard=host.guard)
 
     def info(self) -> HostInfo | None:
         """The trained host's record, without its class names and licence."""
@@ -70,20 +74,9 @@ class Untrained(HostSource):
         """The spec `untrained:HOST?seed=...`."""
         return untrained_id(self._source().spec(), self.config.seed, self.config.batchnorm)
 
-    def nameable(self) -> bool:
-        """Whether a stranger's program file may name the host itself."""
-        return self._source().nameable()
-
     def untrained(self, seed: int) -> Host:
         """The same host with other random weights."""
         return Untrained(replace(self.config, seed=seed)).build()
-
-    def _source(self) -> HostSource:
-        variant, config = configure("hosts", self.config.host)
-        if variant is Untrained:
-            raise ConfigError(f"untrained: {self.config.host} is untrained already; name the host itself")
-        source: HostSource = variant(config)
-        return source
 
 
 def batchnorms(host: Host) -> list[_BatchNorm]:

@@ -195,9 +195,9 @@ def _timed_parts(
 
 
 def _num_losses(config: RunConfig) -> int:
-    """How often a step asks for each image: once where the learner follows gradients."""
+    """How often a step asks for each image at the most."""
     variant, options = configure("learners", config.learner)
-    return 1 if variant.access == "gradient" else variant(options).num_losses
+    return int(variant(options).num_losses)
 
 
 def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any] | None:

@@ -1,7 +1,8 @@
 """Random numbers and orders that are functions of a seed."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -52,3 +53,40 @@ def seeded(seed: int | None, device: torch.device | str = "cpu") -> Iterator[Non
         if seed is not None:
             torch.manual_seed(seed)
         yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """The random numbers of a batch that a host is asked for: each image has a generator of its own.
+
+    It depends on a seed and on the image's number among all that were asked for, so that a continued run goes on with
+    the numbers that an uninterrupted one would have drawn.
+
+    Attributes:
+        seed: below 2^40.
+        first: the number of the batch's first image, from 0.
+        count: b, the images of the batch.
+        stream: tells apart what draws for the same image with the same seed.
+    """
+
+    seed: int
+    first: int
+    count: int
+    stream: int = 0
+
+    def rows(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """What is drawn for each image, stacked.
+
+        Args:
+            draw: makes a tensor with a generator on the CPU; of the same shape each time.
+
+        Returns:
+            b × whatever `draw` returns; b is at least 1.
+        """
+        return torch.stack([draw(generator) for generator in self.generators()])
+
+    def generators(self) -> Iterator[torch.Generator]:
+        """A generator for each image, in order."""
+        offset = self.stream * 0x9E3779B97F4A7C15  # 2^64 / golden ratio: the streams lie far apart.
+        for number in range(self.first, self.first + self.count):
+            yield torch.Generator().manual_seed(((self.seed << 20) + number + offset) % 2**63)

@@ -89,10 +89,21 @@ def _split_query(text: str, spec: str) -> dict[str, Any]:
     return options
 
 
+def _closing(text: str) -> int:
+    """The place where the first bracket of a text is closed again; 0 where it isn't."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if not depth:
+            return place
+    return 0
+
+
 def parse(text: str) -> Spec:
     """Parse a spec string.
 
     What follows the colon is a path as a whole where there is such a file or folder, also one called `images?size=8`.
+    An argument that is a spec with options of its own goes in brackets: `restricted:(timm:NAME?size=64)?access=label`.
     `~` at the beginning of a value is the home folder.
 
     Args:
@@ -128,7 +139,12 @@ def parse(text: str) -> Spec:
 
 
 def _split_argument(text: str) -> tuple[str, str]:
-    """Split an argument from the options behind it, which begin with `?key=` or are a closing `(key=...)`."""
+    """Split an argument from the options behind it, which begin with `?key=` or are a closing `(key=...)`.
+
+    An argument in brackets ends where they are closed: `(timm:resnet18?size=64)?access=label`.
+    """
+    if text.startswith("(") and (closed := _closing(text)):
+        return text[1:closed], text[closed + 1 :]
     query = re.search(r"\?[A-Za-z_]\w*=", text)
     call = re.search(r"\((?:[A-Za-z_]\w*\s*=.*)?\)$", text)
     starts = [match.start() for match in (query, call) if match]

@@ -1,0 +1,182 @@
+"""What each defence costs an attacker: runs of a plan, each a line of a table, which a later call goes on with.
+
+    python benchmarks/defences.py runs results/defences/PLAN.toml      learns and tests every cell that isn't there yet
+    python benchmarks/defences.py hosts results/defences/PLAN.toml     accuracy on the host's own images, and latency
+
+Lines go to PLAN.csv and PLAN.hosts.csv beside the plan. `command` of a line is what repeats it alone; a static
+attacker's program is learned on the bare host by the command of the line without a defence, and tested on the defended
+one by `reprogram eval`. A curve has points "images:accuracy" of the validations, the host's images being those that the
+attacker paid for until then.
+"""
+
+import csv
+import json
+import shlex
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import reprogram
+from reprogram.evaluation.baselines.map_alone import label_map_alone
+from reprogram.hosts.defended import split
+from reprogram.utils.images import photograph
+from reprogram.utils.spec import parse
+
+COLUMNS = ("host", "task", "rung", "defence", "attacker", "seed", "accuracy", "n", "alone", "images", "seconds")
+COLUMNS += ("curve", "command")
+
+
+def cells(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every cell of a plan: a host, a rung, a defence, an attacker and a seed; the bare host first."""
+    for seed in plan["seeds"]:
+        for rung, attackers in plan["rungs"].items():
+            for defence in ("", *plan["defences"]):
+                if not applies(rung, defence):
+                    continue
+                chosen = {"static": {}} if defence else {}
+                for name, attacker in attackers.items():
+                    only = attacker.get("only")
+                    if (only is None and not (defence and attacker.get("bare"))) or (only and defence in only):
+                        chosen[name] = attacker
+                for name, attacker in chosen.items():
+                    yield {"rung": rung, "defence": defence, "attacker": name, "options": attacker, "seed": seed}
+
+
+def applies(rung: str, defence: str) -> bool:
+    """Whether a defence makes a difference on a rung: shown numbers mean nothing where the weights or labels are."""
+    shown = {"top-k": ("scores",), "label-only": ("scores",), "rounding": ("weights", "scores")}
+    shown |= {"noise": ("weights", "scores"), "temperature": ("weights", "scores")}
+    return all(rung in shown.get(parse(part).name, (rung,)) for part in split(defence))
+
+
+def host_spec(plan: dict[str, Any], cell: dict[str, Any], by: str) -> str:
+    """The spec of the host that an attacker asks."""
+    spec = f"defended:({plan['host']})?by={by}" if by else plan["host"]
+    access = {"weights": "", "scores": "scores", "label": "label"}[cell["rung"]]
+    spec = f"restricted:({spec})?access={access}" if access else spec
+    times = cell["options"].get("times")
+    return f"averaged:({spec})?times={times}" if times else spec
+
+
+def flags(options: dict[str, Any]) -> list[str]:
+    """Options of a configuration as those of the command line."""
+    return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+class Table:
+    """A file of lines, each of which is written when it is known."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self.path, self.columns, self.lines = path, columns, []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.lines = list(csv.DictReader(file))
+
+    def has(self, **key: Any) -> bool:
+        """Whether a line has these values."""
+        return any(all(line[name] == str(value) for name, value in key.items()) for line in self.lines)
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Write one more line."""
+        self.lines.append({name: str(line.get(name, "")) for name in self.columns})
+        text = self.path.with_suffix(".part")
+        with text.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.lines)
+        text.replace(self.path)
+
+
+def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[str, Any]:
+    """Run one cell, and keep the program where the host is bare."""
+    options = {**plan["options"], **plan["rungs"][cell["rung"]][plan["static"][cell["rung"]]]}
+    options = {**options, **cell["options"]}
+    options = {name: value for name, value in options.items() if name not in ("only", "bare", "times")}
+    parts = {name: options.pop(name) for name in ("program", "label_map", "canvas") if name in options}
+    task = reprogram.load_task(plan["task"])
+    kept = programs / f"{cell['rung']}-{plan['static'][cell['rung']]}-{cell['seed']}.safetensors"
+    bare = {**cell, "options": {}} if cell["attacker"] == "static" else cell
+    spec = host_spec(plan, bare, cell["defence"])
+    host, start = reprogram.load_host(spec), time.perf_counter()
+    command = ["reprogram", "fit", "--task", plan["task"], "--host", spec, *flags(parts | options)]
+    command += ["--seed", str(cell["seed"])]
+    curve: list[str] = []
+    if cell["attacker"] == "static":
+        model = reprogram.load(kept, host=host)
+        command, images = ["reprogram", "eval", kept.name, "--host", spec], 0
+    else:
+        model = reprogram.Reprogrammed.build(host, task, **parts, seed=cell["seed"])
+        if cell["options"].get("warm_start"):
+            options.pop("warm_start")
+            model.warm_start(kept)
+        found = reprogram.fit(model, task, seed=cell["seed"], **options)
+        images = found.queries
+        scale = found.queries / max(found.images_seen, 1)
+        curve = [f"{round(row['images'] * scale)}:{row['validation_accuracy']:.4f}" for row in found.history]
+    seconds = time.perf_counter() - start
+    tested = reprogram.evaluate(model, task)
+    if not cell["defence"] and cell["attacker"] == plan["static"][cell["rung"]]:
+        programs.mkdir(parents=True, exist_ok=True)
+        model.save(kept)
+    line = {name: cell[name] for name in ("rung", "defence", "attacker", "seed")}
+    line |= {"host": plan["name"], "task": plan["task"], "accuracy": f"{tested.accuracy:.4f}", "n": tested.n}
+    line |= {"alone": f"{label_map_alone(model, task)['accuracy']:.4f}", "images": images}
+    return line | {"seconds": f"{seconds:.1f}", "curve": " ".join(curve), "command": shlex.join(command)}
+
+
+def own_images(plan: dict[str, Any], host: reprogram.Host) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images that the host was made for, and their labels: CIFAR-10's test images, or photographs of a folder."""
+    given = plan["own"]
+    if given.endswith(".npz"):
+        test = reprogram.load_task("cifar10", data=given).test
+        return test.images[:1000].float() / 255, test.labels[:1000]
+    info, labels = host.info, json.loads((Path(given) / "labels.json").read_text(encoding="utf-8"))
+    seen = {"size": info.size, "crop": info.crop, "interpolation": info.interpolation}
+    images = [photograph(Path(given) / name, **seen) for name in labels]
+    return torch.cat(images), torch.tensor(list(labels.values()))
+
+
+def measure_host(plan: dict[str, Any], by: str) -> dict[str, Any]:
+    """Accuracy on the host's own images, and the median time of an image alone, beside the bare host's."""
+    bare = reprogram.load_host(plan["host"])
+    host = reprogram.load_host(f"defended:({plan['host']})?by={by}") if by else bare
+    images, labels = own_images(plan, bare)
+    with torch.no_grad():
+        right = torch.cat([host(part).argmax(1) for part in images.split(100)]) == labels
+        times: dict[str, list[float]] = {"bare": [], "defended": []}
+        for number in range(40):  # In turns, so that other work on the machine meets both alike.
+            for name, one in (("bare", bare), ("defended", host)):
+                image = images[number % len(images)][None]
+                start = time.perf_counter()
+                one(image)
+                times[name].append(time.perf_counter() - start)
+    medians = {name: sorted(values)[len(values) // 2] * 1000 for name, values in times.items()}
+    line = {"host": plan["name"], "defence": by, "right": int(right.sum()), "n": len(labels)}
+    return line | {"bare_ms": f"{medians['bare']:.3f}", "defended_ms": f"{medians['defended']:.3f}"}
+
+
+def main(what: str, path: Path) -> None:
+    """Do what isn't there yet."""
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    torch.set_num_threads(1)
+    if what == "hosts":
+        table = Table(path.with_suffix(".hosts.csv"), ("host", "defence", "right", "n", "bare_ms", "defended_ms"))
+        for by in ("", *plan["defences"]):
+            if not table.has(host=plan["name"], defence=by):
+                table.add(measure_host(plan, by))
+        return
+    table, programs = Table(path.with_suffix(".csv"), COLUMNS), Path(plan["programs"])
+    for cell in cells(plan):
+        key = {name: cell[name] for name in ("rung", "defence", "attacker", "seed")}
+        if not table.has(**key):
+            table.add(learn(plan, cell, programs))
+            print(*key.values(), table.lines[-1]["accuracy"], table.lines[-1]["seconds"], flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

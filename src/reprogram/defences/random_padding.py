@@ -1,0 +1,54 @@
+"""Each image is shrunk by a random factor and put at a random place."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reprogram.defences.base import InputDefence
+from reprogram.errors import ConfigError
+from reprogram.framed import BACKGROUND
+from reprogram.utils.seeding import Draws
+
+
+class RandomPadding(InputDefence):
+    """Shrinks each image to a random size from `smallest` to 1 of its own, and pads it with grey at a random place.
+
+    What is drawn is new for each answer. The published defence enlarges the canvas instead; here it keeps the host's
+    size. Who knows it takes the mean of the loss over several draws (the learner `eot`), or that of several answers
+    (the host `averaged`).
+
+    Reference: Xie et al., Mitigating Adversarial Effects Through Randomization, ICLR 2018, section 3.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            smallest: the least size, as a part of the image's, above 0, 1 at the most.
+            seed: decides what is drawn.
+        """
+
+        smallest: float = 0.9
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if not 0 < self.smallest <= 1:
+                raise ConfigError(f"smallest={self.smallest}; a part above 0, 1 at the most, is expected")
+
+    def transform(self, images: Tensor, draws: Draws) -> Tensor:
+        """Shrink and pad each image."""
+        chances = draws.rows(lambda generator: torch.rand(3, generator=generator))
+        return torch.stack([self._padded(image, *row) for image, row in zip(images, chances.tolist(), strict=True)])
+
+    def _padded(self, image: Tensor, size: float, down: float, right: float) -> Tensor:
+        """One image, C × H × W, by three random numbers in [0, 1)."""
+        height, width = image.shape[1:]
+        part = self.config.smallest + size * (1 - self.config.smallest)
+        h, w = max(1, round(height * part)), max(1, round(width * part))
+        shrunk = F.interpolate(image[None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+        # Each place has the same chance: 0 to H - h rows above, 0 to W - w columns to the left.
+        top, left = int(down * (height - h + 1)), int(right * (width - w + 1))
+        return F.pad(shrunk, (left, width - w - left, top, height - h - top), value=BACKGROUND)

@@ -1,0 +1,55 @@
+"""Sources whose hosts are made of another host: `restricted`, `untrained`, `defended` and their like."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from reprogram.errors import ConfigError
+from reprogram.hosts._info import HostInfo
+from reprogram.hosts.base import HostSource
+from reprogram.registry import configure, format_spec
+from reprogram.types import Access
+
+
+class InnerSource(HostSource):
+    """A source whose `Config` names another host by `host`.
+
+    Attributes:
+        instead: what to do where the other host is of this source already.
+        takes_services: whether the other host may be a service, of which nothing is here.
+    """
+
+    instead: ClassVar[str] = "say all options once"
+    takes_services: ClassVar[bool] = False
+
+    def info(self) -> HostInfo | None:
+        """The record of the other host, with this one's name and access."""
+        info = self._source().info()
+        return info and replace(info, id=self.spec(), access=self._access(info.access))
+
+    def has_random_weights(self) -> bool:
+        """Whether those of the other host are random."""
+        return self._source().has_random_weights()
+
+    def nameable(self) -> bool:
+        """Whether a stranger's program file may name the other host."""
+        return self._source().nameable()
+
+    def spec(self) -> str:
+        """The spec, in which the other host is named by its own."""
+        return format_spec(type(self)(replace(self.config, host=self._source().spec())))
+
+    def _access(self, access: Access) -> Access:
+        """What this host gives away where the other one gives `access`."""
+        return access
+
+    def _source(self) -> HostSource:
+        """The other host's source."""
+        variant, config = configure("hosts", self.config.host)
+        if variant is type(self):
+            raise ConfigError(f"{self.name()}: {self.config.host} is {self.name()} already; {self.instead}")
+        source: HostSource = variant(config)
+        if not source.is_local and not self.takes_services:
+            raise ConfigError(
+                f"{self.name()}: {self.config.host} is a service and shows what it shows; ask it as it is"
+            )
+        return source

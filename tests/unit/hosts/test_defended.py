@@ -1,0 +1,175 @@
+"""Hosts behind defences: specs, order, rungs of access, learning and going on, and the attacker who asks again."""
+
+import numpy as np
+import pytest
+import torch
+
+import reprogram
+from reprogram import evaluate, fit, load_host
+from reprogram.hosts.defended import split
+
+TINY = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
+
+
+def defended(by, host=TINY):
+    return load_host(f"defended(host={host!r}, by={by!r})")
+
+
+def pixels(n=3):
+    return torch.rand(n, 3, 48, 48, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
+
+
+@pytest.mark.parametrize(
+    "by, parts",
+    [
+        ("jpeg", ["jpeg"]),
+        ("jpeg(quality=5)+rounding", ["jpeg(quality=5)", "rounding"]),
+        ("blur(sigma=1e+0) + noise(kind='a+b')", ["blur(sigma=1e+0)", "noise(kind='a+b')"]),
+        ("top-k?k=3+jpeg", ["top-k?k=3", "jpeg"]),
+        ("", []),
+    ],
+)
+def test_several_are_joined_by_plus(by, parts):
+    assert list(split(by)) == parts
+
+
+def test_a_list_and_an_address_say_the_same_and_the_id_builds_it_again():
+    by_text = load_host(f"defended(host={TINY!r}, by='blur(sigma=1.0)+top-k(k=3)')")
+    by_list = load_host(f"defended(host={TINY!r}, by=['blur', 'top-k?k=3'])")
+    simple = load_host("defended:linear:32?by=blur+top-k(k=3)")
+    assert by_text.info == by_list.info and by_text.info.access == simple.info.access == "top-k"
+    assert load_host(by_text.info.id).info == by_text.info
+    assert "by='blur+top-k(k=3)'" in by_text.info.id
+
+
+def test_scores_pass_in_the_order_of_the_list_whatever_stands_between():
+    scores = load_host(TINY)(pixels())
+    expected = np.round(torch.softmax(scores / 5, 1).detach().numpy(), 2)
+    for by in ("temperature(t=5.0)+rounding", "blur(sigma=0.1)+temperature(t=5.0)+rounding"):
+        found = defended(by)(pixels()).detach().exp().numpy()
+        np.testing.assert_allclose(found[expected > 0], expected[expected > 0], atol=2e-3)
+    other = defended("rounding+temperature(t=5.0)")(pixels()).detach().softmax(1).numpy()
+    assert not np.allclose(other[expected > 0], expected[expected > 0], atol=2e-3)
+
+
+def test_images_pass_in_the_order_of_the_list():
+    def by_hand(first, second):
+        from reprogram.registry import configure
+
+        images = pixels()
+        for spec in (first, second):
+            variant, config = configure("defences", spec)
+            images = variant(config).transform(images, None)
+        return load_host(TINY)(images)
+
+    for pair in (("bit-depth(bits=1)", "blur"), ("blur", "bit-depth(bits=1)")):
+        torch.testing.assert_close(defended("+".join(pair))(pixels()), by_hand(*pair), rtol=1e-4, atol=1e-5)
+
+
+def test_a_service_behind_defences_is_the_restricted_host_outside():
+    spec = f"defended(host={TINY!r}, by='bit-depth(bits=2)+temperature(t=3.0)')"
+    found = load_host(f"restricted(host={spec!r}, kind='logits')")(pixels())
+    expected = load_host(TINY)(pixels().mul(3).round() / 3) / 3
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert load_host(f"restricted(host={defended('label-only').info.id!r})").info.access == "label"
+    with pytest.raises(reprogram.ConfigError, match="put the restriction outside"):
+        defended("jpeg", host=f"restricted(host={TINY!r})")
+
+
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        (f"defended(host={TINY!r}, by='')", "names no defence"),
+        (f"defended(host={TINY!r}, by='jpegs')", "did you mean 'jpeg'"),
+        ("defended:linear:32?by=jpeg(quality=0)", "quality=0"),
+        ("defended(host='defended:linear:32?by=blur', by='jpeg')", "name all defences in one"),
+        ("defended(host='oip:http://localhost:1?model=m', by='jpeg')", "is a service"),
+        ("defended:linear:32", "by is missing"),
+        ("pruned(host='defended:linear:32?by=blur')", "put pruned inside"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(spec, words, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        load_host(spec)
+    one_line(error, words)
+
+
+def test_no_features_get_out_and_the_twin_is_defended_too():
+    host = defended("rounding(decimals=1)")
+    features, where = host.features(pixels())
+    assert where == "scores" and torch.equal(features, host(pixels()))
+    twin = load_host(f"untrained(host={host.info.id!r}, seed=3)")
+    bare = load_host(f"untrained(host={TINY!r}, seed=3)")
+    expected = np.round(bare(pixels()).softmax(1).detach().numpy(), 1)
+    found = twin(pixels()).detach().exp().numpy()
+    np.testing.assert_allclose(found[expected > 0], expected[expected > 0], atol=1e-5)
+    assert torch.equal(host.untrained(3)(pixels()), twin(pixels()))
+
+
+def learned(digits, tmp_path, steps, by="random-padding+noise(deviation=0.01)"):
+    """A program learned on a host that answers by chance, in two parts where a step is named at which it stops."""
+    host = load_host(f"defended(host='linear:12', by={by!r})")
+    model = reprogram.Reprogrammed.build(host, digits, program="cosine(side=3)")
+    options = {"images": 96, "batch_size": 16, "validations": 2, "validation_images": 20, "checkpoint_every": "1"}
+
+    def stop(progress):
+        if progress.images == steps:
+            raise KeyboardInterrupt
+
+    try:
+        fit(model, digits, checkpoint=tmp_path / "state", on_progress=stop, **options)
+    except KeyboardInterrupt:
+        return learned(digits, tmp_path, 0, by)
+    return model.program.weight.detach().clone(), host.meter.images
+
+
+def test_a_continued_run_on_a_host_that_draws_is_the_same(digits, tmp_path):
+    whole = learned(digits, tmp_path / "a", 0)
+    continued = learned(digits, tmp_path / "b", 48)
+    assert torch.equal(whole[0], continued[0]) and whole[1] == continued[1]
+    with pytest.raises(reprogram.ConfigError, match="another defences"):
+        learned(digits, tmp_path / "a", 0, by="noise(deviation=0.01)")
+
+
+def test_the_mean_of_several_answers_is_nearer_to_the_truth_and_all_are_on_the_bill():
+    truth = load_host(TINY)(pixels(6)).softmax(1)
+    errors = {}
+    for times in (1, 16):
+        host = load_host(f"averaged:(restricted:(defended:({TINY})?by=noise(deviation=0.01)))?times={times}")
+        errors[times] = float((host(pixels(6)).softmax(1) - truth).square().mean().sqrt())
+        assert host.meter.images == 6 * times and host.info.access == "scores"
+    assert errors[16] < 0.4 * errors[1]  # 1/4 for sixteen answers.
+
+
+def test_averaging_learns_within_a_budget_and_keeps_the_gradient(digits):
+    noisy = "defended(host='linear:12', by='noise(deviation=0.01)')"
+    host = load_host(f"averaged(host={noisy!r}, times=3)")
+    images = torch.rand(2, *host.info.shape, requires_grad=True)
+    assert torch.autograd.grad(host(images).sum(), images)[0].abs().sum() > 0
+    asked = load_host(f"averaged(host={f'restricted(host={noisy!r})'!r}, times=3)")
+    model = reprogram.Reprogrammed.build(asked, digits, program="cosine(side=2)")
+    found = fit(model, digits, learner="spsa", queries=600, batch_size=8, validations=1, validation_images=20)
+    assert 0 < found.queries <= 600 and asked.meter.images == found.queries
+    assert evaluate(model, digits).n == len(digits.test)
+
+
+def test_pruned_and_quantized_weights():
+    bare, half, few = (
+        load_host(spec.format(TINY)) for spec in ("{}", "pruned(host={!r})", "quantized(host={!r}, bits=3)")
+    )
+    assert len({host.fingerprint for host in (bare, half, few)}) == 3
+    weights = [
+        [
+            part.weight.detach().numpy()
+            for part in host.net.modules()
+            if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)
+        ]
+        for host in (bare, half, few)
+    ]
+    sizes = np.concatenate([np.abs(weight).ravel() for weight in weights[0]])
+    for before, pruned, rounded in zip(*weights, strict=True):
+        np.testing.assert_array_equal(pruned, np.where(np.abs(before) > np.sort(sizes)[len(sizes) // 2 - 1], before, 0))
+        for row, new in zip(before, rounded, strict=True):
+            step = np.abs(row).max() / 3
+            np.testing.assert_allclose(new, np.round(row / step) * step, atol=1e-6)
+    assert np.isclose(sum((w == 0).sum() for w in weights[1]) / len(sizes), 0.5, atol=0.01)
