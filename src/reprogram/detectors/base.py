@@ -200,14 +200,7 @@ class Detector(Component):
         self.reset()
         scores = np.array([self._score(q.image, q.account, q.answer) for q in kept])
         self.reset()
-        rank = math.floor(false_positive_rate * (len(scores) + 1) + 1e-9)
-        if rank < 1:
-            least = (math.ceil(1 / false_positive_rate) - 1) * (2 if self.fits else 1)
-            raise DataError(
-                f"{self.name()}: {len(scores) * (2 if self.fits else 1):,} benign queries can't set a rate of "
-                f"{false_positive_rate:g}; give at least {least:,}"
-            )
-        self.threshold = float(np.sort(scores)[-rank])
+        self.threshold = threshold_of(scores, false_positive_rate, self.name())
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
         return self.threshold
 
@@ -257,6 +250,26 @@ class Detector(Component):
 
         detector: Detector = _file.load(path)
         return detector
+
+
+def threshold_of(scores: Array, false_positive_rate: float, name: str = "detector") -> float:
+    """The k-th largest of n benign scores, k = ⌊rate · (n + 1)⌋.
+
+    Args:
+        scores: n numbers.
+        false_positive_rate: the share of benign queries that may lie above it.
+        name: the detector's, for errors.
+
+    Raises:
+        DataError: there are too few scores.
+    """
+    rank = math.floor(false_positive_rate * (len(scores) + 1) + 1e-9)
+    if rank < 1:
+        raise DataError(
+            f"{name}: {len(scores):,} scores of benign queries can't set a rate of {false_positive_rate:g}; at least "
+            f"{math.ceil(1 / false_positive_rate) - 1:,} are needed, twice as many queries where it learns from them"
+        )
+    return float(np.sort(scores)[-rank])
 
 
 def checked_image(image: Any) -> Array:

@@ -44,12 +44,22 @@ def photographs(folder: str | Path | None = None) -> list[Image.Image]:
 
         found = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     else:
-        found = [images.read(path).convert("RGB") for path in list_images(Path(folder))]
+        found = [images.read(path) for path in list_images(Path(folder))]
     if not found:
         raise DataError(f"{folder}: the folder holds no images; give photographs")
-    for photo in found:
+    return as_photographs(found)
+
+
+def as_photographs(found: Sequence[Image.Image]) -> list[Image.Image]:
+    """Images as traffic is made from them: RGB, and no larger than needed.
+
+    Args:
+        found: images of any size.
+    """
+    photos = [image.convert("RGB") for image in found]
+    for photo in photos:
         photo.thumbnail((MAX_SIDE, MAX_SIDE))
-    return found
+    return photos
 
 
 def benign(
