@@ -19,6 +19,8 @@ from reprogram._version import __version__
 
 if TYPE_CHECKING:
     from reprogram.canvases.base import Canvas
+    from reprogram.detectors._detect import detect, load_detector
+    from reprogram.detectors.base import Detector, Verdict
     from reprogram.errors import (
         BudgetError,
         ConfigError,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "canvases.base": ("Canvas",),
+    "detectors._detect": ("detect", "load_detector"),
+    "detectors.base": ("Detector", "Verdict"),
     "errors": (
         "BudgetError",
         "ConfigError",
@@ -91,6 +95,7 @@ __all__ = [
     "Canvas",
     "ConfigError",
     "DataError",
+    "Detector",
     "Evaluation",
     "ExportParityError",
     "FitOptions",
@@ -114,12 +119,15 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "Verdict",
     "WriteError",
     "__version__",
     "authorise",
+    "detect",
     "evaluate",
     "fit",
     "load",
+    "load_detector",
     "load_host",
     "load_task",
     "wilson_interval",

@@ -40,6 +40,7 @@ FAMILIES = {
     "losses": "Loss",
     "baselines": "Baseline",
     "defences": "Defence",
+    "detectors": "Detector",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 

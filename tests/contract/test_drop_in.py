@@ -207,6 +207,27 @@ class Mirror(InputDefence):
     def transform(self, images, draws):
         return images.flip(self.config.axis)
 ''',
+    "detectors/bright_query.py": '''"""Bright images are suspicious."""
+
+from dataclasses import dataclass
+
+from reprogram.detectors.base import Detector
+
+
+class BrightQuery(Detector):
+    """The mean level."""
+
+    usual_threshold = 128.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Detector.Config):
+        """Options."""
+
+        scale: float = 1.0
+
+    def score(self, image, account, answer):
+        return self.config.scale * float(image.mean())
+''',
 }
 
 SCRIPT = """
@@ -221,7 +242,7 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-           "baselines": "first-class", "defences": "mirror"}
+            "baselines": "first-class", "defences": "mirror", "detectors": "bright-query"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -271,7 +292,12 @@ mirrored = reprogram.load_host("restricted(host='defended:mean-colour?by=mirror+
 pixels = torch.rand(2, 3, 16, 16).mul(255).round() / 255
 assert torch.allclose(mirrored(pixels), plain(pixels.flip(3).flip(2)), atol=1e-4)
 assert mirrored.info.id.count("mirror") == 2 and mirrored.info.access == "scores"
-print("all ten work")
+queries = torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 6, 6)
+verdicts = reprogram.detect("bright-query(scale=2.0)", queries)
+assert [(v.score, v.alarm) for v in verdicts] == [(0.0, False), (400.0, True)], verdicts
+reprogram.load_detector("bright-query(threshold=7.0)").save(sys.argv[2] + "/detector.safetensors")
+assert main(["detect", "--detector", sys.argv[2] + "/detector.safetensors", sys.argv[2] + "/none.csv"]) == 3
+print("all eleven work")
 """
 
 
@@ -291,6 +317,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all ten work" in result.stdout
+    assert "all eleven work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

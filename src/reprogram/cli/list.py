@@ -22,6 +22,7 @@ Family = Literal[
     "losses",
     "baselines",
     "defences",
+    "detectors",
     "recipes",
 ]
 
