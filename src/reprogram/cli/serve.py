@@ -1,15 +1,19 @@
 """`reprogram serve`: programs as a service over HTTP."""
 
+import dataclasses
 import re
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from reprogram.cli._completers import components
-from reprogram.cli.console import Common, Display, Whole, emit
+from reprogram.cli._flags import flags_of
+from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
-from reprogram.serving.options import Answers, NumberKind
+from reprogram.serving.options import ServeOptions
 from reprogram.types import Precision
 from reprogram.utils.files import exists, is_folder
 from reprogram.utils.process import start_torch
@@ -19,23 +23,12 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STOPPED_EARLY = 143
+Flags = flags_of(ServeOptions)
 
 
 def serve_command(
     *programs: str,
-    address: str = "127.0.0.1",
-    port: Whole = 8000,
-    answers: Answers = "all",
-    k: Annotated[Whole, Parameter(name="--k")] = 5,
-    kind: NumberKind = "probabilities",
-    round_: Annotated[Whole | None, Parameter(name="--round")] = None,
-    noise: float = 0.0,
-    rate: float | None = None,
-    batch: Whole = 32,
-    queue: Whole = 256,
-    max_bytes: Whole = 32 * 2**20,
-    max_pixels: Whole = 25_000_000,
-    stop_within: float = 120.0,
+    options: Flags | None = None,  # type: ignore[valid-type]
     samples: Path | None = None,
     log_requests: Annotated[bool, Parameter(negative=())] = False,
     host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
@@ -53,20 +46,7 @@ def serve_command(
 
     Args:
         programs: program files or run folders, perhaps with a name before them: digits=runs/a/program.safetensors.
-        address: that the server listens on; by default this machine alone can reach it.
-        port: that it listens on, 0 for any that is free.
-        answers: what clients see: all of logits, probabilities and labels; or as a black-box service scores, the
-            numbers of all labels, topk, the first k labels with their numbers, or label, the first one without.
-        k: the number of labels that topk shows.
-        kind: the numbers of a black-box service.
-        round_: the decimals of a black-box service's numbers.
-        noise: the standard deviation of noise on a black-box service's numbers, in units of --kind.
-        rate: the requests a second that a client may send, by bearer token or else by address.
-        batch: the most images that are computed at once.
-        queue: the most images that wait; who sends more is asked to come again.
-        max_bytes: the largest body of a request.
-        max_pixels: the most pixels of an image file.
-        stop_within: seconds after which a stop no longer waits for answers under way.
+        options: how the programs are served.
         samples: folder of images that the page offers.
         log_requests: write a line for each request to stderr.
         host: the host, where it isn't the one that the files name.
@@ -81,15 +61,10 @@ def serve_command(
     common = common or Common()
     if not programs:
         raise ConfigError("serve: no programs; give program files or run folders")
-    from reprogram.serving.options import ServeOptions
     from reprogram.serving.run import require_extra, serve
 
-    options: dict[str, Any] = {
-        "address": address, "port": port, "answers": answers, "k": k, "kind": kind, "round": round_, "noise": noise,
-        "rate": rate, "batch": batch, "queue": queue, "max_bytes": max_bytes, "max_pixels": max_pixels,
-        "stop_within": stop_within,
-    }  # fmt: skip
-    ServeOptions(**options)
+    given = {name: value for name, value in dataclasses.asdict(options or Flags()).items() if value is not None}
+    settings = ServeOptions(**given)
     files = _named(programs)
     require_extra()
     start_torch(common.threads)
@@ -101,18 +76,29 @@ def serve_command(
     first.host.engine, first.host.precision = engine, precision
     log_to_stderr(logging.DEBUG if log_requests else logging.WARNING)
 
-    def started(_: object, real_port: int) -> None:
-        url = f"http://{f'[{address}]' if ':' in address else address}:{real_port}"
-        display.say(f"serving {', '.join(models)} and their host at {url} (Ctrl-C stops)")
-        if common.json:
-            import sys
-
-            emit({"url": url, "port": real_port, "models": [*models, "host"]})
-            sys.stdout.flush()
-
-    whole = serve(models, versions=versions, samples=samples, on_start=started, say=display.say, **options)
+    whole = serve(
+        models,
+        versions=versions,
+        samples=samples,
+        on_start=_starts(models, settings.address, common),
+        say=display.say,
+        **given,
+    )
     display.say("stopped; everything that was accepted is answered" if whole else "stopped at once")
     return 0 if whole else STOPPED_EARLY
+
+
+def _starts(models: "Mapping[str, Reprogrammed]", address: str, common: Common) -> Callable[[object, int], None]:
+    """A function that says where a server listens, once it does."""
+
+    def say(_: object, port: int) -> None:
+        url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+        Display(common.quiet).say(f"serving {', '.join(models)} and their host at {url} (Ctrl-C stops)")
+        if common.json:
+            emit({"url": url, "port": port, "models": [*models, "host"]})
+            sys.stdout.flush()
+
+    return say
 
 
 def _named(programs: tuple[str, ...]) -> dict[str, Path]:

@@ -118,8 +118,6 @@ class Batcher:
                     return
                 parts = self._next_parts()
             self._answer(parts)
-            with self._changed:
-                self.images -= sum(len(images) for _, images in parts)
 
     def _next_parts(self) -> list[tuple[_Waiting, Tensor]]:
         """Up to a batch of images, turn by turn; a request whose client went away is dropped."""
@@ -144,14 +142,16 @@ class Batcher:
         by_name: dict[str, list[tuple[_Waiting, Tensor]]] = {}
         for part in parts:
             by_name.setdefault(part[0].name, []).append(part)
-        start = time.perf_counter()
+        start, count = time.perf_counter(), sum(len(images) for _, images in parts)
         try:
             outcomes = self._compute({name: _joined([i for _, i in those]) for name, those in by_name.items()})
         except Exception as error:
+            self._leave(count)
             for waiting in {id(part[0]): part[0] for part in parts}.values():
                 self._fail(waiting, error)
             return
-        self._measure(sum(len(images) for _, images in parts), time.perf_counter() - start)
+        self._measure(count, time.perf_counter() - start)
+        self._leave(count)
         for name, those in by_name.items():
             sizes = [len(images) for _, images in those]
             rows = zip(*(torch.split(tensor, sizes) for tensor in outcomes[name]), strict=True)
@@ -167,6 +167,11 @@ class Batcher:
         each = seconds / images
         self.seconds_per_image += (each - self.seconds_per_image) * (0.2 if self.seconds_per_image else 1.0)
         self._on_batch(images, seconds)
+
+    def _leave(self, count: int) -> None:
+        """Make room for as many images."""
+        with self._changed:
+            self.images -= count
 
     def _fail(self, waiting: _Waiting, error: Exception) -> None:
         """Say that a request can't be answered, and drop what of it still waits."""

@@ -1,8 +1,9 @@
 """The options of serving. This module imports neither torch nor a web framework: a command line is read before that."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from reprogram.errors import ConfigError
 
@@ -68,6 +69,11 @@ class ServeOptions:
                 raise ConfigError(f"{name}={value}; a positive number is expected")
         if self.batch > self.queue:
             raise ConfigError(f"queue={self.queue} is less than batch={self.batch}; a batch has to fit into it")
+
+    @classmethod
+    def option_fields(cls) -> "tuple[dataclasses.Field[Any], ...]":
+        """The fields, which flags are made from."""
+        return dataclasses.fields(cls)
 
     @property
     def is_black_box(self) -> bool:
