@@ -109,7 +109,10 @@ async def image_file(headers: Headers, body: bytes) -> bytes:
         raise RefusedError(400, f"the form can't be read: {error.message[:120]}; send one file in it") from None
     except (KeyError, ValueError, LookupError):
         raise RefusedError(400, "the form can't be read; send multipart/form-data with its boundary") from None
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    if not files:
-        raise RefusedError(400, "the form has no file; send the image as one of its files")
-    return await files[0].read()
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if not files:
+            raise RefusedError(400, "the form has no file; send the image as one of its files")
+        return await files[0].read()
+    finally:
+        await form.close()
