@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from reprogram.learners.base import Learner
     from reprogram.model import Reprogrammed, load
     from reprogram.programs.base import Program
+    from reprogram.serving.run import serve
     from reprogram.serving.shared_host import SharedHost
     from reprogram.tasks._factory import load_task
     from reprogram.tasks._split import Split
@@ -78,6 +79,7 @@ _EXPORTS = {
     "learners.base": ("Learner",),
     "model": ("Reprogrammed", "load"),
     "programs.base": ("Program",),
+    "serving.run": ("serve",),
     "serving.shared_host": ("SharedHost",),
     "tasks._factory": ("load_task",),
     "tasks.base": ("Split", "Task", "TaskSource"),
@@ -130,6 +132,7 @@ __all__ = [
     "load_detector",
     "load_host",
     "load_task",
+    "serve",
     "wilson_interval",
 ]
 

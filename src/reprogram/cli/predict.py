@@ -17,6 +17,7 @@ from reprogram.utils.process import start_torch
 from reprogram.utils.text import as_utf8, counted, printable
 
 if TYPE_CHECKING:
+    from reprogram.hosts.base import Host
     from reprogram.model import Reprogrammed
 
 BATCH = 32
@@ -146,13 +147,13 @@ def _answers(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
 
 
 def open_program(
-    path: Path, host: str | None, download: bool, any_host: bool, device: str | None, display: Display
+    path: Path, host: "Host | str | None", download: bool, any_host: bool, device: str | None, display: Display
 ) -> "Reprogrammed":
     """Load a program with its host onto a device.
 
     Args:
         path: the program file.
-        host: the host's spec, where it isn't the one that the file names.
+        host: the host or its spec, where it isn't the one that the file names.
         download: whether weights that aren't here may be fetched.
         any_host: whether another host than the program was learned for is accepted, with a warning.
         device: the device, such as `cuda:1`; None for the best there is.

@@ -42,7 +42,6 @@ class SharedHost:
                 )
         self._stores = [CacheStore() for _ in self.models]
 
-    @torch.no_grad()
     def __call__(self, batches: Sequence[Tensor]) -> "list[Float[Tensor, 'b k']]":
         """Classify a batch of images for each model.
 
@@ -56,23 +55,45 @@ class SharedHost:
             ConfigError: the number of batches isn't that of the models.
             DataError: images that a model's canvas doesn't take.
         """
+        scores = self.host_scores(batches, labels=self._labels())
+        with torch.no_grad():
+            return [model.label_map(rows) for model, rows in zip(self.models, scores, strict=True)]
+
+    @torch.no_grad()
+    def host_scores(self, batches: Sequence[Tensor], *, labels: Tensor | None = None) -> "list[Float[Tensor, 'b K']]":
+        """The host's own scores of a batch of reprogrammed images for each model.
+
+        Args:
+            batches: as for a call.
+            labels: the host labels whose scores are needed; all by default. The others may be NaN.
+
+        Returns:
+            b × K host scores (logits) for each model.
+
+        Raises:
+            ConfigError: the number of batches isn't that of the models.
+            DataError: images that a model's canvas doesn't take.
+        """
         if len(batches) != len(self.models):
             raise ConfigError(f"{len(batches)} batches for {len(self.models)} models; give one a model, maybe empty")
-        canvases = [model.program(model.canvas(images)) for model, images in zip(self.models, batches, strict=True)]
-        labels = self._labels()
+        canvases = {
+            index: model.program(model.canvas(images))
+            for index, (model, images) in enumerate(zip(self.models, batches, strict=True))
+            if len(images)
+        }
         host_scores: dict[int, Tensor] = {}
-        dense = [index for index, framed in enumerate(canvases) if len(framed) and not self._shares(framed)]
+        dense = [index for index, framed in canvases.items() if not self._shares(framed)]
         if dense:
             # All images of these models, one batch: sum of b x C x H x W
             images = torch.cat([canvases[index].dense() for index in dense])
             scores = self.host(images, labels=labels).split([len(canvases[index]) for index in dense])
             host_scores.update(zip(dense, scores, strict=True))
-        for index, framed in enumerate(canvases):
-            if len(framed) and index not in host_scores:
+        for index, framed in canvases.items():
+            if index not in host_scores:
                 with use_store(self._stores[index]):
                     host_scores[index] = self.host(framed, labels=labels)
-        empty = canvases[0].frame.new_empty(0, self.host.info.num_classes)
-        return [model.label_map(host_scores.get(index, empty)) for index, model in enumerate(self.models)]
+        empty = self.models[0].canvas.frame.new_empty(0, self.host.info.num_classes)
+        return [host_scores.get(index, empty) for index in range(len(self.models))]
 
     def _shares(self, framed: Framed) -> bool:
         """Whether the host computes what the images of a batch share once."""

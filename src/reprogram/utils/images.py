@@ -9,7 +9,6 @@ Files of more than `MAX_PIXELS` are refused before they are decoded; decoding ta
 import errno
 import io
 import math
-import os
 import stat
 import struct
 import warnings
@@ -18,16 +17,16 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, WebPImagePlugin
 from torch import Tensor
 
 from reprogram.errors import DataError
 from reprogram.utils.bitmap import decode_bitmap
 from reprogram.utils.deep_pixels import UnreadLayoutError, levels_of
-from reprogram.utils.metadata import jpeg_depth, without_metadata
+from reprogram.utils.image_refusals import refusal
+from reprogram.utils.metadata import without_metadata
 from reprogram.utils.orientation import of_exif, orientation, turned
 from reprogram.utils.pixel_layout import decode
-from reprogram.utils.tiff_layout import described
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
@@ -41,16 +40,6 @@ DAMAGED = (
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
-_MARKS = {
-    b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
-    b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP",
-}  # fmt: skip
-_OTHERS = {
-    b"8BPS": "a PSD file", b"DDS ": "a DDS file", b"\0\0\1\0": "an ICO file", b"\xff\x4f\xff\x51": "a JPEG 2000 file",
-    b"\0\0\0\x0cjP": "a JPEG 2000 file", b"\0\0\0\x0cJXL": "a JPEG XL file", b"\xff\x0a": "a JPEG XL file",
-    b"%PDF": "a PDF file", b"<": "a text, such as a web page or SVG", b"PK\3\4": "a zip archive",
-    b"\x1f\x8b": "a gzip archive", b"version http": "a pointer of Git LFS, whose file isn't fetched",
-}  # fmt: skip
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -75,26 +64,36 @@ def read(path: str | Path) -> Image.Image:
         with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
-            return _picture(file, path)
+            return _picture(file, path, MAX_PIXELS)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         what = (
             "a link to nowhere; mend or remove it" if path.is_symlink() else "no such file; give the path of an image"
         )
         raise DataError(f"{path}: {what}") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path}: too many pixels; at most {MAX_PIXELS:,} are read, make it smaller") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: {_unidentified(path)}; convert it to PNG, 8 bits, grey or RGB") from None
-    except UnreadLayoutError as error:
-        raise DataError(f"{path}: not read, for {error}; convert it to 8 bits, grey or RGB") from None
     except PermissionError:
         raise DataError(f"{path}: may not be read; change its permissions") from None
-    except DAMAGED as error:
-        if str(error).startswith("Unsupported"):  # Pillow says so of sound files, too.
-            raise DataError(f"{path}: not read, for {error}; convert it to PNG, 8 bits, grey or RGB") from None
-        if isinstance(error, OSError) and error.strerror:  # The system's; Pillow's own have no number.
-            raise DataError(f"{path}: can't be read ({error.strerror}); give the path of an image") from None
-        raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+    except (Image.DecompressionBombError, UnreadLayoutError, *DAMAGED) as error:
+        raise refusal(error, str(path), lambda: path.open("rb"), MAX_PIXELS) from None
+
+
+def read_bytes(content: bytes, *, most_pixels: int, name: str = "the image") -> Image.Image:
+    """Decode the bytes of an image file as `read` does; nothing is opened.
+
+    Pillow's warnings aren't held back, since Python's filters belong to all threads.
+
+    Args:
+        content: the file.
+        most_pixels: a file of more pixels is refused before it is decoded; never more than `MAX_PIXELS` are decoded.
+        name: what messages call it.
+
+    Raises:
+        DataError: it is no image, damaged or too large.
+    """
+    most = min(most_pixels, MAX_PIXELS)
+    try:
+        return _picture(io.BytesIO(content), name, most)
+    except (Image.DecompressionBombError, UnreadLayoutError, *DAMAGED) as error:
+        raise refusal(error, name, lambda: io.BytesIO(content), most) from None
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -112,58 +111,38 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _picture(file: BinaryIO, path: Path) -> Image.Image:
+def _picture(file: BinaryIO, name: str | Path, most_pixels: int) -> Image.Image:
     """The picture in a file; metadata that can't be read are no reason to refuse it."""
     try:
-        return _decoded(file, path)
+        return _decoded(file, name, most_pixels)
     except UnreadLayoutError:
         raise
     except DAMAGED as error:
-        if (
-            "too large" in str(error) or os.fstat(file.fileno()).st_size > MAX_RETRIED
-        ):  # Texts that swell are an attack.
+        if "too large" in str(error) or file.seek(0, io.SEEK_END) > MAX_RETRIED:  # Texts that swell are an attack.
             raise
         file.seek(0)
         bare = without_metadata(file.read())
         if bare is None:
             raise
         try:
-            return turned(_decoded(io.BytesIO(bare[0]), path), of_exif(bare[1]))
+            return turned(_decoded(io.BytesIO(bare[0]), name, most_pixels), of_exif(bare[1]))
         except DAMAGED:
             raise error from None
 
 
-def _decoded(file: BinaryIO, path: Path) -> Image.Image:
-    bitmap = decode_bitmap(file, MAX_PIXELS)
+def _decoded(file: BinaryIO, name: str | Path, most_pixels: int) -> Image.Image:
+    bitmap = decode_bitmap(file, most_pixels)
     if bitmap is not None:
         return bitmap
     file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > most_pixels:
             raise DataError(
-                f"{path}: {image.width}x{image.height} pixels; at most {MAX_PIXELS:,} are read, make it smaller"
+                f"{name}: {image.width}x{image.height} pixels; at most {most_pixels:,} are read, make it smaller"
             )
         assert isinstance(image, ImageFile.ImageFile)
         picture = decode(image)
         return to_8bit(turned(picture, orientation(image)))
-
-
-def _unidentified(path: Path) -> str:
-    """What can be said of a file that Pillow can't open, by its first bytes."""
-    with path.open("rb") as file:
-        start = file.read(12)
-    if start[4:8] == b"ftyp":
-        return "a photograph in HEIC, AVIF or the like, which isn't read"
-    if start[:2] in (b"II", b"MM") and (samples := described(path)):
-        return f"a TIFF file of a kind that isn't read ({samples}), or damaged"
-    if not start:
-        return "an empty file"
-    if start.startswith(b"\xff\xd8") and (bits := jpeg_depth(path)) not in (None, 8):
-        return f"a JPEG file of {bits} bits a sample, which isn't read"
-    if other := next((name for mark, name in _OTHERS.items() if start.startswith(mark)), None):
-        return f"{other}, which isn't read"
-    known = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-    return f"a {known} file of a kind that isn't read, or damaged" if known else "not an image that can be read"
 
 
 def to_8bit(image: Image.Image) -> Image.Image:
@@ -248,7 +227,25 @@ def photograph(
     Raises:
         DataError: the file can't be read.
     """
-    image = read(path).convert("L" if channels == 1 else "RGB")
+    return as_photograph(read(path), size=size, crop=crop, interpolation=interpolation, channels=channels)
+
+
+def as_photograph(
+    image: Image.Image, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3
+) -> Tensor:
+    """The same of an image that was read.
+
+    Args:
+        image: 8-bit grey or RGB.
+        size: as for `photograph`.
+        crop: as for `photograph`.
+        interpolation: as for `photograph`.
+        channels: 1 or 3.
+
+    Returns:
+        1 × channels × H × W pixels in [0, 1].
+    """
+    image = image.convert("L" if channels == 1 else "RGB")
     height, width = size
     side = math.floor(max(height, width) / crop)
     shorter = min(image.size)

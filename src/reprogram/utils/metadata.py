@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from pathlib import Path
+from typing import BinaryIO
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
@@ -66,17 +66,16 @@ def _bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
         start = end
 
 
-def jpeg_depth(path: Path) -> int | None:
+def jpeg_depth(file: BinaryIO) -> int | None:
     """The bits of a sample of a JPEG file; None where no segment says so.
 
     Args:
-        path: of the file.
+        file: opened, at any place.
     """
-    with path.open("rb") as file:
-        file.seek(2)
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-            marker, (length,) = head[1], struct.unpack(">H", head[2:])
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # The start of a frame, of any kind.
-                return next(iter(file.read(1)), None)
-            file.seek(length - 2, 1)
+    file.seek(2)
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+        marker, (length,) = head[1], struct.unpack(">H", head[2:])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # The start of a frame, of any kind.
+            return next(iter(file.read(1)), None)
+        file.seek(length - 2, 1)
     return None

@@ -4,8 +4,7 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,20 +167,20 @@ def _samples(image: ImageFile.ImageFile) -> NDArray[Any]:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def described(path: Path) -> str | None:
+def described(file: BinaryIO) -> str | None:
     """What the tags of a TIFF file say of its samples; None where they can't be read.
 
     Args:
-        path: of the file.
+        file: opened, at any place.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
-            if start[2:4] in (b"+\0", b"\0+"):
-                start += file.read(8)
-            tags = TiffImagePlugin.ImageFileDirectory_v2(start)
-            file.seek(tags.next)
-            tags.load(file)
+        file.seek(0)
+        start = file.read(8)
+        if start[2:4] in (b"+\0", b"\0+"):
+            start += file.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+        file.seek(tags.next)
+        tags.load(file)
         bits, samples, formats = tags.get(_BITS, (1,)), tags.get(_SAMPLES, 1), tags.get(_SAMPLE_FORMAT, (1,))
         kind = {1: "whole numbers", 2: "signed integers", 3: "floating point"}.get(formats[0], "no known kind")
         codes = f"compression {tags.get(_COMPRESSION, 1)}, PhotometricInterpretation {tags.get(_PHOTOMETRIC)}"
