@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ReprogramError,
         WriteError,
     )
+    from reprogram.evaluation.bulk import FileAnswer, predict_files
     from reprogram.evaluation.metrics import Evaluation, wilson_interval
     from reprogram.evaluation.predict import evaluate
     from reprogram.framed import Box, Framed, Geometry
@@ -64,6 +65,7 @@ _EXPORTS = {
         "ReprogramError",
         "WriteError",
     ),
+    "evaluation.bulk": ("FileAnswer", "predict_files"),
     "evaluation.metrics": ("Evaluation", "wilson_interval"),
     "evaluation.predict": ("evaluate",),
     "framed": ("Box", "Framed", "Geometry"),
@@ -93,6 +95,7 @@ __all__ = [
     "DataError",
     "Evaluation",
     "ExportParityError",
+    "FileAnswer",
     "FitOptions",
     "FitProgress",
     "FitResult",
@@ -122,6 +125,7 @@ __all__ = [
     "load",
     "load_host",
     "load_task",
+    "predict_files",
     "wilson_interval",
 ]
 

@@ -6,13 +6,16 @@ become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` de
 Files of more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
 """
 
+import contextlib
 import errno
 import io
 import math
 import os
 import stat
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +54,7 @@ _OTHERS = {
     b"%PDF": "a PDF file", b"<": "a text, such as a web page or SVG", b"PK\3\4": "a zip archive",
     b"\x1f\x8b": "a gzip archive", b"version http": "a pointer of Git LFS, whose file isn't fetched",
 }  # fmt: skip
+_SILENCER, _silencing = threading.Lock(), 0
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -72,9 +76,7 @@ def read(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     try:
-        with _opened(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
+        with _opened(path) as file, _without_warnings():
             return _picture(file, path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         what = (
@@ -95,6 +97,29 @@ def read(path: str | Path) -> Image.Image:
         if isinstance(error, OSError) and error.strerror:  # The system's; Pillow's own have no number.
             raise DataError(f"{path}: can't be read ({error.strerror}); give the path of an image") from None
         raise DataError(f"{path}: damaged ({str(error)[:120] or type(error).__name__}); replace or remove it") from None
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Run the block, and other threads meanwhile, without Pillow's warnings of what it reads all the same.
+
+    Filters of warnings belong to the process. These two are added and taken away, also in overlapping blocks of several
+    threads, and no other filter changes.
+    """
+    global _silencing
+    with _SILENCER:
+        _silencing += 1
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+        added = warnings.filters[:2]
+    try:
+        yield
+    finally:
+        with _SILENCER:
+            _silencing -= 1
+            for entry in added if not _silencing else ():
+                with contextlib.suppress(ValueError):  # An outer block has restored the filters before it.
+                    warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
 
 def _opened(path: Path) -> BinaryIO:
