@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ReprogramError,
         WriteError,
     )
+    from reprogram.evaluation.bulk import FileAnswer, predict_files
     from reprogram.evaluation.metrics import Evaluation, wilson_interval
     from reprogram.evaluation.predict import evaluate
     from reprogram.framed import Box, Framed, Geometry
@@ -69,6 +70,7 @@ _EXPORTS = {
         "ReprogramError",
         "WriteError",
     ),
+    "evaluation.bulk": ("FileAnswer", "predict_files"),
     "evaluation.metrics": ("Evaluation", "wilson_interval"),
     "evaluation.predict": ("evaluate",),
     "framed": ("Box", "Framed", "Geometry"),
@@ -100,6 +102,7 @@ __all__ = [
     "Detector",
     "Evaluation",
     "ExportParityError",
+    "FileAnswer",
     "FitOptions",
     "FitProgress",
     "FitResult",
@@ -132,6 +135,7 @@ __all__ = [
     "load_detector",
     "load_host",
     "load_task",
+    "predict_files",
     "serve",
     "wilson_interval",
 ]

@@ -14,7 +14,7 @@ from cyclopts import Parameter, Token
 
 from reprogram.cli.streams import is_utf8
 from reprogram.hosts._consent import authorise
-from reprogram.utils.text import printable
+from reprogram.utils.text import duration, printable
 
 if TYPE_CHECKING:
     from reprogram.training.results import FitProgress
@@ -68,8 +68,18 @@ def emit(value: Any) -> None:
     Args:
         value: JSON values.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(sys.stdout), allow_nan=False)
-    print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
+    print(as_json(value, indent=2))
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """A result as JSON for stdout; characters that could steer a terminal are escaped, which keeps the value.
+
+    Args:
+        value: JSON values.
+        indent: of each level, in spaces; None for one line.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=not is_utf8(sys.stdout), allow_nan=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def table(rows: Sequence[Sequence[object]], *, headed: bool = False) -> None:
@@ -186,6 +196,40 @@ class Display:
                 progress.update(bar, completed=fraction, description=str(state))
 
             yield show
+
+    @contextlib.contextmanager
+    def counting(self, total: int | None, what: str) -> "Iterator[Callable[[int, int], None]]":
+        """A function that shows how many are done: called with their number, and how many of them failed.
+
+        Args:
+            total: how many there are; None where nobody knows.
+            what: they are, such as "images".
+        """
+        begun, first = time.monotonic(), [-1]
+
+        def text(done: int, failed: int) -> str:
+            first[0] = done if first[0] < 0 else first[0]
+            rate = (done - first[0]) / max(time.monotonic() - begun, 1e-9)
+            left = "" if total is None or not rate else f", {duration((total - done) / rate)} left"
+            of = "" if total is None else f" of {total:,}"
+            return f"{done:,}{of} {what}, {rate:.1f}/s{left}" + (f", {failed:,} failed" if failed else "")
+
+        def line(done: int, failed: int) -> None:
+            shown = text(done, failed)
+            if not self.quiet and time.monotonic() - self.last_line > LINE_EVERY_S:
+                self.last_line = time.monotonic()
+                self.say(shown)
+
+        if self.quiet or not is_live():
+            yield line
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as progress:
+            bar = progress.add_task("", total=total)
+            yield lambda done, failed: progress.update(bar, completed=done, description=text(done, failed))
 
     def _line(self, progress: "FitProgress") -> None:
         learning = progress.stage in ("learning", "validation")

@@ -1,33 +1,40 @@
-"""`reprogram predict`: task labels for ordinary image files."""
+"""`reprogram predict`: task labels for ordinary image files, a few or very many."""
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from reprogram.cli._completers import components
-from reprogram.cli.console import Common, Display, emit
+from reprogram.cli._rows import open_rows, written
+from reprogram.cli.console import Common, Display, as_json, emit
 from reprogram.cli.usage import UsageError
 from reprogram.errors import DataError
 from reprogram.types import Precision
-from reprogram.utils.files import exists, is_folder, user_path
+from reprogram.utils.files import exists
+from reprogram.utils.image_files import expand
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import as_utf8, counted, printable
 
 if TYPE_CHECKING:
+    from reprogram.evaluation.bulk import FileAnswer
     from reprogram.hosts.base import Host
     from reprogram.model import Reprogrammed
-
-BATCH = 32
-"""Images that are classified at once."""
 
 
 def predict_command(
     program_file: Path,
     /,
     *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    list: Path | None = None,
+    out: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    format: Literal["csv", "jsonl", "parquet"] | None = None,
+    skip_bad: bool = False,
     host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
     download: bool = False,
@@ -41,7 +48,13 @@ def predict_command(
 
     Args:
         program_file: written by fit.
-        images: image files and folders; - reads a list of paths from stdin, one a line.
+        images: image files, folders, and patterns such as 'photos/**/*.jpg'; - reads a list of paths from stdin, one a
+            line.
+        list: a file with a list of paths, one a line.
+        out: file that gets a row for each image as it is answered, .csv, .jsonl or .parquet; the same command goes on
+            with one that was begun. - writes the rows to stdout.
+        format: of the rows, where the file's ending doesn't say it.
+        skip_bad: count images that can't be read as done; the exit code is 0.
         host: the host, where it isn't the one that the file names.
         any_host: go on, with a warning, on another host than the program was learned for.
         download: allow fetching weights.
@@ -50,100 +63,130 @@ def predict_command(
         common: options of every verb.
     """
     common = common or Common()
+    display = Display(common.quiet)
+    given = _Images(images, list)
+    total = given.count()
+    rows = open_rows(out, format, program_file) if out is not None else None
     start_torch(common.threads)
-    from reprogram.utils import images as files
+    from reprogram.evaluation.bulk import answer_paths, usual_batch
 
-    paths = image_paths(images)
-    model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
+    model = open_program(program_file, host, download, any_host, common.device, display)
     model.host.engine, model.host.precision = engine, precision
-    channels, height, width = model.task.shape
-    answers, failures = [], 0
-    for start in range(0, len(paths), BATCH):
-        tensors, readable = [], []
-        for path in paths[start : start + BATCH]:
-            try:
-                tensors.append(files.to_tensor(files.fit(files.read(path), height, width), channels))
-                readable.append(path)
-            except DataError as error:
-                failures += 1
-                print(f"reprogram: {printable(error)}", file=sys.stderr)
-        if not readable:
+    if rows is not None:
+        rows.at_once = usual_batch(model)
+        done = written(rows, given.paths(), total, lambda paths: answer_paths(model, paths), display)
+        failures = done["unread"]
+        if common.json:
+            emit({"out": str(out), **done})
+        elif str(out) != "-":
+            unread = f", {failures:,} of which can't be read (the column error says why)" if failures else ""
+            print(printable(f"{out}: {done['images']:,} images{unread}"))
+    else:
+        failures = _told(answer_paths(model, given.paths()), common.json)
+    return DataError.exit_code if failures and not skip_bad else 0
+
+
+def _told(answers: "Iterable[FileAnswer]", json: bool) -> int:
+    """Print answers as they come, for people or as JSON, and errors on stderr; the number of these."""
+    failures = printed = 0
+    for answer in answers:
+        if answer.error:
+            failures += 1
+            print(f"reprogram: {printable(answer.error)}", file=sys.stderr)
             continue
-        for path, answer in zip(readable, _answers(model, tensors), strict=True):
-            answers.append({"image": as_utf8(str(path)), **answer})
-            if not common.json:
-                host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer["host"])
-                print(
-                    printable(f"{path}: {answer['label']} {answer['probability']:.3f}  (host: {host_says})"), flush=True
-                )
-    if common.json:
-        emit(answers)
-    return DataError.exit_code if failures else 0
+        if json:
+            plain = {"image": as_utf8(str(answer.path)), "label": answer.label, "probability": answer.probability}
+            text = as_json({**plain, "host": answer.host}, indent=2)
+            print("[\n" if not printed else ",\n", "  ", text.replace("\n", "\n  "), sep="", end="", flush=True)
+        else:
+            host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer.host)
+            text = f"{answer.path}: {answer.label} {answer.probability:.3f}  (host: {host_says})"
+            print(printable(text), flush=True)
+        printed += 1
+    if json:
+        print("\n]" if printed else "[]")
+    return failures
+
+
+class _Images:
+    """The image files that the arguments name: files, folders, patterns, and lists; kept by name, not by file.
+
+    Args:
+        names: of the command line; - is a list on stdin.
+        listed: a file with a list of paths, one a line.
+    """
+
+    def __init__(self, names: tuple[str, ...], listed: Path | None) -> None:
+        for name in names:
+            if name.startswith("-") and name != "-" and not exists(name):
+                raise UsageError(f"no option {name}, and no such file; --help shows the options")
+        if names.count("-") > 1:
+            raise UsageError("- is given twice; stdin is one list")
+        self.names, self.listed = names, listed
+        self._first: list[Path] = []
+
+    def count(self) -> int | None:
+        """How many images there are, or None where a list on stdin doesn't tell before its end.
+
+        What is left out of folders is counted on stderr.
+
+        Raises:
+            DataError: there are none, or a folder or a list can't be read.
+        """
+        left_out: Counter[str] = Counter()
+        known = sum(1 for name in self.names if name != "-" for _ in expand(name, left_out))
+        known += sum(1 for _ in self._of_list())
+        if left_out:
+            print(f"reprogram: left out: {counted(left_out)}", file=sys.stderr)
+        if "-" in self.names:
+            self._stdin = _paths_on(sys.stdin.buffer if sys.stdin is not None else None, "-")
+            self._first = [*islice(self._stdin, 1)]
+        if not known and not self._first:
+            raise DataError("no images; give image files, a folder, or - and a list on stdin")
+        return None if "-" in self.names else known
+
+    def paths(self) -> Iterator[Path]:
+        """The paths, in the order of the arguments; a list in a file comes last. Stdin is read once, as it comes."""
+        for name in self.names:
+            yield from chain(self._first, self._stdin) if name == "-" else expand(name)
+        yield from self._of_list()
+
+    def _of_list(self) -> Iterator[Path]:
+        if self.listed is None:
+            return
+        try:
+            with self.listed.open("rb") as file:
+                yield from _paths_on(file, str(self.listed))
+        except OSError as error:
+            raise DataError(f"{self.listed}: can't be read ({error.strerror}); give a list of paths") from None
 
 
 def image_paths(images: tuple[str, ...]) -> list[Path]:
     """The image files that arguments name; what is left out of a folder is counted on stderr.
 
     Args:
-        images: files, folders, and - for a list on stdin.
+        images: files, folders, patterns, and - for a list on stdin.
 
     Raises:
         UsageError: one is no option and no file.
-        DataError: there are none, or a folder can't be listed.
+        DataError: there are none, or a folder or a list can't be read.
     """
-    from collections import Counter
-
-    from reprogram.utils.image_files import list_images
-
-    for name in images:
-        if name.startswith("-") and name != "-" and not exists(name):
-            raise UsageError(f"no option {name}, and no such file; --help shows the options")
-    paths: list[Path] = []
-    left_out: Counter[str] = Counter()
-    for name in images:
-        if name == "-":
-            paths += [Path(os.fsdecode(line)) for line in _lines_of_stdin()]
-        elif is_folder(path := user_path(name, "IMAGES")):
-            in_folder = list_images(path, left_out)
-            if not in_folder:
-                raise DataError(f"{name}: the folder holds no images; give image files")
-            paths += in_folder
-        else:
-            paths.append(path)
-    if left_out:
-        print(f"reprogram: left out: {counted(left_out)}", file=sys.stderr)
-    if not paths:
-        raise DataError("no images; give image files, a folder, or - and a list on stdin")
-    return paths
+    given = _Images(images, None)
+    given.count()
+    return [*given.paths()]
 
 
-def _lines_of_stdin() -> list[bytes]:
-    """The lines of stdin that aren't empty; paths are bytes, whatever the encoding of the stream."""
-    if sys.stdin is None:
+def _paths_on(lines: Iterable[bytes] | None, name: str) -> Iterator[Path]:
+    """The paths on the lines that aren't empty; paths are bytes, whatever the encoding of the stream."""
+    if lines is None:
         raise DataError("-: stdin is closed; give a list of paths on it, one a line")
     try:
-        content = sys.stdin.buffer.read()
+        for line in lines:
+            yield from (Path(os.fsdecode(path)) for path in line.splitlines() if path.strip())
     except (OSError, ValueError) as error:
-        raise DataError(f"-: stdin can't be read ({getattr(error, 'strerror', None) or error}); give a list") from None
-    return [line for line in content.splitlines() if line.strip()]
-
-
-def _answers(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
-    """The task's and the host's answer to each image: C × h × w tensors, all of the task's size."""
-    import torch
-
-    from reprogram.report.examples import host_answers
-
-    with torch.no_grad():
-        batch = torch.stack(tensors).to(model.canvas.frame.device)
-        scores = model.host(model.program(model.canvas(batch)))
-        task = model.label_map(scores).softmax(dim=1).cpu()
-    answers = []
-    for probabilities, host_answer in zip(task, host_answers(model, scores), strict=True):
-        best = int(probabilities.argmax())
-        label, probability = model.task.classes[best], float(probabilities[best])
-        answers.append({"label": label, "probability": probability, "host": host_answer})
-    return answers
+        reason = getattr(error, "strerror", None) or error
+        what = "stdin can't be read" if name == "-" else "can't be read"
+        raise DataError(f"{name}: {what} ({reason}); give a list of paths") from None
 
 
 def open_program(

@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
 from reprogram.types import Access
 from reprogram.utils.messages import nearest
 from reprogram.utils.text import html_table, printable, shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_SIZE = 4096
 MAX_COUNT = 100_000
@@ -112,6 +116,22 @@ class HostInfo:
             index: from 0 to K - 1.
         """
         return self.class_names[index] if self.class_names else f"host label {index}"
+
+    def top_labels(self, scores: "Tensor", most: int = 3) -> list[list[dict[str, Any]]]:
+        """The host's own answers for people: the most probable of its labels, by the softmax of its scores.
+
+        Args:
+            scores: b × K host scores.
+            most: how many labels are named for each image; all K where these are fewer.
+
+        Returns:
+            For each image a list of `label` and `probability`, the most probable one first.
+        """
+        top = scores.softmax(dim=1).topk(min(most, scores.shape[1]))
+        return [
+            [{"label": self.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
+            for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+        ]
 
 
 def is_of_bytes(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:

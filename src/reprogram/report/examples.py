@@ -74,11 +74,7 @@ def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list
     Returns:
         For each image a list of `label` and `probability`, the most probable one first.
     """
-    top = scores.softmax(dim=1).topk(min(TOP, scores.shape[1]))
-    return [
-        [{"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
-        for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-    ]
+    return model.host.info.top_labels(scores, TOP)
 
 
 @torch.no_grad()

@@ -6,12 +6,15 @@ become RGB as Pillow does it; grey stays grey. `reprogram.utils.pixel_layout` de
 Files of more than `MAX_PIXELS` are refused before they are decoded; decoding takes at most 12 bytes of memory a pixel.
 """
 
+import contextlib
 import errno
 import io
 import math
 import stat
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +43,7 @@ DAMAGED = (
 _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
+_SILENCER, _silencing = threading.Lock(), 0
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -61,9 +65,7 @@ def read(path: str | Path) -> Image.Image:
     """
     path = Path(path)
     try:
-        with _opened(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # Pillow warns of odd EXIF data and palettes, and reads them.
+        with _opened(path) as file, _without_warnings():
             return _picture(file, path, MAX_PIXELS)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         what = (
@@ -94,6 +96,29 @@ def read_bytes(content: bytes, *, most_pixels: int, name: str = "the image") -> 
         return _picture(io.BytesIO(content), name, most)
     except (Image.DecompressionBombError, UnreadLayoutError, *DAMAGED) as error:
         raise refusal(error, name, lambda: io.BytesIO(content), most) from None
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Run the block, and other threads meanwhile, without Pillow's warnings of what it reads all the same.
+
+    Filters of warnings belong to the process. These two are added and taken away, also in overlapping blocks of several
+    threads, and no other filter changes.
+    """
+    global _silencing
+    with _SILENCER:
+        _silencing += 1
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+        added = warnings.filters[:2]
+    try:
+        yield
+    finally:
+        with _SILENCER:
+            _silencing -= 1
+            for entry in added if not _silencing else ():
+                with contextlib.suppress(ValueError):  # An outer block has restored the filters before it.
+                    warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
 
 def _opened(path: Path) -> BinaryIO:

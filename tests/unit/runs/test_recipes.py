@@ -35,13 +35,9 @@ def test_every_recipe_learns(name):
     resnet = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=120, size=48)")
     config = from_values({"recipe": name, "batch_size": 4})
     program = config.program.replace("thickness=30", "thickness=6")
-    model = reprogram.Reprogrammed.build(
-        resnet, few, program=program, canvas=config.canvas, label_map=config.label_map
-    )
+    model = reprogram.Reprogrammed.build(resnet, few, program=program, canvas=config.canvas, label_map=config.label_map)
     before = {key: value.clone() for key, value in model.program.state_dict().items()}
-    fitted = reprogram.fit(
-        model, few, images=8, batch_size=4, loss=config.loss, learner=config.learner, validations=1
-    )
+    fitted = reprogram.fit(model, few, images=8, batch_size=4, loss=config.loss, learner=config.learner, validations=1)
     assert fitted.images_seen == 8
     assert any(not before[key].equal(value) for key, value in model.program.state_dict().items())
 

@@ -290,12 +290,13 @@ def test_a_missing_folder_is_noticed_before_anything_is_loaded(tmp_path, monkeyp
 
 
 def test_predict_counts_what_it_leaves_out_of_a_folder(tmp_path, capsys):
-    from reprogram.cli.predict import _paths
+    from reprogram.cli.predict import _Images
 
     write(tmp_path / "a", *numbered(3))
     for i in range(20):
         (tmp_path / "a" / f"x.{i}").touch()
     (tmp_path / "a" / "y.heic").touch()
-    assert len(_paths((str(tmp_path),))) == 3
+    images = _Images((str(tmp_path),), None)
+    assert images.count() == len(list(images.paths())) == 3
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and err.startswith("reprogram: left out: 1 files ending in .0") and "others" in err
