@@ -82,7 +82,7 @@ def test_what_waits_is_computed_together_and_a_large_request_takes_turns(machine
 
     async def scenario():
         first = asyncio.create_task(batcher.ask("a", images(1)))
-        await asyncio.to_thread(waiting_until, lambda: batcher.images and not batcher._waiting)  # It is under way, alone.
+        await asyncio.to_thread(waiting_until, lambda: batcher.images and not batcher._waiting)  # Under way, alone.
         done = []
         large = asyncio.create_task(batcher.ask("a", images(*range(20, 60))))
         await asyncio.sleep(0)
