@@ -15,6 +15,7 @@ import json
 import shlex
 import time
 import tomllib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,13 @@ def cells(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every cell of a plan: a host, a rung, a defence, an attacker and a seed; the bare host first."""
     for seed in plan["seeds"]:
         for rung, attackers in plan["rungs"].items():
-            for defence in ("", *plan["defences"]):
-                if not applies(rung, defence):
+            for defence in ("", *plan["defences"], *plan.get("instead", [])):
+                if defence in plan["defences"] and not applies(rung, defence):
                     continue
                 chosen = {"static": {}} if defence else {}
                 for name, attacker in attackers.items():
                     only = attacker.get("only")
-                    if (only is None and not (defence and attacker.get("bare"))) or (only and defence in only):
+                    if only is None or defence in only:
                         chosen[name] = attacker
                 for name, attacker in chosen.items():
                     yield {"rung": rung, "defence": defence, "attacker": name, "options": attacker, "seed": seed}
@@ -54,9 +55,16 @@ def applies(rung: str, defence: str) -> bool:
     return all(rung in shown.get(parse(part).name, (rung,)) for part in split(defence))
 
 
+def behind(plan: dict[str, Any], by: str) -> str:
+    """The spec of the host behind a defence, or of the one that stands in its place."""
+    if by in plan.get("instead", []):
+        return by.replace("HOST", plan["host"])
+    return f"defended:({plan['host']})?by={by}" if by else str(plan["host"])
+
+
 def host_spec(plan: dict[str, Any], cell: dict[str, Any], by: str) -> str:
     """The spec of the host that an attacker asks."""
-    spec = f"defended:({plan['host']})?by={by}" if by else plan["host"]
+    spec = behind(plan, by)
     access = {"weights": "", "scores": "scores", "label": "label"}[cell["rung"]]
     spec = f"restricted:({spec})?access={access}" if access else spec
     times = cell["options"].get("times")
@@ -96,7 +104,7 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
     """Run one cell, and keep the program where the host is bare."""
     options = {**plan["options"], **plan["rungs"][cell["rung"]][plan["static"][cell["rung"]]]}
     options = {**options, **cell["options"]}
-    options = {name: value for name, value in options.items() if name not in ("only", "bare", "times")}
+    options = {name: value for name, value in options.items() if name not in ("only", "times")}
     parts = {name: options.pop(name) for name in ("program", "label_map", "canvas") if name in options}
     task = reprogram.load_task(plan["task"])
     kept = programs / f"{cell['rung']}-{plan['static'][cell['rung']]}-{cell['seed']}.safetensors"
@@ -107,8 +115,10 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
     command += ["--seed", str(cell["seed"])]
     curve: list[str] = []
     if cell["attacker"] == "static":
-        model = reprogram.load(kept, host=host)
-        command, images = ["reprogram", "eval", kept.name, "--host", spec], 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A host in the place of another has other weights.
+            model = reprogram.load(kept, host=host, any_host=True)
+        command, images = ["reprogram", "eval", kept.name, "--host", spec, "--any-host"], 0
     else:
         model = reprogram.Reprogrammed.build(host, task, **parts, seed=cell["seed"])
         if cell["options"].get("warm_start"):
@@ -144,7 +154,7 @@ def own_images(plan: dict[str, Any], host: reprogram.Host) -> tuple[torch.Tensor
 def measure_host(plan: dict[str, Any], by: str) -> dict[str, Any]:
     """Accuracy on the host's own images, and the least processor time of an image alone, beside the bare host's."""
     bare = reprogram.load_host(plan["host"])
-    host = reprogram.load_host(f"defended:({plan['host']})?by={by}") if by else bare
+    host = reprogram.load_host(behind(plan, by)) if by else bare
     images, labels = own_images(plan, bare)
     with torch.no_grad():
         right = torch.cat([host(part).argmax(1) for part in images.split(100)]) == labels
@@ -177,7 +187,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if what == "hosts":
         table = Table(path.with_suffix(".hosts.csv"), ("host", "defence", "right", "n", "bare_ms", "defended_ms"))
-        for by in ("", *plan["defences"]):
+        for by in ("", *plan["defences"], *plan.get("instead", [])):
             if not table.has(host=plan["name"], defence=by):
                 table.add(measure_host(plan, by))
         return

@@ -60,5 +60,6 @@ class EvadingLoss(Loss):
             score = -answered.host.logsumexp(dim=1)
         else:
             score = 1 - answered.host.softmax(dim=1).amax(dim=1)
-        above = score if self.config.threshold is None else (score - self.config.threshold).clamp_min(0)
-        return self.inner.losses(answered) + self.config.weight * above
+        above: Tensor = score if self.config.threshold is None else (score - self.config.threshold).clamp_min(0)
+        losses: Tensor = self.inner.losses(answered) + self.config.weight * above
+        return losses
