@@ -5,7 +5,7 @@
 
 Lines go to PLAN.csv and PLAN.hosts.csv beside the plan. `command` of a line is what repeats it alone; a static
 attacker's program is learned on the bare host by the command of the line without a defence, and tested on the defended
-one by `reprogram eval`. With `--seeds` and `--out` rows are run again with others and kept elsewhere. A curve has
+one by `reprogram evaluate`. With `--seeds` and `--out` rows are run again with others and kept elsewhere. A curve has
 points "images:accuracy" of the validations, the host's images being those that the attacker paid for until then.
 """
 
@@ -118,7 +118,7 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A host in the place of another has other weights.
             model = reprogram.load(kept, host=host, any_host=True)
-        command, images = ["reprogram", "eval", kept.name, "--host", spec, "--any-host"], 0
+        command, images = ["reprogram", "evaluate", kept.name, "--task", plan["task"], "--host", spec, "--any-host"], 0
     else:
         model = reprogram.Reprogrammed.build(host, task, **parts, seed=cell["seed"])
         if cell["options"].get("warm_start"):
