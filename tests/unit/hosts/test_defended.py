@@ -85,6 +85,12 @@ def test_a_service_behind_defences_is_the_restricted_host_outside():
         ("defended(host='defended:linear:32?by=blur', by='jpeg')", "name all defences in one"),
         ("defended(host='oip:http://localhost:1?model=m', by='jpeg')", "is a service"),
         ("defended:linear:32", "by is missing"),
+        ("restricted:(averaged:linear:32)", "put averaged outside"),
+        ("untrained:(averaged:(timm:test_resnet?pretrained=0))", "put averaged outside"),
+        ("averaged:linear:32?times=0", "times=0"),
+        ("averaged:(averaged:linear:32)", "averaged already"),
+        ("quantized:linear:32?bits=1", "bits=1"),
+        ("pruned:linear:32?share=1.0", "share=1"),
         ("pruned(host='defended:linear:32?by=blur')", "put pruned inside"),
     ],
 )
