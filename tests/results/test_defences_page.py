@@ -37,7 +37,8 @@ def test_gain_left_and_images_are_those_of_the_best_attacker(page):
     ]
     bare, blur = page.rows(runs)
     assert bare == ["none", "–", "0.600 (0.60 to 0.60)", "100 %", "`adam`", "1", "1", "2"]
-    # (.5 - .2 + .4 - .1) / 2 of .4; 300 / 200 and 300 / 100; none comes to .56 within 3,000, which is 7.5 and 3 times.
+    # (.5 - .2 + .4 - .1) / 2 of .4, as guessing gives .1 at least; 300 / 200 and 300 / 100 images. None comes to .56
+    # within 3,000 images, which are 7.5 times 400 and 3 times 1,000.
     assert blur[:5] == ["`blur`", "0.250 (0.20 to 0.30)", "0.450 (0.40 to 0.50)", "75 %", "`eot`"]
     assert blur[5:] == ["3.0", "more than 7.5", "2"]
 
