@@ -12,6 +12,7 @@ from typing import Any
 
 import ablation
 import compared
+import defences
 import few_shot
 import paper
 import reached
@@ -65,6 +66,7 @@ def write(folder: Path) -> None:
         **{f"{name}.md": paper.page(name) for name in paper.INTRO},
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
+        "defences-measured.md": defences.page(),
         "reached.md": reached.page(),
         "recipes-compared.md": compared.page(),
         "time-to-accuracy.md": time_to_accuracy.page(),

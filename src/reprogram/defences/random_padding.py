@@ -39,16 +39,18 @@ class RandomPadding(InputDefence):
                 raise ConfigError(f"smallest={self.smallest}; a part above 0, 1 at the most, is expected")
 
     def transform(self, images: Tensor, draws: Draws) -> Tensor:
-        """Shrink and pad each image."""
+        """Shrink and pad each image; those of one size together."""
+        height, width = images.shape[2:]
+        # b x 3 numbers in [0, 1): of the size, of the rows above and of the columns to the left
         chances = draws.rows(lambda generator: torch.rand(3, generator=generator))
-        return torch.stack([self._padded(image, *row) for image, row in zip(images, chances.tolist(), strict=True)])
-
-    def _padded(self, image: Tensor, size: float, down: float, right: float) -> Tensor:
-        """One image, C × H × W, by three random numbers in [0, 1)."""
-        height, width = image.shape[1:]
-        part = self.config.smallest + size * (1 - self.config.smallest)
-        h, w = max(1, round(height * part)), max(1, round(width * part))
-        shrunk = F.interpolate(image[None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
-        # Each place has the same chance: 0 to H - h rows above, 0 to W - w columns to the left.
-        top, left = int(down * (height - h + 1)), int(right * (width - w + 1))
-        return F.pad(shrunk, (left, width - w - left, top, height - h - top), value=BACKGROUND)
+        parts = self.config.smallest + chances[:, 0] * (1 - self.config.smallest)
+        sizes = [(max(1, round(height * part)), max(1, round(width * part))) for part in parts.tolist()]
+        padded: list[Tensor] = [images[0]] * len(images)
+        for h, w in dict.fromkeys(sizes):
+            rows = [row for row, size in enumerate(sizes) if size == (h, w)]
+            shrunk = F.interpolate(images[rows], (h, w), mode="bilinear", antialias=True, align_corners=False)
+            for row, image in zip(rows, shrunk.clamp(0, 1), strict=True):
+                # Each place has the same chance: 0 to H - h rows above, 0 to W - w columns to the left.
+                top, left = int(chances[row, 1] * (height - h + 1)), int(chances[row, 2] * (width - w + 1))
+                padded[row] = F.pad(image, (left, width - w - left, top, height - h - top), value=BACKGROUND)
+        return torch.stack(padded)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._info import HostInfo
-from reprogram.hosts.base import HostSource
+from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure, format_spec
 from reprogram.types import Access
 
@@ -41,6 +41,18 @@ class InnerSource(HostSource):
     def _access(self, access: Access) -> Access:
         """What this host gives away where the other one gives `access`."""
         return access
+
+    def check_asked_once(self, host: Host) -> None:
+        """Refuse a host that stands for several answers of another one: what is made of its network would forget that.
+
+        Args:
+            host: the other host.
+
+        Raises:
+            ConfigError: it is asked several times about each image.
+        """
+        if host.asks_per_image != 1:
+            raise ConfigError(f"{self.name()}: {self.config.host} is asked several times; put averaged outside")
 
     def _source(self) -> HostSource:
         """The other host's source."""

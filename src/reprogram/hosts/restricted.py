@@ -71,6 +71,7 @@ class Restricted(InnerSource):
     def build(self, *, download: bool = False) -> Host:
         """Build the host that is restricted."""
         host = self._source().build(download=download)
+        self.check_asked_once(host)
         access = self._access(host.info.access)
         return RestrictedHost(host, self.config, replace(host.info, id=self.spec(), access=access))
 

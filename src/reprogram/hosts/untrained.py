@@ -56,6 +56,7 @@ class Untrained(InnerSource):
         """Draw the weights, and run the random batch if BatchNorm is conditioned on it."""
         config = self.config
         host = self._source().untrained(config.seed)
+        self.check_asked_once(host)
         if config.batchnorm == "conditioned":
             generator = torch.Generator().manual_seed(MAX_SEED + config.seed)  # Weights never have such a seed.
             condition(host, torch.rand(IMAGES, *host.info.shape, generator=generator))

@@ -14,10 +14,10 @@ from reprogram.registry import configure
 class EvadingLoss(Loss):
     """L + λ max(0, s - τ) with another loss L and the score s by which a detector takes an image for a foreign one.
 
-    Its attacker knows which detector reads the scores, and from which score on its alarm rings, τ. `largest-softmax` is
-    s = 1 - max_j p_j of the host's probabilities p, `energy` is s = -log Σ_j exp h_j of its scores h; both fall while
-    the host becomes more certain. It takes all host scores; on hosts that show less than scores the evidence of their
-    answers.
+    Its attacker knows which detector reads the scores, and from which score on its alarm rings, τ. With the host's
+    scores h, `largest-softmax` is s = -max_j softmax(h / T)_j, and `energy` is s = -T log Σ_j exp(h_j / T). Both fall
+    while the host becomes more certain; a detector that suspects hosts that are too certain has the other sign. It
+    takes all host scores; on hosts that show less than scores the evidence of their answers.
 
     Reference: Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017;
     Liu et al., Energy-based Out-of-distribution Detection, NeurIPS 2020, equation 4.
@@ -32,18 +32,24 @@ class EvadingLoss(Loss):
         Attributes:
             loss: spec of the loss L.
             detector: which score the detector goes by.
+            temperature: T of the detector, above 0.
+            low: whether the detector suspects low values, so that its score has the other sign.
             weight: λ, 0 or more.
             threshold: τ, in the score's unit; below it nothing is added. None adds λ s whatever it is.
         """
 
         loss: str = "task"
         detector: Literal["largest-softmax", "energy"] = "largest-softmax"
+        temperature: float = 1.0
+        low: bool = False
         weight: float = 1.0
         threshold: float | None = None
 
         def __post_init__(self) -> None:
             if not 0 <= self.weight < float("inf"):
                 raise ConfigError(f"weight={self.weight}; 0 or a positive number is expected")
+            if not 0 < self.temperature < float("inf"):
+                raise ConfigError(f"temperature={self.temperature}; a positive number is expected")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -56,9 +62,12 @@ class EvadingLoss(Loss):
 
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The losses, and the part of each image's score above the threshold."""
+        temperature, scaled = self.config.temperature, answered.host / self.config.temperature
         if self.config.detector == "energy":
-            score = -answered.host.logsumexp(dim=1)
+            score = -temperature * scaled.logsumexp(dim=1)
         else:
-            score = 1 - answered.host.softmax(dim=1).amax(dim=1)
-        above = score if self.config.threshold is None else (score - self.config.threshold).clamp_min(0)
-        return self.inner.losses(answered) + self.config.weight * above
+            score = -scaled.softmax(dim=1).amax(dim=1)
+        score = -score if self.config.low else score
+        above: Tensor = score if self.config.threshold is None else (score - self.config.threshold).clamp_min(0)
+        losses: Tensor = self.inner.losses(answered) + self.config.weight * above
+        return losses

@@ -87,8 +87,8 @@ def test_it_learns_by_every_rung_that_is_left(name, digits):
     host = defended(example(name))
     model = reprogram.Reprogrammed.build(host, digits, program="cosine(side=3)")
     learner = "adam" if host.info.access == "gradient" else "snes"
-    budget = {"images": 32, "validations": 1, "validation_images": 20, "batch_size": 16}
-    assert reprogram.fit(model, digits, learner=learner, loss="task", **budget).images_seen == 32
+    budget = {"images": 16, "validations": 1, "validation_images": 10, "batch_size": 8}
+    assert reprogram.fit(model, digits, learner=learner, loss="task", **budget).images_seen == 16
 
 
 def test_chance_is_another_for_another_image_or_seed_and_each_defence_has_its_own():

@@ -85,6 +85,12 @@ def test_a_service_behind_defences_is_the_restricted_host_outside():
         ("defended(host='defended:linear:32?by=blur', by='jpeg')", "name all defences in one"),
         ("defended(host='oip:http://localhost:1?model=m', by='jpeg')", "is a service"),
         ("defended:linear:32", "by is missing"),
+        ("restricted:(averaged:linear:32)", "put averaged outside"),
+        ("untrained:(averaged:(timm:test_resnet?pretrained=0))", "put averaged outside"),
+        ("averaged:linear:32?times=0", "times=0"),
+        ("averaged:(averaged:linear:32)", "averaged already"),
+        ("quantized:linear:32?bits=1", "bits=1"),
+        ("pruned:linear:32?share=1.0", "share=1"),
         ("pruned(host='defended:linear:32?by=blur')", "put pruned inside"),
     ],
 )
@@ -106,11 +112,13 @@ def test_no_features_get_out_and_the_twin_is_defended_too():
     assert torch.equal(host.untrained(3)(pixels()), twin(pixels()))
 
 
-def learned(digits, tmp_path, steps, by="random-padding+noise(deviation=0.01)"):
-    """A program learned on a host that answers by chance, in two parts where a step is named at which it stops."""
-    host = load_host(f"defended(host='linear:12', by={by!r})")
+def learned(digits, tmp_path, steps, by="random-padding+noise(deviation=0.01)", spec="{}", **chosen):
+    """A program learned on a host that answers by chance, in two parts where it is stopped after some images."""
+    host = load_host(spec.format(f"defended:(linear:12)?by={by}"))
     model = reprogram.Reprogrammed.build(host, digits, program="cosine(side=3)")
     options = {"images": 96, "batch_size": 16, "validations": 2, "validation_images": 20, "checkpoint_every": "1"}
+    options |= chosen
+    tmp_path.mkdir(exist_ok=True)
 
     def stop(progress):
         if progress.images == steps:
@@ -119,7 +127,7 @@ def learned(digits, tmp_path, steps, by="random-padding+noise(deviation=0.01)"):
     try:
         fit(model, digits, checkpoint=tmp_path / "state", on_progress=stop, **options)
     except KeyboardInterrupt:
-        return learned(digits, tmp_path, 0, by)
+        return learned(digits, tmp_path, 0, by, spec, **chosen)
     return model.program.weight.detach().clone(), host.meter.images
 
 
@@ -129,6 +137,13 @@ def test_a_continued_run_on_a_host_that_draws_is_the_same(digits, tmp_path):
     assert torch.equal(whole[0], continued[0]) and whole[1] == continued[1]
     with pytest.raises(reprogram.ConfigError, match="another defences"):
         learned(digits, tmp_path / "a", 0, by="noise(deviation=0.01)")
+
+
+def test_so_it_is_for_who_asks_several_times(digits, tmp_path):
+    asked = {"spec": "averaged:(restricted:({}))?times=2", "learner": "spsa", "by": "noise(deviation=0.01)"}
+    whole = learned(digits, tmp_path / "a", 0, **asked)
+    continued = learned(digits, tmp_path / "b", 48, **asked)
+    assert torch.equal(whole[0], continued[0]) and whole[1] == continued[1]
 
 
 def test_the_mean_of_several_answers_is_nearer_to_the_truth_and_all_are_on_the_bill():

@@ -16,13 +16,16 @@ def answered(requires_grad=False):
     return Answered(host=host, task=host[:, :4], labels=torch.arange(6) % 4)
 
 
-@pytest.mark.parametrize("threshold", [None, 0.5])
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("threshold", [None, -0.5])
 @pytest.mark.parametrize("detector", ["largest-softmax", "energy"])
-def test_it_adds_what_lies_above_the_threshold(detector, threshold):
+def test_it_adds_what_lies_above_the_threshold(detector, threshold, low):
     host = answered().host.numpy()
-    score = -logsumexp(host, axis=1) if detector == "energy" else 1 - softmax(host, axis=1).max(1)
+    score = -2 * logsumexp(host / 2, axis=1) if detector == "energy" else -softmax(host / 2, axis=1).max(1)
+    score, threshold = (-score, threshold and -threshold) if low else (score, threshold)
     above = score if threshold is None else np.maximum(score - threshold, 0)
-    found = loss_named(f"evading(loss='margin', detector={detector!r}, weight=3.0, threshold={threshold})")
+    options = f"temperature=2.0, low={low}, weight=3.0, threshold={threshold}"
+    found = loss_named(f"evading(loss='margin', detector={detector!r}, {options})")
     expected = loss_named("margin").losses(answered()).numpy() + 3 * above
     np.testing.assert_allclose(found.losses(answered()), expected)
     values = answered(requires_grad=True)

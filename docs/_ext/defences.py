@@ -1,0 +1,147 @@
+"""The page of what each defence costs an attacker, from results/defences; `benchmarks/defences.py` measures."""
+
+import csv
+import statistics
+from pathlib import Path
+from typing import Any
+
+import kept
+
+FOLDER = kept.RESULTS / "defences"
+RUNGS = {
+    "weights": "The attacker has the weights",
+    "scores": "The attacker only asks, and is shown all scores, or what the defence leaves of them",
+    "label": "The attacker only asks, and is shown the first label",
+}
+HEAD = ["defence", "static", "knows it", "gain left", "best attacker", "images to 50 %", "to 90 %", "seeds"]
+Line = dict[str, str]
+
+INTRO = """\
+Accuracy on the test images, mean over the seeds. *Static*: the program was learned on the bare host, and tested behind
+the defence. *Knows it*: learned behind the defence; where several such attackers were tried, the best one by its mean
+test accuracy, and what the others cost isn't counted. *Gain left*: the better one's accuracy above that of the label
+map without a program, or above guessing where that is more, as a part of the same gain on the bare host. *Images to
+50 %*: how many images the attacker who knows the defence asked for until a validation first showed half of the bare
+host's gain, as a multiple of the bare host's images to it; the median of the seeds. A validation of 100 images has a
+standard error of up to .05, and comes after each twentieth or tenth of a run, so that a multiple of 1.3 may be chance.
+*More than* is said where most seeds didn't come to it within their budget: the multiple is at least that.
+"""
+
+
+def page() -> str:
+    """The documentation's page."""
+    lines = ["# What defences cost an attacker", ""]
+    plans = [path for path in sorted(FOLDER.glob("*.toml")) if path.with_suffix(".csv").exists()]
+    if not plans:
+        return "\n".join([*lines, "*Nothing is measured yet.*", ""])
+    lines += [INTRO, "{doc}`../defences` says what the attackers do, and what follows.", ""]
+    for plan in plans:
+        runs = read(plan.with_suffix(".csv"))
+        comment = [line[1:].strip() for line in plan.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
+        lines += [f"## {runs[0]['host']}, `{runs[0]['task']}`", "", comment[0].partition(" From the project")[0], ""]
+        for rung, title in RUNGS.items():
+            here = [run for run in runs if run["rung"] == rung]
+            if any(not run["defence"] for run in here):
+                lines += [f"### {title}: {runs[0]['host']}", "", kept.table(HEAD, rows(here)), ""]
+        hosts = plan.with_suffix(".hosts.csv")
+        if hosts.exists():
+            lines += [f"### What it costs the operator: {runs[0]['host']}", "", costs(read(hosts)), ""]
+        lines += [f"    {line.strip()}" for line in comment if line.startswith("python")]
+        lines += ["", f"Each run has its command in `results/defences/{plan.with_suffix('.csv').name}`.", ""]
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a table."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def rows(runs: list[Line]) -> list[list[str]]:
+    """A row for the bare host, and one for each defence that an attacker who knows it was tried on."""
+    bare = by_seed([run for run in runs if not run["defence"]])
+    adaptive = [run for run in runs if run["attacker"] != "static" and run["seed"] in bare]
+    defences = list(dict.fromkeys(run["defence"] for run in adaptive))
+    return [row(name, [run for run in runs if run["defence"] == name], bare) for name in defences]
+
+
+def row(defence: str, runs: list[Line], bare: dict[str, Line]) -> list[str]:
+    """A line of the table."""
+    found: dict[str, dict[str, Line]] = {}
+    for run in runs:
+        if run["seed"] in bare:
+            found.setdefault(run["attacker"], {})[run["seed"]] = run
+    reached_by = {name: statistics.mean(accuracies(lines)) for name, lines in found.items()}
+    static = accuracies(found.pop("static", {}))
+    name = f"`{defence}`" if defence else "none"
+    knowing = max(found, key=lambda attacker: reached_by[attacker])
+    best = max(reached_by, key=lambda attacker: (reached_by[attacker], attacker == knowing))
+    pairs = [(run, bare[seed]) for seed, run in found[knowing].items()]
+    without = statistics.mean(floor(run) for run, _ in pairs)
+    left = (reached_by[best] - without) / statistics.mean(gain(run) for _, run in pairs)
+    times = [cost(pairs, part) if defence else "1" for part in (0.5, 0.9)]
+    means = mean(static), mean(accuracies(found[knowing]))
+    return [name, *means, f"{100 * left:.0f} %", f"`{best}`", *times, str(len(pairs))]
+
+
+def accuracies(lines: dict[str, Line]) -> list[float]:
+    """The test accuracies of runs."""
+    return [float(line["accuracy"]) for line in lines.values()]
+
+
+def by_seed(runs: list[Line]) -> dict[str, Line]:
+    """Runs of one attacker by their seeds."""
+    return {run["seed"]: run for run in runs}
+
+
+def mean(values: list[float]) -> str:
+    """The mean, with the lowest and the highest where there are several."""
+    if not values:
+        return "–"
+    ends = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{ends}"
+
+
+def floor(run: Line) -> float:
+    """What is had without a program: the label map alone, or guessing among ten classes."""
+    return max(float(run["alone"]), 0.1)
+
+
+def gain(run: Line) -> float:
+    """The accuracy above that."""
+    return float(run["accuracy"]) - floor(run)
+
+
+def cost(pairs: list[tuple[Line, Line]], part: float) -> str:
+    """How many times more images, the median of the seeds."""
+    ratios: list[tuple[float, bool]] = []
+    for run, bare in pairs:
+        wanted = floor(bare) + part * gain(bare)
+        before, last = reached(bare, wanted), int(bare["images"])
+        after = reached(run, wanted)
+        start = before or last
+        ratios.append(((after or int(run["images"])) / start, after is not None))
+    ratios.sort(key=lambda ratio: (not ratio[1], ratio[0]))
+    middle, there = ratios[len(ratios) // 2]
+    return f"{middle:.1f}" if there else f"more than {middle:.1f}"
+
+
+def reached(run: Line, wanted: float) -> int | None:
+    """The images at the first validation of this accuracy."""
+    points = (point.split(":") for point in run["curve"].split())
+    return next((max(int(images), 1) for images, accuracy in points if float(accuracy) >= wanted), None)
+
+
+def costs(lines: list[Line]) -> str:
+    """Accuracy on the host's own images and latency."""
+    bare = next(line for line in lines if not line["defence"])
+    rows: list[list[Any]] = []
+    for line in lines:
+        right, lost = int(line["right"]), int(bare["right"]) - int(line["right"])
+        added = float(line["defended_ms"]) - float(line["bare_ms"])
+        name = f"`{line['defence']}`" if line["defence"] else "none"
+        rows.append(
+            [name, f"{right / int(line['n']):.3f}", f"{100 * lost / int(line['n']):+.1f}", f"{max(added, 0):.2f}"]
+        )
+    head = ["defence", f"top-1 of {bare['n']} own images", "points lost", f"ms added to {float(bare['bare_ms']):.1f}"]
+    return kept.table(head, rows)
