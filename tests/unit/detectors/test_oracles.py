@@ -160,9 +160,9 @@ def test_persistent_detail_is_the_share_that_stays():
         images = pictures(60, seed=7)
         images[:, :, :, :width] = still[:, :, :width]
         images[:, :, 0, 0] = np.arange(60)[:, None]
-        assert low < scores(detector("persistent-detail(side=32)"), images)[-1] < high
+        assert low < scores(detector("persistent-detail(places=4000)"), images)[-1] < high
     noisy = (still.astype(float) + generator.uniform(-30, 30, (60, 3, 64, 64))).clip(0, 255).astype(np.uint8)
-    assert scores(detector("persistent-detail(side=32)"), noisy)[-1] > 0.8
+    assert scores(detector("persistent-detail(places=4000)"), noisy)[-1] > 0.8
 
 
 def test_still_cells_is_the_deviation_over_time():
@@ -174,6 +174,18 @@ def test_still_cells_is_the_deviation_over_time():
     numbers = np.concatenate((cells.mean((3, 5)), cells[:, 1:2].std((3, 5))), axis=1)
     deviation = np.sqrt(numbers.var(0).mean(0)).ravel()
     assert found == pytest.approx(-np.sort(deviation)[17], rel=1e-4)
+
+
+def test_coarse_neighbours_by_a_plain_loop():
+    built = detector("coarse-neighbours(side=4, k=3, history=8, share=0.5)")
+    images = (pictures(14, (3, 32, 32), seed=12) * np.random.default_rng(1).random((14, 3, 1, 1))).astype(np.uint8)
+    found = scores(built, images)
+    blocks = images.reshape(14, 3, 4, 8, 4, 8).astype(float)
+    numbers = np.concatenate((blocks.mean((3, 5)), blocks[:, 1:2].std((3, 5))), axis=1).reshape(14, 4, 16).round()
+    assert found[:3] == [-256] * 3
+    for i in range(3, 14):
+        away = [sorted(np.abs(other - numbers[i]).max(0))[7] for other in numbers[max(0, i - 8) : i]]
+        assert abs(-found[i] - sorted(away)[2]) <= 1
 
 
 def test_blacklight_by_sets():
@@ -216,7 +228,9 @@ def test_piha_of_a_plain_loop():
     assert scores(built, [image, near.clip(0, 255).astype(np.uint8)])[1] > 0.8
 
 
-@pytest.mark.parametrize("name", ["repeated-border", "repeated-content", "persistent-detail", "still-cells"])
+@pytest.mark.parametrize(
+    "name", ["repeated-border", "repeated-content", "persistent-detail", "still-cells", "coarse-neighbours"]
+)
 def test_a_static_program_is_flagged_within_50_queries(name):
     """At the variants' own thresholds, which benign pictures stay below."""
     built = detector(name)
