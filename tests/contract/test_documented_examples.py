@@ -62,6 +62,4 @@ def test_every_example_drops_in_and_its_command_works(tmp_path):
     results = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("runs/*/result.json")]
     assert len(results) == sum(shlex.split(command)[1] == "fit" for command in commands)
     assert any("nearest_mean" in result["baselines"] for result in results)
-        "nearest_mean" in result["baselines"] for result in results
-    )
     assert [error.message for result in results for error in validator.iter_errors(result)] == []
