@@ -35,6 +35,7 @@ INTROS = {
     "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
     "defences": "What an operator puts before a host: `defended:HOST?by=NAME`. {doc}`../defences` measures them.",
+    "detectors": "What reads a host's queries, and says which look like a program: {doc}`../detectors`.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -47,6 +48,7 @@ EXAMPLES = {
     "losses": "margin(margin=0.5)",
     "baselines": "direct-training",
     "defences": "jpeg(quality=50)",
+    "detectors": "repeated-border(share=0.6)",
 }
 
 

@@ -44,6 +44,7 @@ def test_the_foundation_is_listed():
         "defences": {"bit-depth", "blur", "jpeg", "label-only", "median", "noise", "random-padding", "resize-back"}
         | {"rounding", "smoothing", "temperature", "top-k"},
         "detectors": {"repeated-border", "repeated-content", "persistent-detail", "still-cells", "blacklight", "piha"}
+        | {"coarse-neighbours"}
         | {"encoder-neighbours", "largest-softmax", "energy", "mahalanobis", "neighbours", "concentration"},
     }
     assert wanted.keys() == FAMILIES.keys()
