@@ -103,7 +103,7 @@ class Desk:
             RefusedError: too many images wait, or these are more than ever may.
         """
         if len(images) > self.batcher.queue:
-            raise RefusedError(413, f"{len(images)} images; at most {self.batcher.queue} are taken in a request")
+            raise RefusedError(400, f"{len(images)} images; at most {self.batcher.queue} are taken in a request")
         if served.name == HOST and self.detectors:
             await self.helped(observe, self.detectors, images, account)
         try:

@@ -74,7 +74,7 @@ def test_more_images_than_a_request_may_have(run):
     zeros = np.zeros((65, 1, 6, 7), np.uint8)
     tensor = {"name": "image", "shape": [65, 1, 6, 7], "datatype": "UINT8", "data": zeros.reshape(-1).tolist()}
     answer = run.infer("filled", {"inputs": [tensor]})
-    assert answer.status_code == 413 and "64" in answer.json()["error"]
+    assert answer.status_code == 400 and "64" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
