@@ -218,7 +218,7 @@ def test_a_phone_sees_all_of_it(opened, run, served, width):
     for box in page.evaluate(
         "[...document.querySelectorAll('article, ul button, #drop, h1')].map((e) => e.getBoundingClientRect().toJSON())"
     ):
-        assert 0 <= box["left"] and box["right"] <= width
+        assert box["left"] >= 0 and box["right"] <= width
     for box in page.evaluate(
         "[...document.querySelectorAll('ul button')].map((e) => e.getBoundingClientRect().toJSON())"
     ):

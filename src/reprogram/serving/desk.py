@@ -24,9 +24,6 @@ HELPERS = 2
 SMALL = 64 * 1024
 """Bytes of a request, and numbers of an answer, up to which a helper isn't worth its switching of threads."""
 
-MOST_MEMORY = 512 * 2**20
-"""Bytes of all images that wait, as float32, at the most."""
-
 
 class Desk:
     """The state of one server.
@@ -53,11 +50,7 @@ class Desk:
         self.samples, self.detectors = dict(samples or {}), list(detectors)
         self.bodies = BodyReader(options.max_bytes)
         self.metrics = Metrics(lambda: self.batcher.images, lambda: self.count_connections())
-        largest = max(4 * served.shape[0] * served.shape[1] * served.shape[2] for served in answering.served.values())
-        queue = max(1, min(options.queue, MOST_MEMORY // largest))
-        self.batcher = Batcher(
-            answering.compute, batch=min(options.batch, queue), queue=queue, on_batch=self.metrics.batch
-        )
+        self.batcher = Batcher(answering.compute, batch=options.batch, queue=options.queue, on_batch=self.metrics.batch)
         self.helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="helper")
         self.is_ready, self.is_stopping = False, False
         self.count_connections: Callable[[], int] = lambda: 0

@@ -46,7 +46,7 @@ class ServeOptions:
     noise: float = 0.0
     rate: float | None = None
     batch: int = 32
-    queue: int = 256
+    queue: int = 2048
     max_bytes: int = 32 * 2**20
     max_pixels: int = 25_000_000
     stop_within: float = 120.0
