@@ -19,6 +19,8 @@ from reprogram._version import __version__
 
 if TYPE_CHECKING:
     from reprogram.canvases.base import Canvas
+    from reprogram.detectors._detect import detect, load_detector
+    from reprogram.detectors.base import Detector, Verdict
     from reprogram.errors import (
         BudgetError,
         ConfigError,
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "canvases.base": ("Canvas",),
+    "detectors._detect": ("detect", "load_detector"),
+    "detectors.base": ("Detector", "Verdict"),
     "errors": (
         "BudgetError",
         "ConfigError",
@@ -93,6 +97,7 @@ __all__ = [
     "Canvas",
     "ConfigError",
     "DataError",
+    "Detector",
     "Evaluation",
     "ExportParityError",
     "FitOptions",
@@ -116,12 +121,15 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "Verdict",
     "WriteError",
     "__version__",
     "authorise",
+    "detect",
     "evaluate",
     "fit",
     "load",
+    "load_detector",
     "load_host",
     "load_task",
     "serve",

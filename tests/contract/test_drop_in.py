@@ -188,6 +188,27 @@ class FirstClass(Baseline):
         labels = run.task.test.labels
         return {"accuracy": float((labels == self.config.label).double().mean()), "n": len(labels), "seed": run.seed}
 ''',
+    "detectors/bright_query.py": '''"""Bright images are suspicious."""
+
+from dataclasses import dataclass
+
+from reprogram.detectors.base import Detector
+
+
+class BrightQuery(Detector):
+    """The mean level."""
+
+    usual_threshold = 128.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Detector.Config):
+        """Options."""
+
+        scale: float = 1.0
+
+    def score(self, image, account, answer):
+        return self.config.scale * float(image.mean())
+''',
 }
 
 SCRIPT = """
@@ -202,7 +223,7 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-           "baselines": "first-class"}
+           "baselines": "first-class", "detectors": "bright-query"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -247,7 +268,12 @@ for family, key in keys.items():
     assert result[key] == dropped[family], (family, result[key])
 assert result["baselines"]["first_class"] == {"accuracy": 0.5, "n": 40, "seed": 3}, result["baselines"]
 assert "the first class" in Path(sys.argv[2], "run", "report.html").read_text().lower()
-print("all nine work")
+queries = torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 6, 6)
+verdicts = reprogram.detect("bright-query(scale=2.0)", queries)
+assert [(v.score, v.alarm) for v in verdicts] == [(0.0, False), (400.0, True)], verdicts
+reprogram.load_detector("bright-query(threshold=7.0)").save(sys.argv[2] + "/detector.safetensors")
+assert main(["detect", "--detector", sys.argv[2] + "/detector.safetensors", sys.argv[2] + "/none.csv"]) == 3
+print("all ten work")
 """
 
 
@@ -267,6 +293,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all nine work" in result.stdout
+    assert "all ten work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

@@ -17,6 +17,7 @@ import reprogram
 from helpers import ConvNet, seeded, tiny_clip, tiny_hf
 from helpers_server import ModelServer
 from reprogram import registry
+from reprogram.detectors.base import Query
 from reprogram.hosts._remote import RemoteSource
 from reprogram.labelmaps._calibration import fit_without_program
 from reprogram.labelmaps._counts import CountMap
@@ -40,6 +41,8 @@ def test_the_foundation_is_listed():
         "augmentations": {"flip", "none", "shift"},
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
+        "detectors": {"repeated-border", "repeated-content", "persistent-detail", "still-cells", "blacklight", "piha"}
+        | {"encoder-neighbours", "largest-softmax", "energy", "mahalanobis", "neighbours", "concentration"},
     }
     assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():
@@ -353,6 +356,55 @@ def test_losses_are_smaller_for_right_answers_and_say_truly_whether_they_have_a_
             losses(wrong)[:1],
             loss.losses(Answered(host=wrong[:1], task=wrong[:1, :4], labels=labels[:1], single_labels=torch.arange(4))),
         )
+
+
+def queries(num_accounts=3, n=120, d=12):
+    """Made-up queries with answers, of some accounts in turn."""
+    generator = np.random.default_rng(0)
+    for i in range(n):
+        image = generator.integers(0, 256, (3, 24, 24), dtype=np.uint8)
+        yield Query(image=image, account=f"account {i % num_accounts}", answer=generator.normal(size=d))
+
+
+def observed(detector, sent):
+    return [detector.observe(query.image, query.account, query.answer) for query in sent]
+
+
+@pytest.mark.parametrize("name", names("detectors"))
+def test_detectors_keep_their_rate_and_go_on_from_their_file(name, tmp_path):
+    """Alarms on the benign queries that set the threshold are within the rate; stopped and gone on is never stopped."""
+    detector = find("detectors", name)(find("detectors", name).example())
+    sent = list(queries())
+    detector.calibrate(sent, 0.1)
+    last = sent[1::2] if detector.fits else sent
+    assert sum(verdict.alarm for verdict in observed(detector, last)) <= 0.1 * (len(last) + 1)
+    detector.reset()
+    observed(detector, sent[:60])
+    again = reprogram.load_detector(detector.save(tmp_path / "state.safetensors"))
+    assert format_spec(again) == format_spec(detector) and again.num_calibrated == len(last)
+    assert again.threshold == detector.threshold and again.accounts() == detector.accounts()
+    assert observed(again, sent[60:]) == observed(detector, sent[60:])
+    size = again.bytes_per_account
+    kept = {key: value for key, value in again.state_dict().items() if len(value) == len(again.accounts()) == 3}
+    assert sum(value.nbytes for value in kept.values()) == size * len(again.accounts())
+
+
+@pytest.mark.parametrize("name", names("detectors"))
+def test_detectors_take_images_of_any_size_and_tell_accounts_apart(name):
+    detector = find("detectors", name)(dataclasses.replace(find("detectors", name).example(), threshold=0.0))
+    detector.calibrate(queries(), 0.1)
+    answer = np.ones(12)
+    for shape in [(1, 1, 1), (1, 3, 40), (3, 40, 3), (3, 17, 19), (3, 224, 224)]:
+        images = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
+        for image in images:
+            alone = detector.observe(torch.from_numpy(image), "one", answer)
+            assert np.isfinite(alone.score) and np.isfinite(detector.observe(image, "other", answer).score)
+    detector.reset()
+    first = detector.observe(images[0], "one", answer)
+    for _ in range(30):
+        detector.observe(images[1], "other", answer)
+    detector.reset()
+    assert detector.observe(images[0], "one", answer) == first
 
 
 def test_listing_imports_nothing(monkeypatch):

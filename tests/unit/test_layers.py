@@ -12,7 +12,7 @@ LAYERS = """
 errors types _version
 utils framed
 registry engine
-hosts canvases programs labelmaps tasks learners augmentations losses defences
+hosts canvases programs labelmaps tasks learners augmentations losses defences detectors
 adapter
 programfile
 model
@@ -25,7 +25,7 @@ __init__ __main__ cli
 """
 LAYER = {name: number for number, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
 FAMILIES = set(LAYERS.strip().splitlines()[3].split())
-USED_BY_FAMILIES = {"augmentations": {"tasks"}, "labelmaps": {"tasks"}, "defences": {"hosts"}}
+USED_BY_FAMILIES = {"augmentations": {"tasks"}, "labelmaps": {"tasks"}, "defences": {"hosts"}, "detectors": {"hosts"}}
 
 
 def imported(path, strings=True):

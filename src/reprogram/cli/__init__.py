@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "Measure a program on a task.",
     "predict": "Task labels for image files, and what the host itself sees.",
     "serve": "Programs as a service over HTTP: the Open Inference Protocol, image files, a page to try them.",
+    "detect": "Read a log of queries, and name those that look like a program.",
     "inspect": "Check a program file and show what it holds, without its host.",
     "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",

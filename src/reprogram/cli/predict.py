@@ -53,7 +53,7 @@ def predict_command(
     start_torch(common.threads)
     from reprogram.utils import images as files
 
-    paths = _paths(images)
+    paths = image_paths(images)
     model = open_program(program_file, host, download, any_host, common.device, Display(common.quiet))
     model.host.engine, model.host.precision = engine, precision
     channels, height, width = model.task.shape
@@ -81,10 +81,15 @@ def predict_command(
     return DataError.exit_code if failures else 0
 
 
-def _paths(images: tuple[str, ...]) -> list[Path]:
-    """The image files that the arguments name: files, folders, and - for a list on stdin.
+def image_paths(images: tuple[str, ...]) -> list[Path]:
+    """The image files that arguments name; what is left out of a folder is counted on stderr.
 
-    What is left out of a folder is counted on stderr.
+    Args:
+        images: files, folders, and - for a list on stdin.
+
+    Raises:
+        UsageError: one is no option and no file.
+        DataError: there are none, or a folder can't be listed.
     """
     from collections import Counter
 
@@ -92,7 +97,7 @@ def _paths(images: tuple[str, ...]) -> list[Path]:
 
     for name in images:
         if name.startswith("-") and name != "-" and not exists(name):
-            raise UsageError(f"predict: no option {name}, and no such file; reprogram predict --help shows the options")
+            raise UsageError(f"no option {name}, and no such file; --help shows the options")
     paths: list[Path] = []
     left_out: Counter[str] = Counter()
     for name in images:

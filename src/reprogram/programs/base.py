@@ -22,6 +22,8 @@ class Program(Component, nn.Module):
 
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
+        moves: whether the result's window may lie elsewhere, or cover the whole canvas because each image has a frame
+            of its own; declared by the variant.
 
     Args:
         config: the variant's `Config`, derived from `Program.Config`.
@@ -39,6 +41,7 @@ class Program(Component, nn.Module):
         round_8bit: bool = False
 
     confined: bool = False
+    moves: bool = False
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            A batch of the same geometry.
+            As many images, of the same geometry, or where the program `moves`, on a canvas of the same size.
         """
         raise NotImplementedError
 
@@ -71,7 +74,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            A batch of the same geometry, pixels in [0, 1].
+            As many images on a canvas of the same size, pixels in [0, 1]; the window stays unless the program `moves`.
 
         Raises:
             ConfigError: the batch has another geometry than the program.
@@ -90,7 +93,8 @@ class Program(Component, nn.Module):
 
     def _run(self, framed: Framed) -> Framed:
         drawn = self.run(framed)
-        assert drawn.geometry == self.geometry, "a program keeps shapes and place"
+        assert drawn.geometry.shape == self.geometry.shape and len(drawn) == len(framed), "a program keeps shapes"
+        assert self.moves or drawn.box == framed.box, "a program keeps its place, or says that it moves"
         if self.confined:
             assert drawn.window is framed.window, "a confined program hands the window on untouched"
             return replace(drawn, frame=self._valid(drawn.frame))

@@ -1,0 +1,188 @@
+"""`reprogram detect`: read a log of queries, and say which look like a program."""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from reprogram.cli._completers import components
+from reprogram.cli.console import Common, Display, Whole, emit
+from reprogram.cli.predict import image_paths
+from reprogram.errors import ConfigError, DataError
+from reprogram.utils.files import exists, user_path
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import as_utf8, counted, printable
+
+if TYPE_CHECKING:
+    from reprogram.detectors.base import Detector, Query
+    from reprogram.hosts.base import Host
+
+ALARMED = 10
+"""The exit code of --fail-on-alarm."""
+
+ACCOUNTS_PER_QUERY = 0.01
+"""Made-up traffic has an account for a hundred queries."""
+
+
+def detect_command(
+    *queries: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    detector: Annotated[str, Parameter(completer=components("detectors"))] = "repeated-border",
+    host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
+    account: str = "",
+    benign: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    benign_queries: Whole | None = None,
+    false_positives: float = 0.001,
+    state: Path | None = None,
+    fail_on_alarm: Annotated[bool, Parameter(negative=())] = False,
+    download: bool = False,
+    common: Common | None = None,
+) -> int:
+    """Read queries in their order, and name those for which a detector's alarm rings.
+
+    Images that can't be read are named on stderr; the others are read all the same, and the exit code is 3.
+
+    Args:
+        queries: image files, folders, and logs: CSV files with the columns `file` and `account`, in the order of the
+            queries; their paths count from the log's folder.
+        detector: a detector's spec, or the file that --state wrote.
+        host: is asked for its answers where the detector reads them; images are then brought to its size.
+        account: who sent the images that no log names.
+        benign: queries that the threshold is set from: files, folders and logs.
+        benign_queries: make so many benign queries of the photographs that --benign names, of many accounts: also
+            letterboxes, frames, films, thumbnails and retries.
+        false_positives: the share of benign queries for which the alarm may ring.
+        state: go on from this file if it exists, and write what the detector remembers to it in the end.
+        fail_on_alarm: end with exit code 10 if the alarm rang.
+        download: allow fetching the host's weights.
+        common: options of every verb.
+    """
+    common = common or Common()
+    reader = _detector(detector, state)
+    if not queries and state is None:
+        raise DataError("no queries; give image files, folders, or logs (CSV files)")
+    if benign_queries is not None and not benign:
+        raise ConfigError("--benign-queries makes queries of photographs; name their folder with --benign")
+    asked = None
+    if reader.reads != "image":
+        if host is None:
+            raise ConfigError(f"{reader.name()}: reads the host's {reader.reads}; give --host")
+        start_torch(common.threads)
+        asked = _host(host, download, common.device)
+    failures: list[str] = []
+    if benign:
+        made = _made(benign, benign_queries, asked) if benign_queries is not None else _read(benign, "", failures)
+        reader.calibrate((query for _, query in _answered(made, reader, asked)), false_positives)
+        Display(common.quiet).say(f"threshold {reader.threshold:g} from {reader.num_calibrated:,} benign queries")
+    found = []
+    for path, query in _answered(_read(queries, account, failures), reader, asked):
+        verdict = reader.observe(query.image, query.account, query.answer)
+        found.append({"image": path, "account": query.account, "score": verdict.score, "alarm": verdict.alarm})
+        if verdict.alarm and not common.json:
+            sender = f" of {query.account}" if query.account else ""
+            print(printable(f"alarm: {path}{sender}: {verdict.score:.4g} is above {reader.threshold:.4g}"), flush=True)
+    if state is not None:
+        reader.save(state)
+    alarms = [row for row in found if row["alarm"]]
+    if common.json:
+        emit({"detector": reader.name(), "threshold": reader.threshold, "queries": found, "alarms": len(alarms)})
+    else:
+        accounts = len({row["account"] for row in alarms})
+        print(f"{counted({'alarms': len(alarms), 'queries': len(found), 'accounts with an alarm': accounts})}")
+    if failures:
+        return DataError.exit_code
+    return ALARMED if fail_on_alarm and alarms else 0
+
+
+def _detector(spec: str, state: Path | None) -> "Detector":
+    """The detector of a spec or file; of the state's file, if there is one, which must hold the same detector."""
+    from reprogram.detectors._detect import load_detector
+    from reprogram.registry import format_spec
+
+    reader = load_detector(spec)
+    if state is None or not exists(user_path(state)):
+        return reader
+    remembered = load_detector(user_path(state))
+    if format_spec(remembered) != format_spec(reader):
+        raise ConfigError(
+            f"{state}: holds {format_spec(remembered)}, not {format_spec(reader)}; give --detector the same, "
+            "or another file"
+        )
+    return remembered
+
+
+def _host(spec: str, download: bool, device: str | None) -> "Host":
+    from reprogram.hosts._factory import load_host
+    from reprogram.utils.process import resolve_device
+
+    return load_host(spec, download=download).to(resolve_device(device or "auto"))
+
+
+def _read(names: Iterable[str], account: str, failures: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """Path, account and picture of each query that files, folders and logs name, in order."""
+    from reprogram.utils import images
+
+    for name in names:
+        listed = (
+            _log(user_path(name))
+            if name.lower().endswith(".csv")
+            else ((path, account) for path in image_paths((name,)))
+        )
+        for path, sender in listed:
+            try:
+                yield as_utf8(str(path)), sender, images.read(path)
+            except DataError as error:
+                failures.append(str(path))
+                print(f"reprogram: {printable(error)}", file=sys.stderr)
+
+
+def _log(path: Path) -> Iterator[tuple[Path, str]]:
+    """File and account of each line of a log."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if "file" not in (rows.fieldnames or ()):
+                raise DataError(f"{path}: no column `file`; the first line names the columns file and account")
+            for row in rows:
+                if not row["file"]:
+                    raise DataError(f"{path}, line {rows.line_num}: no file; give the path of an image")
+                yield path.parent / row["file"], row.get("account") or ""
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror or error}); give a CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is no CSV file in UTF-8 ({error})") from None
+
+
+def _made(folders: list[str], number: int, host: "Host | None") -> Iterator[tuple[str, str, Any]]:
+    """Benign queries made of photographs, of the host's size."""
+    from reprogram.evaluation.traffic import as_photographs, benign
+    from reprogram.utils import images
+
+    photos = as_photographs([images.read(path) for path in image_paths(tuple(folders))])
+    size = 224 if host is None else min(host.info.shape[1:])
+    for query in benign(photos, queries=number, accounts=max(1, round(ACCOUNTS_PER_QUERY * number)), size=size):
+        yield "", query.account, query.image
+
+
+def _answered(
+    sent: Iterable[tuple[str, str, Any]], reader: "Detector", host: "Host | None"
+) -> Iterator[tuple[str, "Query"]]:
+    """The queries as a detector reads them, with the host's answers where it wants them."""
+    import numpy as np
+
+    from reprogram.detectors._detect import host_answers
+    from reprogram.detectors.base import Query
+    from reprogram.utils import images
+
+    for path, account, picture in sent:
+        if isinstance(picture, np.ndarray):
+            pixels = picture
+        elif host is None:
+            pixels = np.asarray(images.to_tensor(picture, 1 if picture.mode == "L" else 3))
+        else:
+            channels, height, width = host.info.shape
+            pixels = np.asarray(images.to_tensor(images.fit(picture, height, width), channels))
+        answer = None if host is None else host_answers(host, reader.reads, pixels[None])[0]
+        yield path, Query(image=pixels, account=account, answer=answer)

@@ -1,0 +1,74 @@
+"""What detectors of unusual answers share: a value for each answer, or its mean over an account's last answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reprogram.detectors._accounts import AccountDetector, Fields, check_count
+from reprogram.detectors.base import Array
+from reprogram.errors import ConfigError
+
+
+class AnswerDetector(AccountDetector):
+    """Scores answers one by one, or their running mean. An author writes `value`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(AccountDetector.Config):
+        """Options of every detector of unusual answers.
+
+        Attributes:
+            over: the score is the mean over the account's last answers, this many; 1 looks at each alone. An account
+                that hasn't sent so many yet has a mean with the lowest value in the place of those that are missing.
+        """
+
+        over: int = 1
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_count("over", self.over, 1, 10_000)
+
+    lowest: float = 0.0
+    """Stands for answers that aren't there yet."""
+
+    def value(self, answer: Array) -> float:
+        """How unusual an answer is; more is more unusual.
+
+        Args:
+            answer: a vector of float64.
+        """
+        raise NotImplementedError
+
+    def fields(self) -> Fields:
+        """The values of the latest answers, and their number; nothing where each answer is looked at alone."""
+        over = self.config.over
+        return {"values": ((over,), np.float64), "queries": ((1,), np.uint32)} if over > 1 else {}
+
+    def score(self, image: Array, account: str, answer: Array | None) -> float:
+        """The value of the answer, or the mean of the account's latest ones."""
+        assert answer is not None
+        if self.config.over == 1:
+            return self.value(answer)
+        return super().score(image, account, answer)
+
+    def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
+        """Add the answer's value to the account's, and take their mean."""
+        assert answer is not None
+        values, over = row["values"], self.config.over
+        if not row["queries"][0]:
+            values[:] = self.lowest
+        values[int(row["queries"][0]) % over] = self.value(answer)
+        row["queries"] += 1
+        return float(values.mean())
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that isn't positive.
+
+    Args:
+        temperature: the option's value.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    if not 0 < temperature < 1e6:
+        raise ConfigError(f"temperature={temperature}; a number above 0 and below 1,000,000 is expected")

@@ -1,0 +1,114 @@
+"""What a host is asked for a detector that reads answers, and detectors by spec or file."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reprogram.detectors.base import Array, Detector, Verdict
+from reprogram.errors import ConfigError, DataError
+from reprogram.registry import configure
+
+if TYPE_CHECKING:
+    from reprogram.hosts.base import Host
+
+BATCH = 32
+"""Images that a host is asked for at once."""
+
+
+def load_detector(spec: str | Path | Detector) -> Detector:
+    """A detector by its spec, or from the file that `Detector.save` wrote.
+
+    Args:
+        spec: such as `repeated-border(share=0.6)`, or the path of a `.safetensors` file; a detector stays what it is.
+
+    Raises:
+        ConfigError: the spec is wrong.
+        DataError: the file is damaged.
+    """
+    if isinstance(spec, Detector):
+        return spec
+    if isinstance(spec, Path) or str(spec).endswith(".safetensors"):
+        return Detector.load(spec)
+    variant, config = configure("detectors", spec)
+    detector: Detector = variant(config)
+    return detector
+
+
+def host_answers(host: "Host", reads: str, images: Array) -> Array:
+    """What a host says to images, as a detector reads it.
+
+    Args:
+        host: the host.
+        reads: "scores" or "features".
+        images: b × C × H × W of the host's size, uint8.
+
+    Returns:
+        b × K scores or b × d features, float64.
+
+    Raises:
+        ConfigError: the images don't fit the host.
+    """
+    import torch
+
+    device = host.mean.device
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), BATCH):
+            pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
+            unit = pixels.to(host.mean.dtype) / 255
+            part = host(unit) if reads == "scores" else host.features(unit)[0]
+            parts.append(part.double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def detect(
+    detector: str | Path | Detector,
+    images: Iterable[Any],
+    accounts: str | Sequence[str] = "",
+    *,
+    answers: Iterable[Any] | None = None,
+    host: "Host | str | None" = None,
+) -> list[Verdict]:
+    """Read queries in their order, and say to each whether it looks like a program.
+
+    Args:
+        detector: a detector, its spec, or the path of its file.
+        images: C × H × W pixels each, uint8, or a tensor or array of b × C × H × W.
+        accounts: who sent each image; one text for all.
+        answers: the host's scores or features of each image, where the detector reads them.
+        host: is asked for them where `answers` aren't given; a host, or its spec.
+
+    Returns:
+        Score and alarm of each image. A detector that is given as an object remembers what it saw.
+
+    Raises:
+        ConfigError: the detector has no threshold, or reads answers and is given neither them nor a host.
+        DataError: an image, an answer or the number of accounts is wrong.
+    """
+    from reprogram.detectors.base import checked_image
+
+    reader = load_detector(detector)
+    pixels = [checked_image(image) for image in images]
+    names = [accounts] * len(pixels) if isinstance(accounts, str) else list(accounts)
+    if reader.reads != "image" and answers is None:
+        if host is None:
+            raise ConfigError(f"{reader.name()}: reads the host's {reader.reads}; give answers= or host=")
+        answers = _asked(host, reader.reads, pixels)
+    given = [None] * len(pixels) if answers is None else list(answers)
+    if not len(names) == len(given) == len(pixels):
+        raise DataError(f"{len(pixels)} images, {len(names)} accounts and {len(given)} answers; give as many of each")
+    return [reader.observe(*query) for query in zip(pixels, names, given, strict=True)]
+
+
+def _asked(host: "Host | str", reads: str, pixels: list[Array]) -> list[Array]:
+    """The host's answers to images of its own size."""
+    if isinstance(host, str):
+        from reprogram.hosts._factory import load_host
+
+        host = load_host(host)
+    wrong = next((p.shape for p in pixels if p.shape != host.info.shape), None)
+    if wrong is not None:
+        raise DataError(f"an image of shape {wrong}; the host takes {host.info.shape}, resize it")
+    return list(host_answers(host, reads, np.stack(pixels))) if pixels else []

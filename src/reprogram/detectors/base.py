@@ -1,0 +1,309 @@
+"""The contract of a detector: it reads a host's queries one by one, and gives a score and an alarm for each."""
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprogram.errors import ConfigError, DataError
+from reprogram.registry import Component
+
+Array = NDArray[Any]
+"""A NumPy array of any type."""
+
+MAX_SIDE = 4096
+"""Pixels of the longest side of a query's image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What a service sees of one query.
+
+    Attributes:
+        image: C × H × W pixels as the host gets them, uint8; C is 1 or 3.
+        account: who asked.
+        answer: what the detector `reads` beside the image: the host's K scores, or d features of its last layer.
+    """
+
+    image: Array
+    account: str = ""
+    answer: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a detector says to one query.
+
+    Attributes:
+        score: higher is more suspicious; its unit is the variant's.
+        alarm: whether the score lies above the threshold.
+    """
+
+    score: float
+    alarm: bool
+
+
+class Detector(Component):
+    """Reads queries in the order in which they come, and keeps no more of an account than a fixed number of bytes.
+
+    An author writes `score`, and where the detector learns what is ordinary, `fit`. The call of `observe` is final: it
+    checks the query, locks, and compares with the threshold. The state is NumPy arrays and the accounts' names, so a
+    detector is stopped and goes on by `save` and `load`, without pickle. No PyTorch is needed.
+
+    Attributes:
+        reads: what `observe` needs as the answer: nothing ("image"), the host's K scores, or the features of its last
+            layer; `host_answers` asks a host for them.
+        fits: whether `calibrate` gives half of the benign queries to `fit`.
+        usual_threshold: the alarm rings above it where nothing else is given; None where it has to be calibrated.
+        threshold: the alarm rings above it.
+        false_positive_rate: the share of benign queries that `calibrate` allowed; None where it wasn't called.
+        num_calibrated: the benign queries that the threshold was set from.
+
+    Args:
+        config: the variant's `Config`, derived from `Detector.Config`.
+    """
+
+    reads: ClassVar[Literal["image", "scores", "features"]] = "image"
+    fits: ClassVar[bool] = False
+    usual_threshold: ClassVar[float | None] = None
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options of every detector.
+
+        Attributes:
+            threshold: the alarm rings for scores above it; by default the variant's own, or what `calibrate` sets.
+        """
+
+        threshold: float | None = None
+
+        def __post_init__(self) -> None:
+            if self.threshold is not None and not math.isfinite(self.threshold):
+                raise ConfigError(f"threshold={self.threshold}; a finite number is expected")
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.threshold: float | None = self.usual_threshold if config.threshold is None else config.threshold
+        self.false_positive_rate: float | None = None
+        self.num_calibrated = 0
+        self._lock = threading.Lock()
+
+    def score(self, image: Array, account: str, answer: Array | None) -> float:
+        """The score of a query, which is remembered where the detector keeps a state.
+
+        Args:
+            image: C × H × W, uint8.
+            account: who asked.
+            answer: a vector of float64 where `reads` asks for one, else None.
+
+        Returns:
+            A finite number, larger for what is more suspicious.
+        """
+        raise NotImplementedError
+
+    def fit(self, answers: Array) -> None:
+        """Learn from benign queries what is ordinary; by default there is nothing to learn.
+
+        Args:
+            answers: n × d, the answers to benign queries.
+        """
+
+    def reset(self) -> None:
+        """Forget all accounts; what `fit` and `calibrate` learned stays."""
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all arrays that decide the next scores, by name; accounts' names are in `accounts`."""
+        return {}
+
+    def accounts(self) -> list[str]:
+        """The accounts that something is remembered of, the one that was seen least recently first."""
+        return []
+
+    def load_state_dict(self, state: Mapping[str, Array], accounts: list[str]) -> None:
+        """Go on from the arrays that `state_dict` gave.
+
+        Args:
+            state: arrays by name.
+            accounts: what `accounts` gave.
+
+        Raises:
+            DataError: an array is missing, unknown, or of another shape or type.
+        """
+        if state or accounts:
+            raise DataError(f"{self.name()}: unknown array {next(iter([*state, *accounts]))!r}")
+
+    @property
+    def bytes_per_account(self) -> int:
+        """The bytes that are kept of an account, however many queries it sends."""
+        return 0
+
+    def observe(self, image: Any, account: str = "", answer: Any = None) -> Verdict:
+        """Score one query. Threads may call this at the same time.
+
+        Args:
+            image: C × H × W pixels, uint8, as a NumPy array or a tensor on the CPU; C is 1 or 3.
+            account: who asked: any text.
+            answer: the host's scores or features, a vector, where the detector `reads` one.
+
+        Returns:
+            Score and alarm.
+
+        Raises:
+            DataError: the image or the answer isn't of this kind.
+            ConfigError: the detector has no threshold yet.
+        """
+        if self.threshold is None:
+            raise ConfigError(f"{self.name()}: no threshold; call calibrate with benign queries, or give threshold=")
+        value = self._score(image, account, answer)
+        return Verdict(score=value, alarm=value > self.threshold)
+
+    def _score(self, image: Any, account: str, answer: Any) -> float:
+        pixels = checked_image(image)
+        if not isinstance(account, str):
+            raise DataError(f"account {account!r} is no text; give the account's name")
+        vector = None
+        if self.reads != "image":
+            if answer is None:
+                raise DataError(f"{self.name()}: reads the host's {self.reads}; give them as the answer")
+            vector = checked_answer(answer)
+        with self._lock:
+            return float(self.score(pixels, account, vector))
+
+    def calibrate(self, queries: Iterable[Query], false_positive_rate: float = 0.001) -> float:
+        """Set the threshold from benign queries, in their order; the state of all accounts is forgotten after it.
+
+        The threshold is the k-th largest of n scores with k = ⌊rate · (n + 1)⌋: a further query of the same kind lies
+        above it with a probability of at most the rate (split conformal prediction). A detector that `fits` learns
+        from every second query, and the threshold is set from the others.
+
+        Args:
+            queries: benign traffic, at least 1 / rate queries, twice as many where the detector `fits`.
+            false_positive_rate: the share of benign queries for which the alarm may ring, in (0, 1).
+
+        Returns:
+            The threshold.
+
+        Raises:
+            ConfigError: the rate is no such share.
+            DataError: there are too few queries, or one isn't as `observe` wants it.
+
+        Reference: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, chapter 2.
+        """
+        if not 0 < false_positive_rate < 1:
+            raise ConfigError(f"false_positive_rate={false_positive_rate}; a share between 0 and 1 is expected")
+        kept = list(self._learned_from(queries)) if self.fits else queries
+        self.reset()
+        scores = np.array([self._score(q.image, q.account, q.answer) for q in kept])
+        self.reset()
+        self.threshold = threshold_of(scores, false_positive_rate, self.name())
+        self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
+        return self.threshold
+
+    def _learned_from(self, queries: Iterable[Query]) -> Iterable[Query]:
+        """The queries that the detector didn't learn from, without their images, which it doesn't look at."""
+        tiny = np.zeros((1, 1, 1), dtype=np.uint8)
+        answers, others = [], []
+        for i, query in enumerate(queries):
+            answer = checked_answer(query.answer)
+            if i % 2:
+                others.append(Query(image=tiny, account=query.account, answer=answer))
+            else:
+                answers.append(answer)
+        if len(answers) < 2:
+            raise DataError(f"{self.name()}: {len(answers)} benign queries to learn from; give more")
+        self.fit(np.stack(answers))
+        return others
+
+    def save(self, path: str | Path) -> Path:
+        """Write options, threshold and state to a file; a later `load` goes on exactly.
+
+        Args:
+            path: the file, whole or not there; an older one is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            WriteError: the file can't be written.
+        """
+        from reprogram.detectors import _file
+
+        with self._lock:
+            return _file.save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Detector":
+        """The detector that `save` wrote.
+
+        Args:
+            path: the file.
+
+        Raises:
+            DataError: the file is none, or damaged.
+        """
+        from reprogram.detectors import _file
+
+        detector: Detector = _file.load(path)
+        return detector
+
+
+def threshold_of(scores: Array, false_positive_rate: float, name: str = "detector") -> float:
+    """The k-th largest of n benign scores, k = ⌊rate · (n + 1)⌋.
+
+    Args:
+        scores: n numbers.
+        false_positive_rate: the share of benign queries that may lie above it.
+        name: the detector's, for errors.
+
+    Raises:
+        DataError: there are too few scores.
+    """
+    rank = math.floor(false_positive_rate * (len(scores) + 1) + 1e-9)
+    if rank < 1:
+        raise DataError(
+            f"{name}: {len(scores):,} scores of benign queries can't set a rate of {false_positive_rate:g}; at least "
+            f"{math.ceil(1 / false_positive_rate) - 1:,} are needed, twice as many queries where it learns from them"
+        )
+    return float(np.sort(scores)[-rank])
+
+
+def checked_image(image: Any) -> Array:
+    """An image as an array.
+
+    Args:
+        image: C × H × W, uint8.
+
+    Raises:
+        DataError: it isn't.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[0] not in (1, 3):
+        raise DataError(
+            f"an image of shape {tuple(pixels.shape)} and type {pixels.dtype}; C x H x W of uint8 is expected, C 1 or 3"
+        )
+    if not 1 <= min(pixels.shape[1:]) <= max(pixels.shape[1:]) <= MAX_SIDE:
+        raise DataError(f"an image of {pixels.shape[1]} x {pixels.shape[2]} pixels; sides of 1 to {MAX_SIDE} are read")
+    return pixels
+
+
+def checked_answer(answer: Any) -> Array:
+    """An answer as a vector of float64.
+
+    Args:
+        answer: d finite numbers.
+
+    Raises:
+        DataError: they aren't.
+    """
+    try:
+        vector: Array = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"an answer of type {type(answer).__name__}; a vector of numbers is expected") from None
+    if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+        raise DataError(f"an answer of shape {vector.shape}; a vector of finite numbers is expected")
+    return vector

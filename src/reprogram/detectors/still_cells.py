@@ -1,0 +1,115 @@
+"""Measures how little the coarse picture of an account's queries changes from query to query."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
+from reprogram.detectors._repeats import LEAST_PIECES, RETRIES, is_retry
+from reprogram.detectors.base import Array
+
+FLAT = 2.0
+"""Levels of standard deviation below which a cell has one colour."""
+
+LOWEST = -256.0
+"""The score of an account of which too little is known."""
+
+
+class StillCells(AccountDetector):
+    """Minus the standard deviation, in levels of 256, below which a share of the picture's cells has stayed over time.
+
+    The image is cut into side × side cells; of each, the mean colour and the standard deviation inside are taken. An
+    account keeps their mean and variance over its latest queries. A program stands still in all cells around the task
+    image, and so does one that moves by some pixels or adds noise of a pixel's size: a cell averages over both. Cells
+    that are blank and have the image's most frequent blank colour, such as the bars of a letterbox, are left out.
+    A query that repeats an earlier one byte for byte is a retry, and isn't counted.
+
+    What a program does that changes the colours of whole cells from query to query is that nothing stands still.
+    """
+
+    usual_threshold = -12.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(AccountDetector.Config):
+        """Options.
+
+        Attributes:
+            side: cells from edge to edge.
+            share: of the cells that have to stand still.
+            memory: the number of latest queries that mean and variance are about.
+            least: queries of an account before which nothing is said.
+        """
+
+        side: int = 12
+        share: float = 0.5
+        memory: int = 64
+        least: int = 48
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_count("side", self.side, 3, 64)
+            check_share("share", self.share)
+            check_count("memory", self.memory, 4, 10_000)
+            check_count("least", self.least, 2, self.memory)
+
+    def fields(self) -> Fields:
+        """Mean and variance of the four numbers of each cell, the number of queries, the digests of the last ones."""
+        cells = self.config.side**2
+        return {
+            "mean": ((4, cells), np.float32),
+            "variance": ((4, cells), np.float32),
+            "queries": ((1,), np.uint32),
+            "digests": ((RETRIES,), np.uint32),
+        }
+
+    def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
+        """Add the query to the account's mean and variance, and say how still most cells are."""
+        if is_retry(row["digests"], image):
+            return LOWEST
+        cells = self._cells(image)
+        row["queries"] += 1
+        weight = max(1 / int(row["queries"][0]), 1 / self.config.memory)
+        change = cells - row["mean"]
+        row["mean"] += weight * change
+        # West, Updating mean and variance estimates, 1979: v ← (1 - w) (v + w c²)
+        row["variance"] += weight * ((1 - weight) * change**2 - row["variance"])
+        kept = _informative(cells)
+        if row["queries"][0] < self.config.least or kept.sum() < LEAST_PIECES:
+            return LOWEST
+        deviation = np.sqrt(row["variance"][:, kept].mean(axis=0))
+        rank = max(int(np.ceil(self.config.share * len(deviation) - 1e-9)) - 1, 0)
+        return -float(np.partition(deviation, rank)[rank])
+
+    def _cells(self, image: Array) -> Array:
+        """Mean of each channel and standard deviation of the green one in each cell, 4 × cells, in levels."""
+        side = self.config.side
+        edges = [(np.arange(side) * size) // side for size in image.shape[1:]]
+        counts = [np.diff([*e, size]) for e, size in zip(edges, image.shape[1:], strict=True)]
+        if min(image.shape[1:]) < side:  # Each cell needs a pixel of its own.
+            image = image.repeat(-(-side // image.shape[1]), axis=1).repeat(-(-side // image.shape[2]), axis=2)
+            return self._cells(image)
+        pixels = counts[0][:, None] * counts[1]
+        green = image[len(image) // 2].astype(np.uint16)
+
+        def means(values: Array) -> Array:
+            rows = np.add.reduceat(values, edges[0], axis=-2, dtype=np.uint32)
+            mean: Array = np.add.reduceat(rows, edges[1], axis=-1) / pixels
+            return mean
+
+        colours = np.broadcast_to(means(image), (3, side, side))
+        variance = means(green * green) - colours[1] ** 2
+        stacked = np.concatenate((colours, np.sqrt(variance.clip(0))[None]))
+        return stacked.reshape(4, side * side).astype(np.float32)
+
+
+def _informative(cells: Array) -> Array:
+    """Which cells aren't blank in the most frequent blank colour."""
+    flat = cells[3] < FLAT
+    if not flat.any():
+        return np.ones(len(flat), dtype=bool)
+    # Colours in steps of 16 levels, as one number.
+    colour = (cells[:3] // 16).astype(int)
+    codes = colour[0] * 256 + colour[1] * 16 + colour[2]
+    values, counts = np.unique(codes[flat], return_counts=True)
+    informative: Array = ~(flat & (codes == values[counts.argmax()]))
+    return informative
