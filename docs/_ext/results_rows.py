@@ -66,6 +66,8 @@ def _row(path: Path, folder: Path) -> Row:
         return _detector(data, name)
     if "arms" in data:
         return _benchmark(data, name)
+    if str(data.get("command", "")).startswith("python benchmarks/serving.py"):
+        return _load(data, name)
     if "images_to_accuracy" in data:
         return _timed(data, _configuration(path), name)
     if "test" in data and "baselines" in data:
@@ -157,6 +159,23 @@ def _detector(data: dict[str, Any], name: str) -> Row:
         "us a query": f"{data['cost']['us_a_query']:.0f}",
         "bytes an account": str(data["cost"]["bytes_an_account"]),
     }
+    return Row(options, measured, name)
+
+
+def _load(data: dict[str, Any], name: str) -> Row:
+    """What benchmarks/serving.py wrote: counts and times of a server under load, no accuracy."""
+    options = {"mode": data["command"].split()[2], "threads": str(data["threads"])}
+    counts = ("requests", "clients", "images", "status_5xx", "wrong_answers", "seconds", "minutes", "times")
+    measured = {key.replace("_", " "): f"{data[key]:.0f}" for key in counts if key in data}
+    for key in ("p99_s", "p99_to_bare_median", "growth_mib_per_minute_after_a_third"):
+        if key in data:
+            measured[key.replace("_", " ")] = f"{data[key]:.3g}"
+    for row in data.get("rows", ()):
+        if "ratio" in row:
+            measured[f"ratio {row['model']} {row['batch']}"] = f"{row['ratio']:.2f}"
+            measured[f"ratio of CPU {row['model']} {row['batch']}"] = f"{row['ratio_of_cpu']:.2f}"
+    for outcome, count in data.get("outcomes", {}).items():
+        measured[f"requests {outcome}"] = str(count)
     return Row(options, measured, name)
 
 

@@ -20,6 +20,7 @@ from reprogram.utils.process import start_torch
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
+    from reprogram.serving.answering import Detector
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STOPPED_EARLY = 143
@@ -30,6 +31,9 @@ def serve_command(
     *programs: str,
     options: Flags | None = None,  # type: ignore[valid-type]
     samples: Path | None = None,
+    detector: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, negative=(), completer=components("detectors"))
+    ] = None,
     log_requests: Annotated[bool, Parameter(negative=())] = False,
     host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
@@ -48,6 +52,8 @@ def serve_command(
         programs: program files or run folders, perhaps with a name before them: digits=runs/a/program.safetensors.
         options: how the programs are served.
         samples: folder of images that the page offers.
+        detector: specs of detectors, or files that reprogram detect --state wrote: they read the images that the host
+            itself is sent.
         log_requests: write a line for each request to stderr.
         host: the host, where it isn't the one that the files name.
         any_host: go on, with a warning, on another host than the programs were learned for.
@@ -80,6 +86,7 @@ def serve_command(
         models,
         versions=versions,
         samples=samples,
+        detectors=_detectors(detector or []),
         on_start=_starts(models, settings.address, common),
         say=display.say,
         **given,
@@ -99,6 +106,18 @@ def _starts(models: "Mapping[str, Reprogrammed]", address: str, common: Common) 
             sys.stdout.flush()
 
     return say
+
+
+def _detectors(specs: list[str]) -> "list[Detector]":
+    """The hooks of detectors; those that need more than the host's scores are refused."""
+    if not specs:
+        return []
+    from reprogram.serving.detection import Watch
+
+    watch = Watch(specs)
+    if wrong := [one.name() for one in watch.detectors if one.reads not in ("image", "scores")]:
+        raise ConfigError(f"serve: the detector {wrong[0]} reads the host's features, which serving doesn't compute")
+    return [watch.see]
 
 
 def _named(programs: tuple[str, ...]) -> dict[str, Path]:

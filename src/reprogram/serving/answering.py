@@ -23,8 +23,9 @@ HOST = "host"
 PIXELS_OF_ALL = 4
 """The files of a request may have so many times the pixels that one may have."""
 
-Detector = Callable[[Tensor, str], Any]
-"""What looks at the images that the host itself is sent: b × C × H × W pixels in [0, 1], and who sent them."""
+Detector = Callable[[Tensor, str, Mapping[str, np.ndarray]], Sequence[Any]]
+"""What looks at the images that the host itself was sent, such as `Watch.see`: it is called with b × C × H × W levels
+(uint8), with who sent them, and with the host's b × K "scores"; it returns alarms, which have a `detector`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,15 +234,18 @@ def checked_pixels(images: Tensor) -> Tensor:
     return images
 
 
-def observe(detectors: Sequence[Detector], images: Tensor, account: str) -> None:
+def watched(detectors: Sequence[Detector], images: Tensor, account: str, scores: Tensor) -> list[Any]:
     """Show images that the host itself was sent to detectors.
 
     Args:
         detectors: called one after the other.
         images: b × C × H × W: uint8, or pixels in [0, 1].
         account: who sent them.
+        scores: b × K, the host's answers.
+
+    Returns:
+        The alarms of all of them.
     """
-    if detectors:
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        for detector in detectors:
-            detector(pixels, account)
+    levels = images if images.dtype == torch.uint8 else (images * 255).round().byte()
+    answers = {"scores": scores.double().numpy()}
+    return [alarm for detector in detectors for alarm in detector(levels, account, answers)]

@@ -55,6 +55,7 @@ class Batcher:
             called in one thread, never twice at once.
         batch: the most images of a call.
         queue: the most images that wait or are computed.
+        most_bytes: the most bytes of these images.
         on_batch: called in the computing thread with the images of each call and its seconds.
     """
 
@@ -64,11 +65,12 @@ class Batcher:
         *,
         batch: int,
         queue: int,
+        most_bytes: int = 2**30,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
         self._compute, self._on_batch = compute, on_batch
-        self.batch, self.queue = batch, queue
-        self.images = 0
+        self.batch, self.queue, self.most_bytes = batch, queue, most_bytes
+        self.images = self.num_bytes = 0
         self.seconds_per_image = 0.0
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
@@ -89,15 +91,19 @@ class Batcher:
         Raises:
             FullError: too many images wait already; or there are more than the queue ever holds.
         """
-        loop = asyncio.get_running_loop()
+        loop, size = asyncio.get_running_loop(), images.numel() * images.element_size()
         waiting = _Waiting(name, images, loop.create_future(), loop)
         with self._changed:
-            if self._closed or self.images + len(images) > self.queue:
+            if self._closed or self.images + len(images) > self.queue or self.num_bytes + size > self.most_bytes:
                 raise FullError(self.wait_s())
             self.images += len(images)
+            self.num_bytes += size
             self._waiting.append(waiting)
             self._changed.notify()
-        return await waiting.future
+        try:
+            return await waiting.future
+        finally:
+            self.num_bytes -= size
 
     def wait_s(self) -> float:
         """Seconds that all images take that wait now, judged by those before them."""

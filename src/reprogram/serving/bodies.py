@@ -2,17 +2,24 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-READ_WITHIN_S = 30.0
-"""Seconds that a client has for sending a request's body."""
+READ_WITHIN_S, BYTES_A_SECOND = 15.0, 512 * 1024
+"""Seconds that a client has for sending a body, and the bytes for which it gets another second."""
 
-AT_ONCE = 4
+SMALL = 256 * 1024
+"""Bytes of a body that is read at once; larger ones wait for room."""
+
+AT_ONCE = 8
 """How many bodies of the largest size may be in memory at once; smaller ones share that room."""
+
+WAIT_FOR_ROOM_S = 20.0
+"""Seconds that a large body waits for room."""
 
 
 class RefusedError(Exception):
@@ -30,7 +37,7 @@ class RefusedError(Exception):
 
 
 class BodyReader:
-    """Reads bodies, which stay in memory; together they never take more than `AT_ONCE` times the largest.
+    """Reads bodies, which stay in memory; large ones together never take more than `AT_ONCE` times the largest.
 
     Args:
         most: the largest body, in bytes.
@@ -38,6 +45,7 @@ class BodyReader:
 
     def __init__(self, most: int) -> None:
         self.most, self.room = most, AT_ONCE * most
+        self._waiting: deque[asyncio.Event] = deque()
 
     @contextlib.asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
@@ -55,27 +63,52 @@ class BodyReader:
         """
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise RefusedError(415, "compressed bodies aren't read; send the body as it is")
-        stated = request.headers.get("content-length", "0")
-        if not stated.isdecimal() or int(stated[:20]) > self.most:
-            raise RefusedError(413, f"the body has more than {self.most:,} bytes; send less at a time")
-        parts: list[bytes] = []
-        held = 0
+        stated = request.headers.get("content-length", str(self.most))  # Chunked bodies don't state it.
+        if not (stated.isascii() and stated.isdecimal()) or int(stated[:20]) > self.most:
+            raise self._too_large()
+        size = int(stated)
+        held = size if size > SMALL else 0
+        await self._take(held)
         try:
-            async with asyncio.timeout(READ_WITHIN_S):
-                async for part in request.stream():
-                    if held + len(part) > self.most:
-                        raise RefusedError(413, f"the body has more than {self.most:,} bytes; send less at a time")
-                    if len(part) > self.room:
-                        raise RefusedError(503, "too many large requests at once; come again", retry_after="1")
-                    parts.append(part)
-                    held, self.room = held + len(part), self.room - len(part)
-            body = b"".join(parts)
-            parts.clear()
-            yield body
-        except TimeoutError:
-            raise RefusedError(408, f"the body didn't come within {READ_WITHIN_S:.0f} s; send it faster") from None
+            yield await self._whole(request, READ_WITHIN_S + size / BYTES_A_SECOND)
         finally:
             self.room += held
+            for event in self._waiting:
+                event.set()
+
+    async def _take(self, size: int) -> None:
+        """Wait for room, in the order of the requests."""
+        event = asyncio.Event()
+        self._waiting.append(event)
+        try:
+            async with asyncio.timeout(WAIT_FOR_ROOM_S):
+                while size > self.room or (size and self._waiting[0] is not event):
+                    event.clear()
+                    await event.wait()
+        except TimeoutError:
+            raise RefusedError(503, "too many large requests at once; come again", retry_after="5") from None
+        finally:
+            self._waiting.remove(event)
+            for other in self._waiting:
+                other.set()
+        self.room -= size
+
+    async def _whole(self, request: Request, within_s: float) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(within_s):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self.most:
+                        raise self._too_large()
+                    parts.append(part)
+        except TimeoutError:
+            raise RefusedError(408, f"the body didn't come within {within_s:.0f} s; send it faster") from None
+        return b"".join(parts)
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, f"the body has more than {self.most:,} bytes; send less at a time")
 
 
 class _InMemory(MultiPartParser):

@@ -20,7 +20,7 @@ REASONS = {
 }
 TEXT, COUNT = {"type": "string"}, {"type": "integer"}
 SHAPE = {"type": "array", "items": COUNT}
-PARAMETERS = {"type": "object"}
+PARAMETERS = {"type": ["object", "null"]}
 TENSOR = {
     "type": "object",
     "required": ["name", "datatype", "shape"],
@@ -54,7 +54,7 @@ OUTPUT = {
     "properties": {
         "name": {"enum": ["logits", "probabilities", "percent", "independent", "labels"]},
         "parameters": {
-            "type": "object",
+            "type": ["object", "null"],
             "properties": {
                 "binary_data": {"type": "boolean"},
                 "classification": {"type": "integer", "minimum": 1},
@@ -66,10 +66,10 @@ INFERENCE = {
     "type": "object",
     "required": ["inputs"],
     "properties": {
-        "id": TEXT,
-        "parameters": {"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
+        "id": {"type": ["string", "null"]},
+        "parameters": {"type": ["object", "null"], "properties": {"binary_data_output": {"type": "boolean"}}},
         "inputs": {"type": "array", "items": INPUT, "minItems": 1, "maxItems": 1},
-        "outputs": {"type": "array", "items": OUTPUT},
+        "outputs": {"type": ["array", "null"], "items": OUTPUT},
     },
 }
 INFERRED = {

@@ -1,6 +1,7 @@
 """What all routes share: limits, the queue, the counts; and how an image gets from a request to its scores."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from reprogram.serving.accounts import Accounts
-from reprogram.serving.answering import HOST, Answering, Detector, Served, observe
+from reprogram.serving.answering import HOST, Answering, Detector, Served, watched
 from reprogram.serving.batcher import Batcher, FullError, Outcome, retry_after
 from reprogram.serving.bodies import BodyReader, RefusedError
 from reprogram.serving.metrics import Metrics
@@ -16,6 +17,7 @@ from reprogram.serving.options import ServeOptions
 from reprogram.serving.samples import Sample
 from reprogram.utils.text import printable
 
+log = logging.getLogger("reprogram.serving")
 Result = TypeVar("Result")
 
 HELPERS = 2
@@ -23,9 +25,6 @@ HELPERS = 2
 
 SMALL = 64 * 1024
 """Bytes of a request, and numbers of an answer, up to which a helper isn't worth its switching of threads."""
-
-MOST_MEMORY = 512 * 2**20
-"""Bytes of all images that wait, as float32, at the most."""
 
 
 class Desk:
@@ -36,7 +35,7 @@ class Desk:
         options: of the server.
         tokens: bearer tokens; none for a server that everybody may ask.
         samples: images to try each program with, by its name.
-        detectors: look at the images that the host itself is sent, before it is asked.
+        detectors: look at the images that the host itself is sent, and at its answers, before these are sent back.
     """
 
     def __init__(
@@ -53,12 +52,9 @@ class Desk:
         self.samples, self.detectors = dict(samples or {}), list(detectors)
         self.bodies = BodyReader(options.max_bytes)
         self.metrics = Metrics(lambda: self.batcher.images, lambda: self.count_connections())
-        largest = max(4 * served.shape[0] * served.shape[1] * served.shape[2] for served in answering.served.values())
-        queue = max(1, min(options.queue, MOST_MEMORY // largest))
-        self.batcher = Batcher(
-            answering.compute, batch=min(options.batch, queue), queue=queue, on_batch=self.metrics.batch
-        )
+        self.batcher = Batcher(answering.compute, batch=options.batch, queue=options.queue, on_batch=self.metrics.batch)
         self.helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="helper")
+        self.watcher = ThreadPoolExecutor(1, thread_name_prefix="watcher")
         self.is_ready, self.is_stopping = False, False
         self.count_connections: Callable[[], int] = lambda: 0
 
@@ -100,22 +96,35 @@ class Desk:
             b × k scores of the labels, and b × K scores of the host.
 
         Raises:
-            RefusedError: too many images wait, or these are more than ever may.
+            RefusedError: too many images wait, or these are more than ever may; or a detector's alarm rang.
         """
         if len(images) > self.batcher.queue:
-            raise RefusedError(413, f"{len(images)} images; at most {self.batcher.queue} are taken in a request")
-        if served.name == HOST and self.detectors:
-            await self.helped(observe, self.detectors, images, account)
+            raise RefusedError(400, f"{len(images)} images; at most {self.batcher.queue} are taken in a request")
         try:
             outcome = await self.batcher.ask(served.name, images)
         except FullError as full:
             raise RefusedError(
                 503, f"{self.batcher.images} images wait already; come again", retry_after=retry_after(full.wait_s)
             ) from None
+        if served.name == HOST and self.detectors:
+            await self._watch(images, account, outcome[1])
         self.metrics.images.labels(served.name).inc(len(images))
         return outcome
+
+    async def _watch(self, images: Tensor, account: str, scores: Tensor) -> None:
+        """Let detectors see what the host itself was sent, in one thread; alarms are counted and logged."""
+        loop = asyncio.get_running_loop()
+        alarms = await loop.run_in_executor(self.watcher, watched, self.detectors, images, account, scores)
+        for alarm in alarms:
+            self.metrics.alarms.labels(str(getattr(alarm, "detector", "detector"))).inc()
+        if alarms:
+            names = sorted({str(getattr(alarm, "detector", "detector")) for alarm in alarms})
+            log.warning("alarm of %s: %d of %d images of %s", ", ".join(names), len(alarms), len(images), account)
+        if alarms and self.options.on_alarm == "refuse":
+            raise RefusedError(429, "too many similar queries; ask the operator")
 
     def close(self) -> None:
         """Answer what was taken, and end the threads."""
         self.batcher.close()
         self.helpers.shutdown()
+        self.watcher.shutdown()

@@ -34,6 +34,9 @@ class Metrics:
         self.images = Counter(
             "reprogram_images", "Images answered, by what was asked.", ["model"], registry=self.registry
         )
+        self.alarms = Counter(
+            "reprogram_alarms", "Images for which a detector's alarm rang.", ["detector"], registry=self.registry
+        )
         self.batches = Histogram(
             "reprogram_batch_images", "Images computed at once.", buckets=BATCHES, registry=self.registry
         )

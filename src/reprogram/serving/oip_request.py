@@ -118,10 +118,10 @@ def _images(tensor: Any, behind: memoryview, served: Served, most: int) -> Tenso
 
 def _shape(tensor: Any, most: int) -> list[int]:
     shape = _get(tensor, "shape", list, "the input")
-    if not shape or len(shape) > 8 or not all(type(side) is int and 0 < side < 2**31 for side in shape):
+    if not shape or len(shape) > 4 or not all(type(side) is int and 0 < side < 2**31 for side in shape):
         raise _wrong("the input's shape isn't a list of positive numbers")
     if shape[0] > most:
-        raise RefusedError(413, f"{shape[0]:,} images; at most {most:,} are taken in a request, send fewer at a time")
+        raise _wrong(f"{shape[0]:,} images; at most {most:,} are taken in a request, send fewer at a time")
     return list(shape)
 
 
@@ -187,7 +187,8 @@ def _decoded(data: Any) -> list[bytes]:
 def _wishes(document: dict[str, Any], names: Sequence[str]) -> Iterator[Wish]:
     """The output tensors that a request names; all of them where it names none."""
     binary = _flag(_parameters(document, "the request"), "binary_data_output", False)
-    asked = document.get("outputs") or [{"name": name} for name in names]
+    asked = document.get("outputs")
+    asked = [{"name": name} for name in names] if asked in (None, []) else asked
     if not isinstance(asked, list) or len(asked) > len(names):
         raise _wrong(f"'outputs' is no list of at most {len(names)} tensors")
     seen = set()

@@ -30,6 +30,7 @@ class ServeOptions:
         round: the decimals of a black-box service's numbers; all by default.
         noise: the standard deviation of noise on a black-box service's numbers, in units of `kind`.
         rate: the requests a second that a client may send, by bearer token or else by address; no limit by default.
+        on_alarm: what the alarm of a detector does: `log` writes a line and counts it, `refuse` also answers 429.
         batch: the most images that are computed at once.
         queue: the most images that wait; who sends more is asked to come again.
         max_bytes: the largest body of a request.
@@ -45,8 +46,9 @@ class ServeOptions:
     round: int | None = None
     noise: float = 0.0
     rate: float | None = None
+    on_alarm: Literal["log", "refuse"] = "log"
     batch: int = 32
-    queue: int = 256
+    queue: int = 2048
     max_bytes: int = 32 * 2**20
     max_pixels: int = 25_000_000
     stop_within: float = 120.0

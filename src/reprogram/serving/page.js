@@ -88,12 +88,14 @@ function number(answer) {
   return answer.score === undefined ? "" : String(Number(answer.score.toPrecision(4)));
 }
 
-function table(caption, answers) {
+function table(caption, answers, readFrom = {}) {
   const made = element("table");
   made.append(element("caption", caption));
   for (const answer of answers) {
     const row = element("tr");
     const name = element("td", answer.label);
+    const sources = readFrom[answer.label];
+    if (sources) name.append(element("span", ` read from ${sources.join(", ")}`, { class: "soft" }));
     if (answer.probability !== undefined) {
       name.append(element("progress", undefined, { max: "1", value: String(answer.probability), "aria-hidden": "true" }));
     }
@@ -112,9 +114,9 @@ function card(shown) {
   const what = program ? `The canvas with the program ${shown.model} around the image` : "The image as the host is shown it";
   made.append(element("img", undefined, { src: shown.picture, alt: what }));
   if (program) {
-    made.append(table("The host says", shown.host));
     made.append(element("p", `The task's answer: ${shown.label}`, { class: "answer" }));
-    made.append(table("All that the label map reads", shown.predictions));
+    made.append(table("By the label map", shown.predictions, program.read_from));
+    made.append(table("The host itself says", shown.host));
   } else {
     made.append(element("p", `The host says: ${shown.label}`, { class: "answer" }));
     made.append(table("Its first labels", shown.predictions));

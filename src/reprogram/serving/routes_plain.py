@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 from torch import Tensor
 
+from reprogram.model import Reprogrammed
 from reprogram.registry import format_spec
 from reprogram.serving.answering import HOST, Answering, Seen, Served
 from reprogram.serving.bodies import image_file
@@ -141,12 +142,19 @@ def _described(desk: Desk) -> dict[str, Any]:
                 "program": format_spec(model.program),
                 "canvas": format_spec(model.canvas),
                 "label_map": format_spec(model.label_map),
+                "read_from": _read_from(model),
                 "samples": samples,
             }
         )
     info = desk.answering.host.info
     host = {"id": info.id, "num_labels": info.num_classes, "shape": info.shape, "licence": info.licence}
     return {"host": host, "programs": programs, "black_box": desk.options.is_black_box}
+
+
+def _read_from(model: Reprogrammed) -> dict[str, list[str]]:
+    """The first host labels that each task label is read from, where a label map has such."""
+    names = [[model.host.info.label(i) for i in row[:HOST_LABELS]] for row in model.label_map.assignment()]
+    return {label: row for label, row in zip(model.task.classes, names, strict=False) if row}
 
 
 def _url(file: bytes) -> str:

@@ -49,7 +49,8 @@ def serve(
         models: by the names under which clients ask them; all of one host.
         versions: of the models, by name; "1" by default.
         samples: folder of images that the page offers for every program.
-        detectors: called with the images that the host itself is sent and with who sent them, before it is asked.
+        detectors: called with the images that the host itself is sent, with who sent them, and with its answers; such
+            as `Watch(["repeated-border"]).see`.
         on_start: called with the server and its port when the first client can be answered.
         say: is told in lines where the server listens, and what its owner should know.
         options: the fields of `ServeOptions`.

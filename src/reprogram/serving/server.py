@@ -250,7 +250,11 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s reprogram: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    for name, least in (("reprogram.serving", level), ("uvicorn.error", logging.ERROR)):
+    for name, least in (
+        ("reprogram.serving", level),
+        ("uvicorn.error", logging.ERROR),
+        ("python_multipart", logging.ERROR),
+    ):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)

@@ -1,0 +1,62 @@
+"""Detectors that watch what the host itself is sent: they see what it sees, by account, and count, log or refuse."""
+
+import numpy as np
+import torch
+
+from helpers_serving import host, models, running
+from reprogram.detectors.base import Verdict
+from reprogram.serving.detection import Alarm, Watch
+
+RNG = np.random.default_rng(0)
+
+
+def ask(run, images, datatype="UINT8"):
+    values = images if datatype == "UINT8" else images / 255
+    tensor = {"name": "image", "shape": list(images.shape), "datatype": datatype, "data": values.reshape(-1).tolist()}
+    return run.infer("host", {"inputs": [tensor]})
+
+
+def test_a_detector_sees_levels_the_account_and_the_hosts_scores(caplog):
+    on, seen = host(), []
+
+    def see(images, account, answers):
+        seen.append((images.numpy().copy(), account, answers["scores"]))
+        verdict = Verdict(score=1.0, alarm=True)
+        return [Alarm(detector="own", account=account, index=0, verdict=verdict)] if len(images) == 2 else []
+
+    with running(models(on), detectors=[see]) as run:
+        images = RNG.integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+        for datatype in ("UINT8", "FP32"):
+            assert ask(run, images, datatype).status_code == 200
+        assert ask(run, images[:1]).status_code == 200
+        run.infer(
+            "framed", {"inputs": [{"name": "image", "shape": [1, 3, 8, 8], "datatype": "UINT8", "data": [0] * 192}]}
+        )
+        text = run.client.get("/metrics").text
+    assert len(seen) == 3, "programs are the owner's own"
+    with torch.no_grad():
+        scores = on(torch.from_numpy(images).float() / 255).numpy()
+    for levels, account, answers in seen[:2]:
+        assert np.array_equal(levels, images) and account == "127.0.0.1"
+        np.testing.assert_allclose(answers, scores, rtol=1e-4, atol=1e-5)
+    assert 'reprogram_alarms_total{detector="own"} 2.0' in text
+    assert "alarm of own: 1 of 2 images of 127.0.0.1" in caplog.text
+
+
+def test_the_same_border_again_and_again_is_refused(monkeypatch):
+    monkeypatch.setenv("MODEL_SERVER_TOKEN", "the-attacker,somebody-else")
+    border = RNG.integers(0, 256, (3, 32, 32), dtype=np.uint8)
+
+    def queries(count):
+        images = np.repeat(border[None], count, 0)
+        images[:, :, 10:22, 10:22] = RNG.integers(0, 256, (count, 3, 12, 12), dtype=np.uint8)
+        return images
+
+    watch = Watch(["repeated-border"])
+    with running(models(host()), detectors=[watch.see], on_alarm="refuse") as run:
+        attacker = {"Authorization": "Bearer the-attacker"}
+        run.client.headers = attacker
+        statuses = [ask(run, queries(1)).status_code for _ in range(80)]
+        assert statuses[0] == 200 and statuses[-1] == 429 and watch.alarms["repeated-border"] > 0
+        run.client.headers = {"Authorization": "Bearer somebody-else"}
+        assert ask(run, RNG.integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)).status_code == 200
