@@ -32,6 +32,7 @@ INTROS = {
     "learners": "What improves the program.",
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
     "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
+    "trackers": "Tools that a run is followed in. {doc}`../tracking` says what they are told.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
 }
 EXAMPLES = {
@@ -44,6 +45,7 @@ EXAMPLES = {
     "augmentations": "shift(pixels=3)",
     "losses": "margin(margin=0.5)",
     "baselines": "direct-training",
+    "trackers": 'mlflow(experiment="digits")',
 }
 
 

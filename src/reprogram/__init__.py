@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from reprogram.labelmaps.base import LabelMap
     from reprogram.learners.base import Learner
     from reprogram.model import Reprogrammed, load
+    from reprogram.programfile.share import pull, push
     from reprogram.programs.base import Program
+    from reprogram.runs.tracking import Tracking
     from reprogram.serving.shared_host import SharedHost
     from reprogram.tasks._factory import load_task
     from reprogram.tasks._split import Split
     from reprogram.tasks.base import Task, TaskSource
+    from reprogram.trackers.base import Tracker
     from reprogram.training.fit import fit
     from reprogram.training.options import FitOptions
     from reprogram.training.results import FitProgress, FitResult
@@ -75,10 +78,13 @@ _EXPORTS = {
     "labelmaps.base": ("LabelMap",),
     "learners.base": ("Learner",),
     "model": ("Reprogrammed", "load"),
+    "programfile.share": ("pull", "push"),
     "programs.base": ("Program",),
+    "runs.tracking": ("Tracking",),
     "serving.shared_host": ("SharedHost",),
     "tasks._factory": ("load_task",),
     "tasks.base": ("Split", "Task", "TaskSource"),
+    "trackers.base": ("Tracker",),
     "training.fit": ("fit",),
     "training.options": ("FitOptions",),
     "training.results": ("FitProgress", "FitResult"),
@@ -117,6 +123,8 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "Tracker",
+    "Tracking",
     "WriteError",
     "__version__",
     "authorise",
@@ -126,6 +134,8 @@ __all__ = [
     "load_host",
     "load_task",
     "predict_files",
+    "pull",
+    "push",
     "wilson_interval",
 ]
 

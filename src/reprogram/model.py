@@ -242,9 +242,9 @@ def load(
     """Load a program file and the host it was learned for.
 
     Args:
-        path: the program file.
+        path: the program file, or `hub:REPO[@REV]` for one of the Hugging Face Hub.
         host: the host, or its spec; by default the one that the file names.
-        download: whether the host's weights may be fetched.
+        download: whether the host's weights, and a program of the Hub, may be fetched.
         any_host: accept, with a warning, a host of the same shape with other weights or preprocessing.
 
     Returns:
@@ -256,7 +256,7 @@ def load(
         HostUnavailableError: the host isn't here.
     """
     path = user_path(path)
-    file = programfile.read(path)
+    file = programfile.read(path, download=download)
     header = file.header
     if host is None:
         host = _named_host(path, header.host.id, download)

@@ -188,6 +188,27 @@ class FirstClass(Baseline):
         labels = run.task.test.labels
         return {"accuracy": float((labels == self.config.label).double().mean()), "n": len(labels), "seed": run.seed}
 ''',
+    "trackers/counter.py": '''"""A counter."""
+
+from reprogram.trackers.base import Tracker
+
+
+class Counter(Tracker):
+    """Counts what it is told."""
+
+    def begin(self, run):
+        self.path, self.told = run.folder / "count.txt", 0
+        return run.name
+
+    def numbers(self, values, step):
+        self.told += 1
+
+    def picture(self, name, pixels, step):
+        self.told += 1
+
+    def result(self, values, document, step):
+        self.path.write_text(str(self.told))
+''',
 }
 
 SCRIPT = """
@@ -202,7 +223,7 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-           "baselines": "first-class"}
+           "baselines": "first-class", "trackers": "counter"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -237,7 +258,7 @@ assert not torch.equal(learned(loss="squared"), model.program.weight)
 assert main(["fit", "--host", "mean-colour", "--task", "bright", "--program", "stripe", "--label-map", "affine",
              "--canvas", "lower-corner", "--learner", "plain-sgd", "--augmentation", "dimmer",
              "--loss", "squared(scale=2.0)",
-             "--baselines", "first-class", "--seed", "3", "--epochs", "1", "--quiet",
+             "--baselines", "first-class", "--track", "counter", "--seed", "3", "--epochs", "1", "--quiet",
              "--out", sys.argv[2] + "/run"]) == 0
 result = json.loads(Path(sys.argv[2], "run", "result.json").read_text())
 keys = {"hosts": "host", "tasks": "task", "canvases": "canvas", "programs": "program", "label-maps": "label_map",
@@ -247,7 +268,8 @@ for family, key in keys.items():
     assert result[key] == dropped[family], (family, result[key])
 assert result["baselines"]["first_class"] == {"accuracy": 0.5, "n": 40, "seed": 3}, result["baselines"]
 assert "the first class" in Path(sys.argv[2], "run", "report.html").read_text().lower()
-print("all nine work")
+assert int(Path(sys.argv[2], "run", "count.txt").read_text()) > 2
+print("all ten work")
 """
 
 
@@ -267,6 +289,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all nine work" in result.stdout
+    assert "all ten work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

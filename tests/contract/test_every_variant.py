@@ -39,6 +39,7 @@ def test_the_foundation_is_listed():
         "learners": {"adam", "normalized-sgd", "sgd"},
         "augmentations": {"flip", "none", "shift"},
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
+        "trackers": {"mlflow", "tensorboard", "trackio", "wandb"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
     }
     assert wanted.keys() == FAMILIES.keys()
