@@ -33,6 +33,7 @@ INTROS = {
     "learners": "What improves the program.",
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
     "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
+    "trackers": "Tools that a run is followed in. {doc}`../tracking` says what they are told.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
     "defences": "What an operator puts before a host: `defended:HOST?by=NAME`. {doc}`../defences` measures them.",
     "detectors": "What reads a host's queries, and says which look like a program: {doc}`../detectors`.",
@@ -49,6 +50,7 @@ EXAMPLES = {
     "baselines": "direct-training",
     "defences": "jpeg(quality=50)",
     "detectors": "repeated-border(share=0.6)",
+    "trackers": 'mlflow(experiment="digits")',
 }
 
 

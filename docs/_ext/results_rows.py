@@ -17,7 +17,18 @@ Z = 1.959964
 PARTS = ("canvas", "program", "label_map", "learner", "augmentation", "loss")
 """The options that a result repeats."""
 OWN_COLUMN = {"host", "task", "seed", "images", "seconds"}
-MACHINERY = {"out", "data", "download", "skip_bad", "device", "engine", "checkpoint_every", "baselines", "parts"}
+MACHINERY = {
+    "out",
+    "data",
+    "download",
+    "skip_bad",
+    "device",
+    "engine",
+    "checkpoint_every",
+    "baselines",
+    "parts",
+    "track",
+}
 """Options that say where and how a run was made, and not what it was."""
 ABSENT = {"augmentation": "none"}
 """What a run did that is older than the option."""

@@ -44,12 +44,15 @@ if TYPE_CHECKING:
     from reprogram.labelmaps.base import LabelMap
     from reprogram.learners.base import Learner
     from reprogram.model import Reprogrammed, load
+    from reprogram.programfile.share import pull, push
     from reprogram.programs.base import Program
     from reprogram.serving.run import serve
+    from reprogram.runs.tracking import Tracking
     from reprogram.serving.shared_host import SharedHost
     from reprogram.tasks._factory import load_task
     from reprogram.tasks._split import Split
     from reprogram.tasks.base import Task, TaskSource
+    from reprogram.trackers.base import Tracker
     from reprogram.training.fit import fit
     from reprogram.training.options import FitOptions
     from reprogram.training.results import FitProgress, FitResult
@@ -80,11 +83,14 @@ _EXPORTS = {
     "labelmaps.base": ("LabelMap",),
     "learners.base": ("Learner",),
     "model": ("Reprogrammed", "load"),
+    "programfile.share": ("pull", "push"),
     "programs.base": ("Program",),
     "serving.run": ("serve",),
+    "runs.tracking": ("Tracking",),
     "serving.shared_host": ("SharedHost",),
     "tasks._factory": ("load_task",),
     "tasks.base": ("Split", "Task", "TaskSource"),
+    "trackers.base": ("Tracker",),
     "training.fit": ("fit",),
     "training.options": ("FitOptions",),
     "training.results": ("FitProgress", "FitResult"),
@@ -124,6 +130,8 @@ __all__ = [
     "Split",
     "Task",
     "TaskSource",
+    "Tracker",
+    "Tracking",
     "Verdict",
     "WriteError",
     "__version__",
@@ -136,6 +144,8 @@ __all__ = [
     "load_host",
     "load_task",
     "predict_files",
+    "pull",
+    "push",
     "serve",
     "wilson_interval",
 ]

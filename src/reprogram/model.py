@@ -1,5 +1,6 @@
 """`Reprogrammed`: the module that composes label map, host, program and canvas."""
 
+import base64
 from pathlib import Path
 
 import torch
@@ -13,11 +14,13 @@ from reprogram.hosts._factory import built, load_host
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programfile import file as programfile
+from reprogram.programfile.pictures import drawn
 from reprogram.programs.base import Program
 from reprogram.registry import configure, format_spec
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.utils.files import user_path
+from reprogram.utils.images import to_png
 from reprogram.utils.text import html_table, printable, shortened
 
 
@@ -117,7 +120,10 @@ class Reprogrammed(nn.Module):
         return f"Reprogrammed {printable(self.task.name)} on {printable(self.host.info.id)}: {facts}"
 
     def _repr_html_(self) -> str:
-        return html_table({"task": self.task.name, "host": self.host.info.id, **self._facts()})
+        table = html_table({"task": self.task.name, "host": self.host.info.id, **self._facts()})
+        png = base64.b64encode(to_png(drawn(self)[0])).decode("ascii")
+        style = "width: 14em; image-rendering: pixelated"
+        return f"{table}<img alt='the program' style='{style}' src='data:image/png;base64,{png}'>"
 
     @property
     def adapter(self) -> Adapter:
@@ -242,9 +248,9 @@ def load(
     """Load a program file and the host it was learned for.
 
     Args:
-        path: the program file.
+        path: the program file, or `hub:REPO[@REV]` for one of the Hugging Face Hub.
         host: the host, or its spec; by default the one that the file names.
-        download: whether the host's weights may be fetched.
+        download: whether the host's weights, and a program of the Hub, may be fetched.
         any_host: accept, with a warning, a host of the same shape with other weights or preprocessing.
 
     Returns:
@@ -256,7 +262,7 @@ def load(
         HostUnavailableError: the host isn't here.
     """
     path = user_path(path)
-    file = programfile.read(path)
+    file = programfile.read(path, download=download)
     header = file.header
     if host is None:
         host = _named_host(path, header.host.id, download)

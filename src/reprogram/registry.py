@@ -41,6 +41,7 @@ FAMILIES = {
     "baselines": "Baseline",
     "defences": "Defence",
     "detectors": "Detector",
+    "trackers": "Tracker",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 

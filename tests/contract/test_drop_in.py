@@ -228,6 +228,27 @@ class BrightQuery(Detector):
     def score(self, image, account, answer):
         return self.config.scale * float(image.mean())
 ''',
+    "trackers/counter.py": '''"""A counter."""
+
+from reprogram.trackers.base import Tracker
+
+
+class Counter(Tracker):
+    """Counts what it is told."""
+
+    def begin(self, run):
+        self.path, self.told = run.folder / "count.txt", 0
+        return run.name
+
+    def numbers(self, values, step):
+        self.told += 1
+
+    def picture(self, name, pixels, step):
+        self.told += 1
+
+    def result(self, values, document, step):
+        self.path.write_text(str(self.told))
+''',
 }
 
 SCRIPT = """
@@ -242,7 +263,7 @@ from reprogram.registry import FAMILIES, configure, format_spec, names
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-            "baselines": "first-class", "defences": "mirror", "detectors": "bright-query"}
+            "baselines": "first-class", "defences": "mirror", "detectors": "bright-query", "trackers": "counter"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -277,7 +298,7 @@ assert not torch.equal(learned(loss="squared"), model.program.weight)
 assert main(["fit", "--host", "mean-colour", "--task", "bright", "--program", "stripe", "--label-map", "affine",
              "--canvas", "lower-corner", "--learner", "plain-sgd", "--augmentation", "dimmer",
              "--loss", "squared(scale=2.0)",
-             "--baselines", "first-class", "--seed", "3", "--epochs", "1", "--quiet",
+             "--baselines", "first-class", "--track", "counter", "--seed", "3", "--epochs", "1", "--quiet",
              "--out", sys.argv[2] + "/run"]) == 0
 result = json.loads(Path(sys.argv[2], "run", "result.json").read_text())
 keys = {"hosts": "host", "tasks": "task", "canvases": "canvas", "programs": "program", "label-maps": "label_map",
@@ -297,7 +318,8 @@ verdicts = reprogram.detect("bright-query(scale=2.0)", queries)
 assert [(v.score, v.alarm) for v in verdicts] == [(0.0, False), (400.0, True)], verdicts
 reprogram.load_detector("bright-query(threshold=7.0)").save(sys.argv[2] + "/detector.safetensors")
 assert main(["detect", "--detector", sys.argv[2] + "/detector.safetensors", sys.argv[2] + "/none.csv"]) == 3
-print("all eleven work")
+assert int(Path(sys.argv[2], "run", "count.txt").read_text()) > 2
+print("all of them work")
 """
 
 
@@ -317,6 +339,6 @@ def test_one_file_a_variant_is_enough(tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "all eleven work" in result.stdout
+    assert "all of them work" in result.stdout
     for text in FILES.values():
         assert text.partition("\n")[0].strip('"') in result.stdout

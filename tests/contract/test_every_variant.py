@@ -40,6 +40,7 @@ def test_the_foundation_is_listed():
         "learners": {"adam", "normalized-sgd", "sgd"},
         "augmentations": {"flip", "none", "shift"},
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
+        "trackers": {"mlflow", "tensorboard", "trackio", "wandb"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
         "defences": {"bit-depth", "blur", "jpeg", "label-only", "median", "noise", "random-padding", "resize-back"}
         | {"rounding", "smoothing", "temperature", "top-k"},

@@ -276,7 +276,7 @@ def test_what_is_wrong_is_one_line_with_its_exit_code(tmp_path, monkeypatch, nam
 
 @pytest.mark.parametrize(
     "arguments",
-    [["fti"], ["list"], ["list", "hostss"], ["predict"], ["evaluate", "x"], ["inspect"], ["report", "a", "b"]],
+    [["fti"], ["list"], ["list", "hostss"], ["predict"], ["evaluate", "x"], ["inspect"], ["report"]],
 )
 def test_usage_errors_are_two(arguments):
     assert "--help" in refused(2, *arguments)

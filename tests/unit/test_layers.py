@@ -16,7 +16,7 @@ hosts canvases programs labelmaps tasks learners augmentations losses defences d
 adapter
 programfile
 model
-evaluation report exporters serving
+evaluation report exporters serving trackers
 training
 runs auditing
 sweep

@@ -1,5 +1,6 @@
 """What people see of evaluations, tasks and results, in a console and in a notebook: short, accuracy first, escaped."""
 
+import dataclasses
 from html.parser import HTMLParser
 
 import pytest
@@ -58,6 +59,7 @@ def test_a_notebook_shows_a_table(learned):
         cells.texts[:2] == ["accuracy", f"{evaluation.correct / 16:.4f}"] and f"{low:.4f} to {high:.4f}" in cells.texts
     )
     assert Cells(result._repr_html_()).texts[0] == "validation accuracy"
+    assert "polyline" in Cells(dataclasses.replace(result, history=result.history * 2)._repr_html_()).tags
     assert Cells(task._repr_html_()).texts[:2] == ["task", "random"]
 
 

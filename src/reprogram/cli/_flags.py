@@ -31,7 +31,7 @@ def flags_of(config: Any) -> Any:
             continue
         kind = _kind(hints[option.name])
         parameter: dict[str, Any] = {"help": docs[option.name] + _default(option.default)}
-        if (family := {**SPECS, "loss": "losses"}.get(option.name, option.name)) in FAMILIES:
+        if (family := {**SPECS, "loss": "losses", "track": "trackers"}.get(option.name, option.name)) in FAMILIES:
             parameter["completer"] = components(family)
         if "former" in option.metadata:
             parameter["name"] = [f"--{name.replace('_', '-')}" for name in (option.name, option.metadata["former"])]

@@ -109,13 +109,14 @@ class Table:
         sys.stdout.flush()
 
 
-def open_rows(out: Path, format: str | None, program_file: Path) -> Table:
+def open_rows(out: Path, format: str | None, program_file: Path, *, download: bool = False) -> Table:
     """The table that answers of a program go to.
 
     Args:
         out: the file; - for stdout.
         format: csv, jsonl or parquet; None where the file's ending says it.
         program_file: the program; it is read and checked.
+        download: whether one of the Hub may be fetched.
 
     Raises:
         ConfigError: the file's name says no format, or the package for it isn't installed.
@@ -124,7 +125,7 @@ def open_rows(out: Path, format: str | None, program_file: Path) -> Table:
     table = Table(out, format, "")
     from reprogram.programfile.file import read
 
-    table.program = read(program_file).header.digest[:16]
+    table.program = read(program_file, download=download).header.digest[:16]
     return table
 
 

@@ -24,6 +24,12 @@ EXTRAS = {
     "clip": ("open_clip", "the hosts open-clip:MODEL"),
     "hf": ("transformers", "the hosts hf:FOLDER"),
     "remote": ("httpx2", "hosts behind a network, such as oip:URL"),
+    "hub": ("huggingface_hub", "push, pull and hub:REPO"),
+    "tensorboard": ("tensorboard", "--track tensorboard"),
+    "mlflow": ("mlflow", "--track mlflow"),
+    "wandb": ("wandb", "--track wandb"),
+    "trackio": ("trackio", "--track trackio"),
+    "parquet": ("pyarrow", "predict --out FILE.parquet"),
 }
 
 

@@ -23,6 +23,7 @@ Family = Literal[
     "baselines",
     "defences",
     "detectors",
+    "trackers",
     "recipes",
 ]
 

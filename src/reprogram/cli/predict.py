@@ -66,7 +66,7 @@ def predict_command(
     display = Display(common.quiet)
     given = _Images(images, list)
     total = given.count()
-    rows = open_rows(out, format, program_file) if out is not None else None
+    rows = open_rows(out, format, program_file, download=download) if out is not None else None
     start_torch(common.threads)
     from reprogram.evaluation.bulk import answer_paths, usual_batch
 

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from reprogram.cli._comparing import comparison_table, histories_of
 from reprogram.cli._completers import run_names
 from reprogram.cli.console import emit, table
 from reprogram.cli.usage import refuse_empty
 from reprogram.cli.varying import option_text, varying_columns
 from reprogram.errors import ConfigError
+from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
 from reprogram.utils.files import user_path
@@ -109,17 +111,37 @@ def show(run: Run, /, *, runs: Folder = Path("runs"), json: Flag = False) -> int
 
 
 @runs_command.command
-def compare(*names: Run, runs: Folder = Path("runs"), json: Flag = False) -> int:
+def compare(
+    *names: Run,
+    runs: Folder = Path("runs"),
+    format: Literal["markdown", "csv", "latex"] | None = None,
+    curves: Path | None = None,
+    json: Flag = False,
+) -> int:
     """Show side by side what differs in the configurations of runs, and their accuracies with 95 % intervals.
 
     Args:
         names: two or more runs' names, or paths of their folders.
         runs: the folder that the run folders lie in.
+        format: print a table with a row for each run, for a text, a spreadsheet or a paper.
+        curves: write the runs' validations and losses as one picture into this .svg, .png or .pdf file.
         json: print it as JSON.
     """
     if len(names) < 2:
         raise ConfigError("runs compare takes two or more runs; reprogram runs list shows them")
-    records = [store.run(name) for store, name in (_located(name, runs) for name in names)]
+    if json and format is not None:
+        raise ConfigError("runs compare: --json and --format are two ways to print it; leave one of them out")
+    located = [_located(name, runs) for name in names]
+    records = [store.run(name) for store, name in located]
+    if curves is not None:
+        from reprogram.report.comparison import write_curves
+
+        write_curves(curves, histories_of([RunFolder(store.folder / name) for store, name in located]))
+    if format is not None:
+        from reprogram.report.comparison import TABLES
+
+        print(TABLES[format](*comparison_table(records)), end="")
+        return 0
     configs = [record["config"] for record in records]
     keys = dict.fromkeys(key for config in configs for key in config if key != "out")
     differences = {

@@ -23,6 +23,7 @@ from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
 from reprogram.errors import HostMismatchError, ProgramFileError, ReprogramError
 from reprogram.hosts.base import Host
 from reprogram.programfile.format import FORMAT, MAX_FILE, VERSION, Head, Header, encode, read_body, read_head
+from reprogram.programfile.hub import located
 from reprogram.registry import build_config, find, is_listed
 from reprogram.utils.files import why_missing, write_atomic
 
@@ -136,17 +137,18 @@ def _plain(config: Any) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key not in unwritten}
 
 
-def read(path: Path) -> ProgramFile:
+def read(path: Path, *, download: bool = False) -> ProgramFile:
     """Read and check a program file, without its host.
 
     Args:
-        path: the program file.
+        path: the program file, or `hub:REPO[@REV]` for one of the Hugging Face Hub.
+        download: whether one of the Hub may be fetched; otherwise it has to be in the Hub's cache on this machine.
 
     Raises:
         ProgramFileError: the file is refused; says why.
     """
     try:
-        with _open(path) as file:
+        with _open(located(path, download=download)) as file:
             head = read_head(file)
             adapter = _build(head.header)
             _match(head, adapter, os.fstat(file.fileno()).st_size)

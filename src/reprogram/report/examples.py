@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reprogram.framed import Framed
 from reprogram.model import Reprogrammed
+from reprogram.programfile.pictures import drawn
 from reprogram.tasks.base import Task
 from reprogram.utils.images import to_png
 
@@ -75,23 +75,6 @@ def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list
         For each image a list of `label` and `probability`, the most probable one first.
     """
     return model.host.info.top_labels(scores, TOP)
-
-
-@torch.no_grad()
-def drawn(model: Reprogrammed) -> Float[Tensor, "1 C H W"]:
-    """The program on a canvas whose task image is mid-grey.
-
-    Args:
-        model: the model with the program.
-
-    Returns:
-        1 × C × H × W pixels in [0, 1].
-    """
-    frame = model.canvas.frame
-    box = model.canvas.geometry.window
-    window = torch.full((1, frame.shape[1], box.height, box.width), 0.5, device=frame.device, dtype=frame.dtype)
-    pixels: Tensor = model.program(Framed(frame=frame, window=window, box=box)).dense()
-    return pixels
 
 
 def picture(pixels: Float[Tensor, "C H W"]) -> str:

@@ -60,6 +60,7 @@ class RunConfig(FitOptions):
         skip_bad: go on without image files that can't be read; the result names them.
         device: cpu, cuda, cuda:1, mps, or auto for the best there is.
         engine: compute what the batch shares once ("shared"), or every image whole ("dense"); the numbers are the same.
+        track: tools that the run is followed in, e.g. tensorboard; see reprogram list trackers.
         keep_answers: keep the file of the host's answers in the folder of a finished run; a run that goes on needs it.
         out: the run folder; without it runs/TASK-HOST-PROGRAM-SEED.
     """
@@ -78,6 +79,7 @@ class RunConfig(FitOptions):
     skip_bad: bool = False
     device: str = "auto"
     engine: EngineName = "shared"
+    track: tuple[str, ...] = added_later(())
     keep_answers: bool = added_later(False)
     out: str = ""
 
@@ -94,6 +96,9 @@ class RunConfig(FitOptions):
                 raise ConfigError(f"no baseline {name!r}; {nearest(name, names('baselines'))}")
             if given.count(name) > 1:
                 raise ConfigError(f"baseline {name!r} is given twice; a run holds one")
+        for spec in self.track:
+            if not is_listed("trackers", name := parse(spec).name):
+                raise ConfigError(f"no tracker {name!r}; {nearest(name, names('trackers'))}")
         check_sample_size("test_images", self.test_images)
         if self.shots is not None and self.shots < 1:
             raise ConfigError(f"shots={self.shots}; at least 1 is expected")
@@ -119,7 +124,17 @@ class RunConfig(FitOptions):
         default, so that the identities of older runs stay as they are.
         """
         later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
-        unnamed = {"out", "data", "download", "device", "baselines", "checkpoint_every", "cuda_graphs", "keep_answers"}
+        unnamed = {
+            "out",
+            "data",
+            "download",
+            "device",
+            "baselines",
+            "checkpoint_every",
+            "cuda_graphs",
+            "keep_answers",
+            "track",
+        }
         return self.stored(skip={*unnamed, *later})
 
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
@@ -170,12 +185,11 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
         values["checkpoint_every"] = str(every)  # Steps.
     if (wrong := wrong_kind(RunConfig, values)) is not None:
         raise ConfigError(wrong)
-    baselines = values.get("baselines", RunConfig.baselines)
-    baselines = [baselines] if isinstance(baselines, str) else baselines
+    for name in {"baselines", "track"} & values.keys():  # One may stand without a list; "none" is the empty one.
+        value = [values[name]] if isinstance(values[name], str) else values[name]
+        values[name] = () if value in (["none"], ("none",)) else value
     try:
-        config: RunConfig = _adapter().validate_python(
-            {**values, "baselines": () if baselines in (["none"], ("none",)) else baselines}
-        )
+        config: RunConfig = _adapter().validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":  # Raised by RunConfig itself, with a full message.

@@ -23,6 +23,7 @@ from reprogram.runs.forecast import forecast
 from reprogram.runs.index import recorded
 from reprogram.runs.measure import build, check_baselines, measure
 from reprogram.runs.progress import RunProgress
+from reprogram.runs.tracking import Tracking, trackers_of, tracking_of
 from reprogram.tasks._factory import load_task, task_source
 from reprogram.tasks.base import Task
 from reprogram.training.answers import keeping_answers
@@ -89,13 +90,8 @@ def execute(
         DataError: data can't be read, or the folder can't be written.
         HostUnavailableError: the host isn't here.
     """
-    for option, family in SPECS.items():  # A misspelt spec is refused before anything is loaded or written.
-        configure(family, getattr(config, option))
-    for spec in config.baselines:
-        configure("baselines", spec)
-    if config.loss != "auto":
-        configure("losses", config.loss)
-    task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
+    _check(config)
+    trackers = trackers_of(config.track)
     folder = RunFolder(config.folder)
     with process_group(resolve_device(local_device(config.device))) as group, contextlib.ExitStack() as contexts:
         group.on_main(lambda: contexts.enter_context(folder.owned()))
@@ -117,17 +113,30 @@ def execute(
         expected = forecast(config, model, task, timed=group.size == 1) if estimate and group.is_main else None
         if expected is not None and state == "new":
             say(expected.line())
+        tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
         progress = RunProgress(expected, on_progress)
         with keeping_answers(model.host, folder.answers if group.size == 1 else None):
-            fit_result = _learn(config, folder, model, task, say, progress)
+            fit_result = _learn(config, folder, model, task, say, progress, tracking)
             if fit_result.ended_early:
                 say(f"learning ended early, at {fit_result.ended_early}; the best program so far is kept")
             if not group.is_main:  # The main process alone measures and writes.
                 return {}
             result = measure(config, folder, model, task, fit_result, start, data_check, say, command, progress)
+            tracking.finish(result)
         if not config.keep_answers:
             folder.remove_answers()
         return result
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse a misspelt spec, and a task whose files aren't there, before anything is loaded or written."""
+    for option, family in SPECS.items():
+        configure(family, getattr(config, option))
+    for spec in config.baselines:
+        configure("baselines", spec)
+    if config.loss != "auto":
+        configure("losses", config.loss)
+    task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
 def _load(
@@ -153,12 +162,14 @@ def _learn(
     task: Task,
     say: Callable[[str], None],
     run_progress: RunProgress,
+    tracking: Tracking,
 ) -> FitResult:
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
 
     def after_step(progress: FitProgress) -> None:
         folder.append_history(progress.history)
         run_progress.on_fit(progress)
+        tracking.on_progress(progress)
 
     return fit(
         model, task, config, checkpoint=folder.checkpoint, on_progress=after_step, on_validation=run_progress.on_fit

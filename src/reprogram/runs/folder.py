@@ -32,6 +32,7 @@ class RunFolder:
         self.times = path / "run.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.answers = path / "answers.sqlite"
+        self.tracking = path / "tracking.json"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
         self.examples = path / "examples.json"
@@ -46,7 +47,7 @@ class RunFolder:
         """The paths of all files that a run writes, but for the lock."""
         states = (self.checkpoint, Checkpoint(self.checkpoint).previous)
         written = (self.program, self.predictions, self.examples, self.report, self.result)
-        return (self.config, self.times, *states, *self._answer_files, self.history, *written)
+        return (self.config, self.times, *states, *self._answer_files, self.tracking, self.history, *written)
 
     @property
     def _answer_files(self) -> tuple[Path, ...]:
@@ -213,6 +214,15 @@ class RunFolder:
             write_atomic(self.history, text.encode())
         self._rows_written = len(rows)
 
+    def _remove_events(self) -> None:
+        """Remove the event files of TensorBoard, and their folder where nothing else is in it."""
+        folder = self.path / "tensorboard"
+        if not folder.is_symlink() and is_folder(folder):
+            for path in folder.glob("events.out.tfevents.*"):
+                path.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
     def remove(self) -> list[str]:
         """Remove a run's files, its configuration last, and the folder where nothing else is in it.
 
@@ -231,6 +241,7 @@ class RunFolder:
             with self.owned():
                 for path in reversed(self.files):
                     path.unlink(missing_ok=True)
+                self._remove_events()
             others = sorted(path.name for path in self.path.iterdir())
             if not others:
                 self.path.rmdir()

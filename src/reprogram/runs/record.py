@@ -115,6 +115,21 @@ def _last_row(history: Path) -> Record:
     return {}
 
 
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The validations in a history; lines that are damaged are left out.
+
+    Args:
+        path: a run's `history.jsonl`.
+    """
+    rows = []
+    for line in read_part(path, MAX_BYTES).splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and not {"images", "loss", "validation_accuracy"} - row.keys():
+                rows.append({key: value for key, value in row.items() if _number(value) is not None})
+    return [row for row in rows if not {"images", "loss", "validation_accuracy"} - row.keys()]
+
+
 def read_part(path: Path, limit: int, tail: bool = False) -> bytes:
     """The first or last bytes of an ordinary file; none where there is no such file.
 

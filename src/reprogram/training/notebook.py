@@ -1,5 +1,6 @@
-"""The progress of `fit` in a notebook: a line under the cell that is replaced as the run goes on."""
+"""The progress of `fit` in a notebook: a bar under the cell that is replaced as the run goes on."""
 
+import html
 import sys
 import time
 from typing import Any
@@ -18,7 +19,10 @@ def is_notebook() -> bool:
 
 
 class NotebookLine:
-    """Shows the progress as a line under the cell, for the argument `on_progress` of `reprogram.fit`."""
+    """Shows the progress as a bar and a line under the cell, for the argument `on_progress` of `reprogram.fit`.
+
+    What shows no HTML shows the line alone.
+    """
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -33,7 +37,11 @@ class NotebookLine:
         if progress.fraction < 1 and time.monotonic() - self._last < EVERY_S:
             return
         self._last = time.monotonic()
-        line = {"text/plain": f"{100 * progress.fraction:3.0f} %  {progress}"}
+        text = f"{100 * progress.fraction:3.0f} %  {progress}"
+        bar = (
+            f"<progress max='1' value='{progress.fraction:.4f}' style='width: 12em; vertical-align: middle'></progress>"
+        )
+        line = {"text/plain": text, "text/html": f"{bar} <code>{html.escape(text)}</code>"}
         if self._handle is None:
             display = sys.modules["IPython"].display.display
             self._handle = display(line, raw=True, display_id=True)

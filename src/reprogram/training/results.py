@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reprogram.evaluation.metrics import Evaluation
-from reprogram.utils.text import duration, html_table
+from reprogram.utils.text import duration, html_table, sparkline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,4 +95,5 @@ class FitResult:
         return "FitResult: " + "; ".join(f"{name} {value}" for name, value in self._facts().items())
 
     def _repr_html_(self) -> str:
-        return html_table(self._facts())
+        curve = sparkline([row["validation_accuracy"] for row in self.history if "validation_accuracy" in row])
+        return html_table(self._facts()) + (f"<p>{curve} validation accuracy</p>" if curve else "")

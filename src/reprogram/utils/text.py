@@ -123,6 +123,24 @@ def html_table(facts: Mapping[str, object]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
+def sparkline(values: Sequence[float], width: int = 240, height: int = 60) -> str:
+    """Numbers of [0, 1] as a small curve in SVG, for a notebook; empty where there are fewer than two.
+
+    Args:
+        values: the numbers, at equal distances.
+        width: in pixels.
+        height: in pixels; it stands for 0 to 1.
+    """
+    if len(values) < 2:
+        return ""
+    step = (width - 4) / (len(values) - 1)
+    points = " ".join(f"{2 + i * step:.1f},{2 + (height - 4) * (1 - value):.1f}" for i, value in enumerate(values))
+    return (
+        f"<svg width='{width}' height='{height}' style='vertical-align: middle; border-bottom: 1px solid #8d99ae'>"
+        f"<polyline points='{points}' fill='none' stroke='#2a6f97' stroke-width='2'/></svg>"
+    )
+
+
 def shortened(names: Sequence[str], most: int = 10) -> str:
     """The first of some names as text, and how many more there are.
 

@@ -15,6 +15,7 @@ class Handle:
 
     def update(self, data, *, raw):
         assert raw
+        assert data["text/html"].startswith("<progress max='1' value='")
         self.shown.append(data["text/plain"])
 
 

@@ -76,7 +76,8 @@ class Programs(Experiment):
 
 def _spectrum_and_picture(row: Row, run: Planned, shown: bool) -> dict[str, Any]:
     """The program's radial spectrum, and its picture where `shown` asks for it."""
-    from reprogram.report.examples import drawn, picture
+    from reprogram.programfile.pictures import drawn
+    from reprogram.report.examples import picture
 
     pixels = drawn(model_of(row, run))[0].detach().cpu()
     return {"spectrum": spectrum(pixels)} | ({"picture": picture(pixels)} if shown else {})

@@ -1,0 +1,1 @@
+"""Tools that runs are followed in: one file for each."""
