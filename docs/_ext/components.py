@@ -33,6 +33,7 @@ INTROS = {
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
     "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
+    "exporters": "The formats of exported files. {doc}`../export` says what is in them and what is checked.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -44,6 +45,7 @@ EXAMPLES = {
     "augmentations": "shift(pixels=3)",
     "losses": "margin(margin=0.5)",
     "baselines": "direct-training",
+    "exporters": "onnx(opset=20)",
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from reprogram.evaluation.metrics import Evaluation, wilson_interval
     from reprogram.evaluation.predict import evaluate
+    from reprogram.exporters._export import export
     from reprogram.framed import Box, Framed, Geometry
     from reprogram.hosts._consent import authorise
     from reprogram.hosts._factory import load_host
@@ -66,6 +67,7 @@ _EXPORTS = {
     ),
     "evaluation.metrics": ("Evaluation", "wilson_interval"),
     "evaluation.predict": ("evaluate",),
+    "exporters._export": ("export",),
     "framed": ("Box", "Framed", "Geometry"),
     "hosts._consent": ("authorise",),
     "hosts._factory": ("load_host",),
@@ -118,6 +120,7 @@ __all__ = [
     "__version__",
     "authorise",
     "evaluate",
+    "export",
     "fit",
     "load",
     "load_host",

@@ -39,6 +39,7 @@ FAMILIES = {
     "augmentations": "Augmentation",
     "losses": "Loss",
     "baselines": "Baseline",
+    "exporters": "Exporter",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 

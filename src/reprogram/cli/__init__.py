@@ -24,6 +24,7 @@ VERBS = {
     "sweep": "Run a grid: hosts, tasks, programs, seeds; each cell a run, on several workers.",
     "evaluate": "Measure a program on a task.",
     "predict": "Task labels for image files, and what the host itself sees.",
+    "export": "Write a program with its host as a file that other runtimes run: ONNX, PyTorch, OpenVINO.",
     "inspect": "Check a program file and show what it holds, without its host.",
     "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",

@@ -24,6 +24,8 @@ EXTRAS = {
     "clip": ("open_clip", "the hosts open-clip:MODEL"),
     "hf": ("transformers", "the hosts hf:FOLDER"),
     "remote": ("httpx2", "hosts behind a network, such as oip:URL"),
+    "onnx": ("onnxscript", "the hosts onnx:FILE, and export to ONNX"),
+    "openvino": ("openvino", "export to OpenVINO"),
 }
 
 
