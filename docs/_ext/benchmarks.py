@@ -77,13 +77,15 @@ def table(found: Found) -> str:
     """One row a case, with the command that repeats it."""
     if not found:
         return NONE
-    arms = [arm for arm in ARMS if any(arm in result["arms"] for _, result in found)]
+    arms = [arm for arm in (*ARMS, "exported") if any(arm in result["arms"] for _, result in found)]
     head = ["host", "window", "batch", *(f"{arm}, ms" for arm in arms), "over peers", "over folded"]
-    head += ["peers, MiB", "engine, MiB", "command"]
+    with_files = "exported" in arms
+    head += ["exported over peers"] * with_files + ["peers, MiB", "engine, MiB", "command"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for _, result in found:
         cells = [f"`{short(result['host'])}`", result["window"], result["batch"], *(times(result, arm) for arm in arms)]
         cells += [ratio(result["ratio_engine_over_dense"]), ratio(result["ratio_engine_over_folded"])]
+        cells += [ratio(result.get("ratio_exported_over_dense"))] * with_files
         cells += [memory(result, "peers"), memory(result, "engine"), f"`{result['command']}`"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)

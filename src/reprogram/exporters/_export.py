@@ -131,7 +131,9 @@ def export(
     """
     path = user_path(path)
     exporter = _exporter(to, path)
-    _check_target(path, overwrite)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+    _check_free([path, *(path.with_suffix(suffix) for suffix in exporter.beside)], overwrite)
     if pixels not in ("uint8", "float32"):
         raise ConfigError(f"pixels={pixels!r}; uint8 or float32 is expected")
     if not 1 <= max_batch <= 2**16:
@@ -152,6 +154,7 @@ def export(
             notes = job.write(host_top, metadata)
             result = job.check(max_batch)
         written = sorted(folder.iterdir(), key=lambda file: file.name == path.name)
+        _check_free([path.parent / file.name for file in written], overwrite)
         publish(written, path.parent)
     return Exported(
         path=path,
@@ -178,11 +181,10 @@ def _exporter(to: str, path: Path) -> Exporter:
     return exporter
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
-    if exists(path) and not overwrite:
-        raise ConfigError(f"{path}: there is one already; give the name of a new file, or overwrite it (--overwrite)")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+def _check_free(paths: list[Path], overwrite: bool) -> None:
+    taken = [] if overwrite else [path for path in paths if exists(path)]
+    if taken:
+        raise ConfigError(f"{taken[0]}: there is one already; give another name, or overwrite it (--overwrite)")
 
 
 @contextlib.contextmanager
@@ -234,8 +236,11 @@ class _Job:
         self.on_progress(f"writing {self.exporter.name()}")
         try:
             return self.exporter.write(graph, self.path, metadata)
-        except (ReprogramError, OSError):
+        except ReprogramError:
             raise
+        except OSError as error:
+            reason = error.strerror or error
+            raise WriteError(f"{self.path.name}: can't be written ({reason}); choose another place") from error
         except Exception as error:  # Converters raise whatever they meet.
             raise ConfigError(f"can't be written as {self.exporter.name()}: {_one_line(error)}") from None
 

@@ -31,11 +31,13 @@ class Exporter(Component):
 
     Attributes:
         suffix: the end of its files' names.
+        beside: the suffixes of further files that it always writes.
         extra: the extra that installs what it needs; empty where nothing more is needed.
         packages: the packages of that extra that it imports.
     """
 
     suffix: ClassVar[str] = ""
+    beside: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
 

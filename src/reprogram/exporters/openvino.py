@@ -32,6 +32,7 @@ class OpenVINO(Exporter):
     """
 
     suffix = ".xml"
+    beside = (".bin",)
     extra = "openvino"
     packages = ("openvino",)
 

@@ -140,6 +140,17 @@ class Quick(Pt2):
         return run
 
 
+def test_a_disk_that_is_full(quick, model, task, tmp_path, monkeypatch, one_line):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Quick, "write", full)
+    with pytest.raises(reprogram.WriteError) as error:
+        reprogram.export(model, tmp_path / "m.pt2", task=task)
+    one_line(error, "No space left")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def quick(model, monkeypatch):
     monkeypatch.setattr(_export, "capture", lambda *_: None)
@@ -149,6 +160,11 @@ def quick(model, monkeypatch):
 
 
 def test_a_file_beside_comes_along(quick, model, task, tmp_path):
+    (tmp_path / "m.pt2.data").write_bytes(b"of somebody else")
+    with pytest.raises(reprogram.ConfigError, match=r"m\.pt2\.data: there is one already"):
+        reprogram.export(model, tmp_path / "m.pt2", task=task)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.data"]
+    (tmp_path / "m.pt2.data").unlink()
     counted = model.host.meter.images
     done = reprogram.export(model, tmp_path / "m.pt2", task=task)
     assert {path.name for path in tmp_path.iterdir()} == {"m.pt2", "m.pt2.data"} == {p.name for p in done.files}
