@@ -58,8 +58,6 @@ class Case:
         """For step.py."""
         found = ["--host", self.host, "--window", str(self.window), "--batch", str(self.batch)]
         found += ["--classes", str(self.classes), "--threads", str(THREADS)]
-        if self.inference and self.batch == 1:  # An answer to one image, as a deployed file gives it.
-            found += ["--arms", "peers,folded,engine,exported"]
         return found + ["--inference"] * self.inference
 
 
