@@ -6,22 +6,26 @@ unfrozen    the same with the host left unfrozen, as two of them ship it: gradie
 folded      ours with `engine="dense"`: BatchNorm folded, channels last, every image whole
 engine      ours as it comes
 half        ours in the precision "auto"; on a GPU in bfloat16
+exported    the ONNX file that `reprogram.export` writes, in ONNX Runtime on the CPU; answers alone
 
 Where the task image covers the whole canvas no frame is left: then all of them learn an image over the whole canvas.
 """
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reprogram import ConfigError, Host, HostInfo, Reprogrammed, Split, Task, load_host
+from reprogram import ConfigError, Host, HostInfo, Reprogrammed, Split, Task, export, load_host
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
 from reprogram.training.cuda_graph import GraphedLoss
+from reprogram.utils.onnx_runtime import session
 
-NAMES = ("peers", "autocast", "unfrozen", "folded", "engine", "half")
+NAMES = ("peers", "autocast", "unfrozen", "folded", "engine", "half", "exported")
 LEARNING_RATE = 0.01
 
 
@@ -125,6 +129,8 @@ def _arm(name: str, loaded: Host, window: int, batch: int, num_classes: int, tra
     loaded.precision = "auto" if name == "half" else "float32"
     program = "full" if info.size == (window, window) else "frame"
     ours = Reprogrammed.build(loaded, task, program=program)
+    if name == "exported":
+        return _exported(ours, images)
     return _our_step(ours, images, labels) if train else _answer(ours, images)
 
 
@@ -160,3 +166,12 @@ def _answer(model: nn.Module, images: Tensor, *, mixed: bool = False) -> Callabl
         return scores
 
     return answer
+
+
+def _exported(model: Reprogrammed, images: Tensor) -> Callable[[], object]:
+    """An answer of the exported file, from uint8 images in NumPy to scores in NumPy."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = export(model, Path(folder) / "model.onnx", max_batch=len(images))
+        opened = session(done.path)
+    levels = images.numpy()
+    return lambda: opened.run(["scores"], {"images": levels})

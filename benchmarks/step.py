@@ -27,7 +27,7 @@ from reprogram.utils.process import start_torch
 ROOT = Path(__file__).parents[1]
 SCHEMA = 1
 ARMS = "peers,unfrozen,folded,engine"
-ALL_ARMS = "peers,autocast,unfrozen,folded,engine,half"
+ALL_ARMS = "peers,autocast,unfrozen,folded,engine,half,exported"
 ROUNDS = 5
 EXIT_USAGE = 2
 
@@ -141,7 +141,7 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
     }
     memory = {}
     if not options.no_memory and options.device == "cpu":
-        memory = {name: _in_a_process(name, options.threads, build_options) for name in names}
+        memory = {n: _in_a_process(n, options.threads, build_options) for n in names if n != "exported"}
     measured = interleaved(
         {name: build(name, **build_options) for name in names}, seconds=options.seconds, least=options.rounds
     )
@@ -167,6 +167,7 @@ def case(options: argparse.Namespace) -> dict[str, Any]:
         "ratio_engine_over_unfrozen": _ratio(median, "unfrozen"),
         "ratio_engine_over_folded": _ratio(median, "folded"),
         "ratio_half_over_dense": _ratio(median, "peers", "half"),
+        "ratio_exported_over_dense": _ratio(median, "peers", "exported"),
         **_circumstances(),
     }
 
@@ -176,6 +177,8 @@ def _arm_names(options: argparse.Namespace) -> list[str]:
     names = list(dict.fromkeys(options.arms.split(",")))
     if unknown := [name for name in names if name not in ALL_ARMS.split(",")]:
         raise ConfigError(f"--arms: {unknown[0]!r} isn't one of {ALL_ARMS}")
+    if "exported" in names and not (options.inference and options.device == "cpu"):
+        raise ConfigError("--arms exported: the file only answers, on the CPU; give --inference")
     chosen = [name for name in names if not (options.inference and name == "unfrozen")]
     if not chosen:
         raise ConfigError("--arms unfrozen: answers need no gradient, so --inference has no such arm")

@@ -190,6 +190,38 @@ def tiny_hf(folder, *, num_labels=5):
     return model
 
 
+def tiny_onnx(path, *, shape=("batch", 3, 8, 8), uint8=False, last=False, softmax=False, extra=None, texts=None):
+    """An ONNX file that answers with pooled linear scores; returns the weights W (channels x 5), for an oracle."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    channels = shape[3] if last else shape[1]
+    weights = np.random.default_rng(0).normal(size=(channels, 5)).astype(np.float32)
+    kind = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "weights"], ["logits" if softmax else "answers"]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["logits"], ["answers"], axis=1))
+    inputs = [helper.make_tensor_value_info("pixels", kind, shape)]
+    if extra:
+        inputs.append(helper.make_tensor_value_info(extra, TensorProto.FLOAT, [1]))
+    axes = np.array([1, 2] if last else [2, 3], dtype=np.int64)
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        [helper.make_tensor_value_info("answers", TensorProto.FLOAT, [shape[0], 5])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(axes, "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, texts or {})
+    onnx.save(model, path)
+    return weights
+
+
 def normalised(pixels):
     """As the hosts of `tiny_clip` and `tiny_hf` normalise them."""
     mean, std = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)

@@ -23,6 +23,7 @@ Found = list[tuple[Case, dict[str, Any]]]
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 STATIC = ROOT / "docs" / "_static"
+EXPORTED = ROOT / "results" / "bench-exported"
 NONE = "*No case is measured yet.*"
 ARMS = ("peers", "unfrozen", "folded", "engine")
 COLOURS = {"peers": "#b04a3a", "unfrozen": "#d9a441", "folded": "#6b7f99", "engine": "#2a6f4e"}
@@ -164,6 +165,23 @@ def gpu_table(folder: Path = gpu.RESULTS) -> str:
     return "\n".join([*lines, "", *gpu_circumstances(found)])
 
 
+def exported_table(folder: Path = EXPORTED) -> str:
+    """One row a host: an answer to one image of each arm, and the share of the peers' time that the file takes."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    found.sort(key=lambda result: result["arms"]["peers"]["median_s"])
+    if not found:
+        return NONE
+    arms = ("peers", "folded", "engine", "exported")
+    head = ["host", *(f"{arm}, ms" for arm in arms), "engine / peers", "exported / peers", "command"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for result in found:
+        shares = [1 / result[f"ratio_{arm}_over_dense"] for arm in ("engine", "exported")]
+        cells = [f"`{short(result['host'])}`", *(times(result, arm) for arm in arms)]
+        cells += [*(f"{share:.2f}" for share in shares), f"`{result['command']}`"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, "", circumstances(found)])
+
+
 def gpu_circumstances(found: list[dict[str, Any]]) -> list[str]:
     """The GPUs and versions, each with its number of cases."""
     counts: dict[str, int] = {}
@@ -198,6 +216,7 @@ def blocks(folder: Path = RESULTS) -> dict[str, str]:
         "growth": growth_tables(rows),
         "circumstances": circumstances(list(everything.values())),
         "gpu": gpu_table(),
+        "exported": exported_table(),
     }
 
 

@@ -37,6 +37,7 @@ INTROS = {
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
     "defences": "What an operator puts before a host: `defended:HOST?by=NAME`. {doc}`../defences` measures them.",
     "detectors": "What reads a host's queries, and says which look like a program: {doc}`../detectors`.",
+    "exporters": "The formats of exported files. {doc}`../export` says what is in them and what is checked.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -51,6 +52,7 @@ EXAMPLES = {
     "defences": "jpeg(quality=50)",
     "detectors": "repeated-border(share=0.6)",
     "trackers": 'mlflow(experiment="digits")',
+    "exporters": "onnx(opset=20)",
 }
 
 

@@ -146,7 +146,9 @@ def _benchmark(data: dict[str, Any], name: str) -> Row:
     measured = {f"times faster than {other}": f"{ratio:.2f}" if ratio else "" for other, ratio in ratios.items()}
     if (half := data.get("ratio_half_over_dense")) is not None:
         measured["half times faster than peers"] = f"{half:.2f}"
-    for arm in ("peers", "autocast", "unfrozen", "folded", "engine", "half"):
+    if (exported := data.get("ratio_exported_over_dense")) is not None:
+        measured["exported times faster than peers"] = f"{exported:.2f}"
+    for arm in ("peers", "autocast", "unfrozen", "folded", "engine", "half", "exported"):
         one = data["arms"].get(arm, {})
         memory = one.get("peak_memory_bytes")
         measured[f"{arm} ms"] = f"{1000 * one['median_s']:.1f}" if one else ""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reprogram.evaluation.bulk import FileAnswer, predict_files
     from reprogram.evaluation.metrics import Evaluation, wilson_interval
     from reprogram.evaluation.predict import evaluate
+    from reprogram.exporters._export import export
     from reprogram.framed import Box, Framed, Geometry
     from reprogram.hosts._consent import authorise
     from reprogram.hosts._factory import load_host
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
     from reprogram.model import Reprogrammed, load
     from reprogram.programfile.share import pull, push
     from reprogram.programs.base import Program
-    from reprogram.serving.run import serve
     from reprogram.runs.tracking import Tracking
+    from reprogram.serving.run import serve
     from reprogram.serving.shared_host import SharedHost
     from reprogram.tasks._factory import load_task
     from reprogram.tasks._split import Split
@@ -76,6 +77,7 @@ _EXPORTS = {
     "evaluation.bulk": ("FileAnswer", "predict_files"),
     "evaluation.metrics": ("Evaluation", "wilson_interval"),
     "evaluation.predict": ("evaluate",),
+    "exporters._export": ("export",),
     "framed": ("Box", "Framed", "Geometry"),
     "hosts._consent": ("authorise",),
     "hosts._factory": ("load_host",),
@@ -138,6 +140,7 @@ __all__ = [
     "authorise",
     "detect",
     "evaluate",
+    "export",
     "fit",
     "load",
     "load_detector",

@@ -42,6 +42,7 @@ FAMILIES = {
     "defences": "Defence",
     "detectors": "Detector",
     "trackers": "Tracker",
+    "exporters": "Exporter",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 

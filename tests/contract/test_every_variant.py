@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import reprogram
-from helpers import ConvNet, seeded, tiny_clip, tiny_hf
+from helpers import ConvNet, seeded, tiny_clip, tiny_hf, tiny_onnx
 from helpers_server import ModelServer
 from reprogram import registry
 from reprogram.detectors.base import Query
@@ -47,6 +47,7 @@ def test_the_foundation_is_listed():
         "detectors": {"repeated-border", "repeated-content", "persistent-detail", "still-cells", "blacklight", "piha"}
         | {"coarse-neighbours"}
         | {"encoder-neighbours", "largest-softmax", "energy", "mahalanobis", "neighbours", "concentration"},
+        "exporters": {"onnx", "openvino", "pt2"},
     }
     assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():
@@ -231,6 +232,7 @@ def example_files(tmp_path, monkeypatch):
     save_file(net.state_dict(), "example-timm/model.safetensors")
     tiny_clip(tmp_path / "example-clip")
     tiny_hf(tmp_path / "example-hf")
+    tiny_onnx(tmp_path / "example.onnx")
     (tmp_path / "example.py").write_text("def classify(pixels):\n    return pixels.flatten(1)[:, ::500]\n")
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "results/bench").glob("*.json"))
 ON_A_GPU = sorted((ROOT / "results/bench-gpu").glob("*.json"))
+EXPORTED = sorted((ROOT / "results/bench-exported").glob("*.json"))
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_stored_cases_follow_the_schema() -> None:
     schema = json.loads((ROOT / "benchmarks/step.schema.json").read_text(encoding="utf-8"))
-    for path in [*RESULTS, *ON_A_GPU]:
+    for path in [*RESULTS, *ON_A_GPU, *EXPORTED]:
         jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), schema)
 
 

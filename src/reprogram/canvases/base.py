@@ -98,7 +98,18 @@ class Canvas(Component, nn.Module):
             raise DataError(
                 f"images of shape {tuple(images.shape)}; b x {' x '.join(map(str, self.image_shape))} is expected"
             )
-        window = self.arrange(match_channels(to_unit(images, self.frame.dtype), self.host_shape[0]))
+        return self.place(to_unit(images, self.frame.dtype))
+
+    def place(self, images: Float[Tensor, "b c h w"]) -> Framed:
+        """Place task images that were checked already: all that `forward` computes, as a graph can be traced of it.
+
+        Args:
+            images: b × c × h × w, of the canvas's type, in [0, 1].
+
+        Returns:
+            The canvas, mid-grey around the window.
+        """
+        window = self.arrange(match_channels(images, self.host_shape[0]))
         return Framed(frame=self.frame, window=self._faded(window), box=self.geometry.window)
 
     def _faded(self, window: Tensor) -> Tensor:

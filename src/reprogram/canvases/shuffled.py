@@ -46,7 +46,7 @@ class Shuffled(Canvas):
         """Resize the images to the window and permute their pixels; all channels of a pixel move together."""
         images = resized(images, (self.geometry.window.height, self.geometry.window.width))
         # b x C x (h2 · w2), pixel i taken from order[i]
-        return images.flatten(2)[..., self.order(images.device)].view_as(images)
+        return images.flatten(2).index_select(2, self.order(images.device)).view_as(images)
 
     def order(self, device: torch.device | None = None) -> Tensor:
         """The permutation of the window's pixels, drawn when it is first needed.

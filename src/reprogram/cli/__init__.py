@@ -26,6 +26,7 @@ VERBS = {
     "predict": "Task labels for image files, and what the host itself sees.",
     "serve": "Programs as a service over HTTP: the Open Inference Protocol, image files, a page to try them.",
     "detect": "Read a log of queries, and name those that look like a program.",
+    "export": "Write a program with its host as a file that other runtimes run: ONNX, PyTorch, OpenVINO.",
     "inspect": "Check a program file and show what it holds, without its host.",
     "card": "Write the folder that a program is shared as: the program, a model card, pictures.",
     "push": "Send a program with its card to the Hugging Face Hub.",

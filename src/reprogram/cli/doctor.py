@@ -30,6 +30,8 @@ EXTRAS = {
     "wandb": ("wandb", "--track wandb"),
     "trackio": ("trackio", "--track trackio"),
     "parquet": ("pyarrow", "predict --out FILE.parquet"),
+    "onnx": ("onnxscript", "the hosts onnx:FILE, and export to ONNX"),
+    "openvino": ("openvino", "export to OpenVINO"),
 }
 
 

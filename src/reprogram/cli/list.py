@@ -24,6 +24,7 @@ Family = Literal[
     "defences",
     "detectors",
     "trackers",
+    "exporters",
     "recipes",
 ]
 

@@ -45,7 +45,7 @@ def reduce_owned(
     Returns:
         b × k.
     """
-    empty = scores.new_zeros(len(scores), num_owners)
+    empty = scores.new_zeros(scores.shape[0], num_owners)
     if how == "mean":
         # b x k sums / k counts
         return empty.index_add(1, owner, scores) / owner.bincount(minlength=num_owners)

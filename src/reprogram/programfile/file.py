@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,6 +94,27 @@ def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenan
     """
     if not provenance.created_by:
         provenance.created_by = f"reprogram {__version__}"
+    return write_atomic(path, _raw(str(path), adapter, host, task, provenance))
+
+
+def digest_of(adapter: Adapter, *, host: Host, task: TaskRecord, provenance: Provenance) -> str:
+    """The digest of the program file that `save` would write.
+
+    Args:
+        adapter: canvas, program and label map.
+        host: the host that the program was learned for.
+        task: the record of the task that the program was learned for.
+        provenance: what the file would say about its origin; it isn't changed.
+
+    Raises:
+        ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
+    """
+    provenance = replace(provenance, created_by=provenance.created_by or f"reprogram {__version__}")
+    return read_head(io.BytesIO(_raw("the program", adapter, host, task, provenance))).header.digest
+
+
+def _raw(where: str, adapter: Adapter, host: Host, task: TaskRecord, provenance: Provenance) -> bytes:
+    """The bytes of a program file, tried out by the reader."""
     tensors = {
         name: value.float() if value.is_floating_point() else value for name, value in adapter.learned_state().items()
     }
@@ -126,8 +147,8 @@ def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenan
         file = io.BytesIO(raw)
         read_body(file, read_head(file))
     except (ProgramFileError, ValueError, TypeError) as error:  # JSON has no NaN, and not every type.
-        raise ProgramFileError(f"{path}: can't be saved, the file would not be read: {error}") from None
-    return write_atomic(path, raw)
+        raise ProgramFileError(f"{where}: can't be saved, the file would not be read: {error}") from None
+    return raw
 
 
 def _plain(config: Any) -> dict[str, Any]:

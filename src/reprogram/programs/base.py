@@ -85,13 +85,21 @@ class Program(Component, nn.Module):
             )
         if self.confined and not torch.is_grad_enabled():
             frame = self._drawn.get(
-                lambda: self._run(framed).frame, framed.frame, *self.buffers(), parameters=list(self.parameters())
+                lambda: self.draw(framed).frame, framed.frame, *self.buffers(), parameters=list(self.parameters())
             )
             return replace(framed, frame=frame)
         self._drawn.drop()
-        return self._run(framed)
+        return self.draw(framed)
 
-    def _run(self, framed: Framed) -> Framed:
+    def draw(self, framed: Framed) -> Framed:
+        """Draw the program and clip it, whatever was drawn before: all that `forward` computes.
+
+        Args:
+            framed: canvas pixels in [0, 1], of the program's geometry.
+
+        Returns:
+            A batch of the same geometry, pixels in [0, 1].
+        """
         drawn = self.run(framed)
         assert drawn.geometry.shape == self.geometry.shape and len(drawn) == len(framed), "a program keeps shapes"
         assert self.moves or drawn.box == framed.box, "a program keeps its place, or says that it moves"

@@ -101,7 +101,8 @@ class Coordinator(Program):
         """Add each image's prompt to it; frame and window are images of their own."""
         # ε h, b x C x h x w
         window = framed.window + self.config.eps * self._prompts(framed.window)
-        if not self.mask.any():
+        box, shape = framed.box, framed.frame.shape[2:]
+        if (box.height, box.width) == tuple(shape):  # No pixel of the frame is left.
             return replace(framed, window=window)
         frame = framed.frame + self.config.eps * self._prompts(framed.frame * self.mask)
         return replace(framed, frame=frame, window=window)
@@ -110,7 +111,7 @@ class Coordinator(Program):
         """The prompts of images, b × C × h × w: decoded at their own size or another, and then resized."""
         codes = self._encoded(images)
         # b x (code, trigger) as b x 32 x side x side
-        source = torch.cat([codes, self.trigger.expand(len(codes), -1)], dim=1).view(-1, MAPS, self.side, self.side)
+        source = torch.cat([codes, self.trigger.expand(codes.shape[0], -1)], dim=1).view(-1, MAPS, self.side, self.side)
         prompts: Tensor = self.decoder(source)
         if prompts.shape[2:] != images.shape[2:]:
             prompts = F.interpolate(prompts, size=images.shape[2:], mode="bilinear", align_corners=False)
@@ -119,7 +120,7 @@ class Coordinator(Program):
     @torch.no_grad()
     def _encoded(self, images: Tensor) -> Tensor:
         """The code of each image. Learners that only ask see the same images again and again: codes are kept."""
-        if images.device.type != "cpu":
+        if images.device.type != "cpu" or torch.compiler.is_compiling():
             return self._encode(images)
         key = hashlib.sha256(images.detach().numpy().tobytes()).digest()
         if key not in self._codes:

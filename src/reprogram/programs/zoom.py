@@ -66,4 +66,4 @@ class Zoom(DenseProgram):
         # 1 x 2 x 3: [I / scale, 0] maps a target pixel to its source
         theta = torch.eye(2, 3, dtype=images.dtype, device=images.device)[None] / self.scale()
         grid = F.affine_grid(theta, [1, *images.shape[1:]], align_corners=False)
-        return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), align_corners=False)
+        return F.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)

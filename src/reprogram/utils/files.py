@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,32 @@ def write_atomic(path: Path, content: bytes, *, keep: Path | None = None) -> Pat
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return path
+
+
+def publish(files: Sequence[Path], folder: Path) -> None:
+    """Give whole files their place in a folder, each under its own name, as one: the last of them comes last.
+
+    Args:
+        files: ordinary files on the file system of the folder; files of these names in the folder are replaced.
+        folder: where they go.
+
+    Raises:
+        WriteError: one can't be moved, or what is there is a folder, a device or a pipe.
+    """
+    for path in files:
+        _require_replaceable(folder / path.name)
+    with _writing:
+        try:
+            for path in files:
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+            for path in files:
+                path.replace(folder / path.name)
+            _sync_folder(folder)
+        except OSError as error:
+            raise WriteError(
+                f"{folder / files[-1].name}: can't be written ({error.strerror or error}); choose another place"
+            ) from error
 
 
 def user_path(value: Any, what: str = "path") -> Path:

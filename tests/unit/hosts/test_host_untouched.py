@@ -57,6 +57,7 @@ VERBS = {
     "evaluate": lambda model, task, path: reprogram.evaluate(model, task),
     "save": lambda model, task, path: model.save(path / "p.safetensors"),
     "load": lambda model, task, path: reprogram.load(model.save(path / "p.safetensors"), host=model.host),
+    "export": lambda model, task, path: reprogram.export(model, path / "m.pt2", task=task, max_batch=1),
     "probe": lambda model, task, path: linear_probe(model.host, task),
     "map alone": lambda model, task, path: label_map_alone(model, task),
     "train flag": lambda model, task, path: model.train(),
