@@ -40,6 +40,7 @@ def test_the_foundation_is_listed():
         "augmentations": {"flip", "none", "shift"},
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
+        "formats": {"cyclonedx", "html", "json", "junit", "markdown", "sarif"},
     }
     assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():

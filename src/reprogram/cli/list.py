@@ -21,6 +21,7 @@ Family = Literal[
     "augmentations",
     "losses",
     "baselines",
+    "formats",
     "recipes",
 ]
 
