@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from reprogram._version import __version__
 
 if TYPE_CHECKING:
+    from reprogram.auditing.audit import audit
+    from reprogram.auditing.report import AuditReport
     from reprogram.canvases.base import Canvas
     from reprogram.errors import (
         BudgetError,
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from reprogram.training.results import FitProgress, FitResult
 
 _EXPORTS = {
+    "auditing.audit": ("audit",),
+    "auditing.report": ("AuditReport",),
     "canvases.base": ("Canvas",),
     "errors": (
         "BudgetError",
@@ -86,6 +90,7 @@ _EXPORTS = {
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "AuditReport",
     "Box",
     "BudgetError",
     "Canvas",
@@ -116,6 +121,7 @@ __all__ = [
     "TaskSource",
     "WriteError",
     "__version__",
+    "audit",
     "authorise",
     "evaluate",
     "fit",

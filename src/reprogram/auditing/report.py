@@ -35,6 +35,8 @@ class CellResult:
         validation: the accuracy that the program was chosen by.
         terms: accuracies that need no program, by name with underscores: chance, majority, map_alone,
             nearest_neighbour, direct_training.
+        terms_from: the cells in whose run folders the terms were measured, by the terms' names; chance and majority
+            are in every folder.
         over: the best of them, of which `gain` is counted.
         gain: accuracy − that of `over`.
         gain_interval: 95 %, over test images alone, paired where both classify the same images.
@@ -58,6 +60,7 @@ class CellResult:
     interval: Interval | None
     validation: float | None
     terms: dict[str, float]
+    terms_from: dict[str, str]
     over: str
     gain: float | None
     gain_interval: Interval | None

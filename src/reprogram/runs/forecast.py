@@ -177,7 +177,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         queries=budget.host_images,
         requests=budget.requests,
         price=budget.price,
-        num_losses=_num_losses(config),
+        num_losses=_num_losses(config, model),
     )
 
 
@@ -194,10 +194,15 @@ def _timed_parts(
     return parts | {name: replace(parts[name], seconds_apart=whole) for name in repeated}
 
 
-def _num_losses(config: RunConfig) -> int:
-    """How often a step asks for each image: once where the learner follows gradients."""
+def _num_losses(config: RunConfig, model: Reprogrammed) -> int:
+    """How often a step asks for each image: once where the learner follows gradients, or has nothing to improve."""
     variant, options = configure("learners", config.learner)
-    return 1 if variant.access == "gradient" else variant(options).num_losses
+    if variant.access == "gradient" or not model.learned_parameters():
+        return 1
+    learner = variant(options)
+    learner.start(model.learned_parameters())  # How many points it compares may depend on how many numbers there are.
+    count: int = learner.num_losses
+    return count
 
 
 def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any] | None:
