@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reprogram.auditing.audit import Audit
+from reprogram.auditing.formats._pictures import SHOWN as PAIRS
 from reprogram.auditing.plan import PlannedCell
 from reprogram.auditing.probe import FIXED, SHOWN
 from reprogram.auditing.subject import Rung
@@ -76,7 +77,8 @@ def probe_asks(audit: Audit) -> int:
     Args:
         audit: the audit.
     """
-    return (FIXED + SHOWN) * (4 if audit.host.info.access == "gradient" else 3)
+    shown = PAIRS if audit.host.is_local else 0
+    return (FIXED + SHOWN) * (4 if audit.host.info.access == "gradient" else 3) + shown
 
 
 def _kind(planned: PlannedCell) -> tuple[int, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from reprogram.utils.text import printable_all
 
 
 class HTML(Format):
-    """One file without scripts: curves, the strongest program, what the host says before and after, and every number."""
+    """One file without scripts: curves, the strongest program, answers before and after, and every number."""
 
     file = "report.html"
 
@@ -61,7 +61,8 @@ class Row:
 
 
 def _row(report: AuditReport, estimate: Estimate) -> Row:
-    share = "" if estimate.ceiling_share is None else f"{100 * estimate.ceiling_share:.0f} %"
+    is_part = estimate.ceiling_share is not None and estimate.gain > 0
+    share = f"{100 * (estimate.ceiling_share or 0):.0f} %" if is_part else ""
     return Row(estimate=estimate, sees=RUNG_WORDS[estimate.rung].name, share=share, mark=_mark(estimate))
 
 

@@ -29,7 +29,9 @@ class Markdown(Format):
             lines += [f"> **{_escaped(report.limits[0])}**", ""]
         lines += [f"**{_escaped(report.verdict.text)}**", "", f"{WHAT} {MEASURE}", ""]
         if rows:
-            lines += ["| who sees | task | images | accuracy | best without a program | net gain (95 % interval) | price |"]
+            lines += [
+                "| who sees | task | images | accuracy | best without a program | net gain (95 % interval) | price |"
+            ]
             lines += ["|---|---|---:|---:|---|---|---|", *map(_row, rows), ""]
         if report.flags:
             lines += ["What speaks against taking these numbers as they are:", ""]

@@ -39,7 +39,8 @@ class Sarif(Format):
     """A rule for each rung of access, with an alert for each task that is shown to be given away, and one for each flag.
 
     GitHub shows an alert only where it has a file: it is the host's own, where the spec names one, else the audit's
-    `audit.json`. The command ends with exit code 0 so that the step after it uploads the file; errors still don't.
+    `audit.json`. The command ends with exit code 0, so that the
+    step that uploads the file runs, unless no report could be made.
     """
 
     file = "audit.sarif"
@@ -74,6 +75,7 @@ class Sarif(Format):
                 "driver": {
                     "name": "reprogram",
                     "version": report.version,
+                    "informationUri": PAPER,
                     "fullName": "reprogram audit: adversarial reprogramming of image classifiers",
                     "shortDescription": {"text": "Measures how much of another task a stranger gets out of a model."},
                     "rules": rules,
