@@ -50,8 +50,10 @@ class FirstClasses(TaskSource):
         kept = self.config.classes
         if kept > task.num_classes:
             raise DataError(f"task {task.name}: has {task.num_classes} classes, not {kept}; give fewer")
-        splits: dict[str, Split] = {}
-        for name in SPLITS:
-            split: Split = getattr(task, name)
-            splits[name] = split.take(torch.nonzero(split.labels < kept).flatten())
-        return replace(task, class_names=task.class_names[:kept], **splits)
+        train, validation, test = (_below(getattr(task, name), kept) for name in SPLITS)
+        return replace(task, train=train, validation=validation, test=test, class_names=task.class_names[:kept])
+
+
+def _below(split: Split, kept: int) -> Split:
+    """The images of the first classes."""
+    return split.take(torch.nonzero(split.labels < kept).flatten())
