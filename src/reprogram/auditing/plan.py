@@ -11,7 +11,7 @@ from reprogram._version import __version__
 from reprogram.auditing.access import host_of_rungs
 from reprogram.auditing.battery import Battery, BatteryTask
 from reprogram.auditing.subject import Attack, AuditedHost, AuditedTask, Grid, Rung
-from reprogram.errors import BudgetError
+from reprogram.errors import BudgetError, ConfigError
 from reprogram.hosts._factory import host_source
 from reprogram.hosts.base import Host
 from reprogram.registry import configure
@@ -97,7 +97,9 @@ def plan_audit(spec: str, host: Host, battery: Battery, out: Path, **options: An
         Attack(rung=rung, host=rung_host, **vars(battery.attacks[rung]))
         for rung, rung_host in host_of_rungs(spec, host.info, battery.rungs).items()
     )
-    loaded = {task.name: _load(task, attacks[0], host, options) for task in battery.tasks}
+    chosen = [_fitting(task, attacks[0], host, options) for task in battery.tasks]
+    battery = replace(battery, tasks=tuple(task for task, _ in chosen))
+    loaded = {task.name: images for task, images in chosen}
     tasks = tuple(_audited(task, loaded[task.name], battery.shots) for task in battery.tasks)
     grid = Grid(
         battery=battery.name,
@@ -133,6 +135,17 @@ def audited_host(spec: str, host: Host) -> AuditedHost:
         is_local=host.is_local,
         file=str(files[0]) if files else "",
     )
+
+
+def _fitting(task: BatteryTask, attack: Attack, host: Host, options: dict[str, Any]) -> tuple[BatteryTask, Task]:
+    """A task and its images; of a battery's task that has more classes than the host has labels the first classes."""
+    loaded, labels = _load(task, attack, host, options), host.info.num_classes
+    if task.difficulty == "own" or loaded.num_classes <= labels:
+        return task, loaded
+    if labels < 2:
+        raise ConfigError(f"host {host.info.id}: has {labels} label; two are needed to tell anything apart")
+    first = replace(task, spec=f"first-classes(task={task.spec!r}, classes={labels})")
+    return first, _load(first, attack, host, options)
 
 
 def _load(task: BatteryTask, attack: Attack, host: Host, options: dict[str, Any]) -> Task:

@@ -35,7 +35,7 @@ class Given(HostSource):
         linear = nn.Linear(3 * 48 * 48, 16)
         nn.init.constant_(linear.weight, 0.001)  # The same each time.
         net = nn.Sequential(nn.Flatten(), linear)
-        return cls.Config(name=given(Host.wrap(net, size=48, name="example"), "example").config.name)
+        return cls.Config(name=given(Host.wrap(net, size=48, name="given(name='example')"), "example").config.name)
 
     def build(self, *, download: bool = False) -> Host:
         """The host itself."""
