@@ -108,7 +108,7 @@ def picture(pixels: Float[Tensor, "C H W"]) -> str:
 
 
 def spread(labels: Tensor, count: int) -> Tensor:
-    """The indices of items that are shown: the first of each class, in the order of the classes, then the second of each.
+    """The indices of items to show: the first of each class, in the order of the classes, then the second of each.
 
     Args:
         labels: n class indices.

@@ -64,7 +64,7 @@ class CycloneDX(Format):
             },
             "vulnerabilities": [_vulnerability(report, estimate) for estimate in shown(report.estimates)],
         }
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _component(report: AuditReport) -> dict[str, Any]:

@@ -15,4 +15,4 @@ class JSON(Format):
 
     def render(self, report: AuditReport, folder: Path) -> str:
         """The report as JSON; see `Format.render`."""
-        return json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(to_json(report), indent=2, allow_nan=False) + "\n"

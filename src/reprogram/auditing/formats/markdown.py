@@ -15,6 +15,16 @@ from reprogram.auditing.formats.base import Format
 from reprogram.auditing.report import AuditReport, Estimate
 from reprogram.utils.text import printable
 
+HEADINGS = (
+    "who sees",
+    "task",
+    "images",
+    "accuracy",
+    "best without a program",
+    "net gain (95 % interval)",
+    "price",
+)
+
 
 class Markdown(Format):
     """What a model card says about reprogramming: the limits, the verdict, a table, the flags, and how it was made."""
@@ -29,10 +39,7 @@ class Markdown(Format):
             lines += [f"> **{_escaped(report.limits[0])}**", ""]
         lines += [f"**{_escaped(report.verdict.text)}**", "", f"{WHAT} {MEASURE}", ""]
         if rows:
-            lines += [
-                "| who sees | task | images | accuracy | best without a program | net gain (95 % interval) | price |"
-            ]
-            lines += ["|---|---|---:|---:|---|---|---|", *map(_row, rows), ""]
+            lines += [f"| {' | '.join(HEADINGS)} |", "|---|---|---:|---:|---|---|---|", *map(_row, rows), ""]
         if report.flags:
             lines += ["What speaks against taking these numbers as they are:", ""]
             lines += [

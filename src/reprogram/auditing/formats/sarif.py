@@ -28,15 +28,15 @@ from reprogram.utils.text import slug
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 ADVICE = (
-    "Decide whether this is acceptable for the model. Show callers fewer labels and no scores, limit how many images an "
-    "account may ask, and look for accounts whose images share their border. None of this prevents reprogramming; it "
-    "makes it dearer: audit the model again with the defence in place."
+    "Decide whether this is acceptable for the model. Show callers fewer labels and no scores, limit how many images "
+    "an account may ask, and look for accounts whose images share their border. None of this prevents reprogramming; "
+    "it makes it dearer: audit the model again with the defence in place."
 )
 """What to do about a gain."""
 
 
 class Sarif(Format):
-    """A rule for each rung of access, with an alert for each task that is shown to be given away, and one for each flag.
+    """A rule for each rung of access, with an alert for each task that is shown to be given away, and for each flag.
 
     GitHub shows an alert only where it has a file: it is the host's own, where the spec names one, else the audit's
     `audit.json`. The command ends with exit code 0, so that the
@@ -88,7 +88,7 @@ class Sarif(Format):
             "columnKind": "utf16CodeUnits",
             "properties": {"verdict": report.verdict.text, "level": report.verdict.level, "madeBy": where_from(report)},
         }
-        text = json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+        text = json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
         return text + "\n"
 
 
@@ -170,7 +170,7 @@ def _flag_result(report: AuditReport, flag: Flag, index: dict[str, int], uri: st
 
 
 def _where(uri: str, rule: str, host: str, subject: str) -> dict[str, Any]:
-    """The place of an alert, and what it is known by in the next analysis: a model has no lines, so the first stands."""
+    """The place of an alert, line 1 since a model has no lines, and what it is known by in the next analysis."""
     print_ = hashlib.sha256(json.dumps([rule, host, subject]).encode()).hexdigest()
     region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 2}
     return {
