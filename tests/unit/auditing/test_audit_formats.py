@@ -1,4 +1,4 @@
-"""The formats of an audit: official schemas, GitHub's rules for SARIF, and readers of other people say what is in them."""
+"""The formats of an audit: official schemas, GitHub's rules for SARIF, and other people's readers take them."""
 
 import json
 import re

@@ -86,14 +86,13 @@ def strongest(report: AuditReport, folder: Path) -> dict[str, Any] | None:
         return None
     both = _read(folder / BEFORE_AND_AFTER)
     pairs = both.get("pairs", []) if isinstance(both, dict) and both.get("cell") == cell.name else []
-    rung = RUNG_WORDS[cell.rung]
+    rung, only_label = RUNG_WORDS[cell.rung], cell.rung == "label"
     return {
         "cell": cell,
         "picture": _safe(run.get("program")),
         "sees": rung.sees,
-        "has_frame": True,
-        "pairs": [_pair(pair) for pair in pairs if isinstance(pair, dict)][:SHOWN],
-        "answers": [_pair(one) for one in run.get("examples", []) if isinstance(one, dict)][:SHOWN],
+        "pairs": [_pair(pair, only_label) for pair in pairs if isinstance(pair, dict)][:SHOWN],
+        "answers": [_pair(one, only_label) for one in run.get("examples", []) if isinstance(one, dict)][:SHOWN],
     }
 
 
@@ -122,11 +121,14 @@ def _read(path: Path) -> Any:
         return None
 
 
-def _pair(values: dict[str, Any]) -> dict[str, Any]:
-    """An image's pictures and answers, without anything that isn't a picture or a text."""
+def _pair(values: dict[str, Any], only_label: bool) -> dict[str, Any]:
+    """An image's pictures and answers, without anything that isn't a picture or a text, as its rung shows them."""
     pictures = {name: _safe(values.get(name)) for name in ("picture", "before_picture")}
     texts = {name: str(values.get(name, "")) for name in ("label", "predicted")}
-    return pictures | texts | {"host": _answers(values.get("host")), "before": _answers(values.get("before"))}
+    answers = {name: _answers(values.get(name)) for name in ("host", "before")}
+    if only_label:
+        answers = {name: [(label, "") for label, _ in rows[:1]] for name, rows in answers.items()}
+    return {**pictures, **texts, **answers}
 
 
 def _answers(answers: Any) -> list[tuple[str, str]]:

@@ -67,7 +67,10 @@ class Sarif(Format):
         index = {rule["id"]: number for number, rule in enumerate(rules)}
         results = [
             *(_finding(report, estimate, index, uri) for estimate in shown(report.estimates)),
-            *(_flag_result(report, flag, index, uri) for flag in flags),
+            *(
+                _flag_result(report, flag, sum(f.name == flag.name for f in flags[:number]), index, uri)
+                for number, flag in enumerate(flags)
+            ),
         ]
         category = self.config.category or f"reprogram-audit-{slug(report.host.spec)[-80:]}"
         run = {
@@ -156,7 +159,7 @@ def _finding(report: AuditReport, estimate: Estimate, index: dict[str, int], uri
     }
 
 
-def _flag_result(report: AuditReport, flag: Flag, index: dict[str, int], uri: str) -> dict[str, Any]:
+def _flag_result(report: AuditReport, flag: Flag, nth: int, index: dict[str, int], uri: str) -> dict[str, Any]:
     rule = _flag_id(flag.name)
     advice = flag.advice[:1].upper() + flag.advice[1:]
     return {
@@ -165,7 +168,7 @@ def _flag_result(report: AuditReport, flag: Flag, index: dict[str, int], uri: st
         "level": flag.severity,
         "kind": "fail",
         "message": {"text": f"{KINDS[flag.name].title}: {flag.text}. {advice}."},
-        **_where(uri, rule, report.host.spec, flag.name),
+        **_where(uri, rule, report.host.spec, f"{flag.name} {nth}"),
     }
 
 
