@@ -39,6 +39,9 @@ from reprogram.tasks.base import Task
 from reprogram.utils.process import resolve_device
 from reprogram.utils.text import printable, slug
 
+SILENCE = 10
+"""How many times longer than the probe a cell may be silent: baselines that ask nothing tell nothing either."""
+
 AnyHost = str | Host | nn.Module | Callable[[Tensor], Tensor]
 """What can be audited: a spec, a host, a module or a function."""
 
@@ -84,7 +87,8 @@ class Audit:
             workers: at a time; 0 for as many as there is room for.
             address: of the cluster.
             threads: CPU threads of each worker.
-            patience_s: seconds that the host may take for a pass of the probe.
+            patience_s: seconds that the host may take for a pass of the probe; a cell of a local worker that gives no
+                sign in ten times as long fails.
             command: that the report names; by default this process's own.
             say: called with each line of what is going on.
             on_event: called whenever a cell's state or progress changes.
@@ -108,6 +112,7 @@ class Audit:
                 workers=1 if self.is_held else workers,
                 address=address,
                 threads=threads,
+                silence_s=SILENCE * patience_s,
                 say=say,
                 on_event=on_event,
             )
