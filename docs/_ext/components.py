@@ -38,6 +38,7 @@ INTROS = {
     "defences": "What an operator puts before a host: `defended:HOST?by=NAME`. {doc}`../defences` measures them.",
     "detectors": "What reads a host's queries, and says which look like a program: {doc}`../detectors`.",
     "exporters": "The formats of exported files. {doc}`../export` says what is in them and what is checked.",
+    "formats": "The files that an audit is reported in, beside `audit.json`: `reprogram audit HOST --format NAME`.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -53,6 +54,7 @@ EXAMPLES = {
     "detectors": "repeated-border(share=0.6)",
     "trackers": 'mlflow(experiment="digits")',
     "exporters": "onnx(opset=20)",
+    "formats": "sarif(location='models/host.toml')",
 }
 
 

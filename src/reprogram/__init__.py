@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from reprogram._version import __version__
 
 if TYPE_CHECKING:
+    from reprogram.auditing.audit import audit
+    from reprogram.auditing.report import AuditReport
     from reprogram.canvases.base import Canvas
     from reprogram.detectors._detect import detect, load_detector
     from reprogram.detectors.base import Detector, Verdict
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
     from reprogram.training.results import FitProgress, FitResult
 
 _EXPORTS = {
+    "auditing.audit": ("audit",),
+    "auditing.report": ("AuditReport",),
     "canvases.base": ("Canvas",),
     "detectors._detect": ("detect", "load_detector"),
     "detectors.base": ("Detector", "Verdict"),
@@ -102,6 +106,7 @@ _EXPORTS = {
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "AuditReport",
     "Box",
     "BudgetError",
     "Canvas",
@@ -137,6 +142,7 @@ __all__ = [
     "Verdict",
     "WriteError",
     "__version__",
+    "audit",
     "authorise",
     "detect",
     "evaluate",

@@ -43,10 +43,11 @@ FAMILIES = {
     "detectors": "Detector",
     "trackers": "Tracker",
     "exporters": "Exporter",
+    "formats": "Format",
 }
 """The class that a family's variants derive from, by the family's name (as `reprogram list` takes it)."""
 
-FOLDERS = {"label-maps": "labelmaps", "baselines": "evaluation.baselines"}
+FOLDERS = {"label-maps": "labelmaps", "baselines": "evaluation.baselines", "formats": "auditing.formats"}
 """The packages below this one that hold a family's files, where the family's name isn't that of the package."""
 
 ALIASES = {"label-maps": {"flm": "frequency", "ilm": "iterative", "blm": "bayesian", "lda": "discriminant"}}

@@ -48,6 +48,7 @@ def test_the_foundation_is_listed():
         | {"coarse-neighbours"}
         | {"encoder-neighbours", "largest-softmax", "energy", "mahalanobis", "neighbours", "concentration"},
         "exporters": {"onnx", "openvino", "pt2"},
+        "formats": {"cyclonedx", "html", "json", "junit", "markdown", "sarif"},
     }
     assert wanted.keys() == FAMILIES.keys()
     for family, some in wanted.items():

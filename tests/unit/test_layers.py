@@ -18,9 +18,9 @@ programfile
 model
 evaluation report exporters serving trackers
 training
-runs auditing
+runs
 sweep
-paper
+paper auditing
 __init__ __main__ cli
 """
 LAYER = {name: number for number, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}

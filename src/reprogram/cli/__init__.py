@@ -34,6 +34,7 @@ VERBS = {
     "runs": "The runs there are: list, show, compare, remove them.",
     "report": "Write a finished run's report anew.",
     "paper": "The 2018 paper's tables and figures, run again.",
+    "audit": "How much of another task a stranger can get out of a host, at what price.",
     "list": "The hosts, tasks, programs and other components there are, and the recipes.",
     "convert": "Turn a pickle of weights that you trust into safetensors.",
     "doctor": "Versions, devices, caches, what is missing; what the engine saves on a host.",
@@ -81,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a bug, 2 usage, 3 configuration, data or output, 4 program file refused, 5 host
-        unavailable or mismatched, 6 verification failed, 129, 130 and 143 interrupted, 141 the reader of stdout
-        went away.
+        unavailable or mismatched, 6 verification failed, 10 an audit's gate, 129, 130 and 143 interrupted, 141 the
+        reader of stdout went away.
     """
     with contextlib.suppress(ValueError):  # Only the main thread may set handlers.
         signal.signal(signal.SIGTERM, _terminate)

@@ -54,3 +54,10 @@ def presets(_: Any) -> list[str]:
     from reprogram.paper.preset import preset_names
 
     return preset_names()
+
+
+def batteries(_: Any) -> list[str]:
+    """The batteries of audits that come with the project."""
+    from reprogram.auditing.battery import battery_names
+
+    return battery_names()

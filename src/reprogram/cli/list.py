@@ -25,6 +25,7 @@ Family = Literal[
     "detectors",
     "trackers",
     "exporters",
+    "formats",
     "recipes",
 ]
 

@@ -30,7 +30,7 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
     Returns:
         The content, as JSON values.
     """
-    indices = _spread(task.test.labels, COUNT)
+    indices = spread(task.test.labels, COUNT)
     images = task.test.images[indices].to(model.canvas.frame.device)
     framed = model.program(model.canvas(images))
     scores = model.host(framed)
@@ -86,8 +86,13 @@ def picture(pixels: Float[Tensor, "C H W"]) -> str:
     return "data:image/png;base64," + base64.b64encode(to_png(pixels)).decode("ascii")
 
 
-def _spread(labels: Tensor, count: int) -> Tensor:
-    """The indices of `count` items: the first of each class, in the order of the classes, then the second of each."""
+def spread(labels: Tensor, count: int) -> Tensor:
+    """The indices of items to show: the first of each class, in the order of the classes, then the second of each.
+
+    Args:
+        labels: n class indices.
+        count: of the items that are shown, at the most.
+    """
     counts: dict[int, int] = {}
     keys = []
     for index, label in enumerate(labels.tolist()):

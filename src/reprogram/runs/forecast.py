@@ -177,7 +177,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         queries=budget.host_images,
         requests=budget.requests,
         price=budget.price,
-        num_losses=_num_losses(config),
+        num_losses=_num_losses(config, model),
     )
 
 
@@ -194,10 +194,15 @@ def _timed_parts(
     return parts | {name: replace(parts[name], seconds_apart=whole) for name in repeated}
 
 
-def _num_losses(config: RunConfig) -> int:
-    """How often a step asks for each image at the most."""
+def _num_losses(config: RunConfig, model: Reprogrammed) -> int:
+    """How often a step asks for each image at the most: once where there is nothing to improve."""
+    if not model.learned_parameters():
+        return 1
     variant, options = configure("learners", config.learner)
-    return int(variant(options).num_losses)
+    learner = variant(options)
+    if variant.access != "gradient":
+        learner.start(model.learned_parameters())  # The points it compares may depend on how many numbers there are.
+    return int(learner.num_losses)
 
 
 def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any] | None:

@@ -27,6 +27,7 @@ def run_cells(
     address: str = "",
     retries: int = 2,
     threads: int = 1,
+    silence_s: float | None = None,
     say: Callable[[str], None] = lambda _: None,
     on_event: Callable[[CellEvent], None] = lambda _: None,
 ) -> list[Outcome]:
@@ -42,6 +43,8 @@ def run_cells(
         address: the address of the cluster.
         retries: how often in a row a cell may be begun anew whose worker was lost before it had saved a further step.
         threads: the number of CPU threads of each worker.
+        silence_s: seconds after which a cell fails whose worker sends no message, such as where its host hangs; None
+            for never. Only local worker processes are ended so.
         say: called with a line about each failure and retry.
         on_event: called whenever a cell's state or progress changes.
 
@@ -63,6 +66,7 @@ def run_cells(
         scheduler.add(cell)
     if scheduler.waiting:
         with contextlib.closing(make_executor(executor, address=address, threads=threads)) as pool:
+            pool.silence_s = silence_s
             scheduler.run(pool, workers or pool.capacity())
     return [scheduler.outcomes[cell.name] for cell in cells]
 
@@ -127,6 +131,8 @@ class _Scheduler:
                 self.locations[worker], self.failed_starts = message.text, 0
             elif message.kind == "lost":
                 self._handle_loss(worker, message)
+            elif worker not in self.running:
+                continue  # The last word of a worker that was given up.
             elif message.kind == "running":
                 self._notify(self.running[worker], "running", self.locations[worker], message)
             else:

@@ -8,7 +8,13 @@ class Executor:
     """A group of workers, each with a number of its own; a worker runs one cell at a time.
 
     Each executor's file has a function `executor(*, address, threads)` that sets one up.
+
+    Attributes:
+        silence_s: seconds after which a worker that runs a cell and sends no message is given up, and its cell with it;
+            None for never. Executors that can't end a worker from outside never give one up.
     """
+
+    silence_s: float | None = None
 
     def capacity(self) -> int:
         """The number of workers that there is room for."""

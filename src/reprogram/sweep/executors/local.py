@@ -27,6 +27,8 @@ from reprogram.sweep.worker import WorkerMessage, attempt, config_from
 
 GRACE_S = 10.0
 """Time that a worker may take to save its cell; it needs two seconds."""
+LOOK_EVERY_S = 0.5
+"""Time between two looks at workers that may be silent for too long."""
 PROGRAM = (
     "import sys; from reprogram.utils.process import start_torch; start_torch(int(sys.argv[1])); "
     "from reprogram.hosts._consent import authorise; authorise(*sys.argv[3:]); "
@@ -62,6 +64,7 @@ class Local(Executor):
         self.listeners: list[threading.Thread] = []
         self.messages: queue.SimpleQueue[tuple[int, WorkerMessage]] = queue.SimpleQueue()
         self.folder = tempfile.TemporaryDirectory(prefix="reprogram-sweep-", ignore_cleanup_errors=True)
+        self.heard: dict[int, float] = {}  # When each worker that runs a cell last sent a message.
 
     def capacity(self) -> int:
         """The number of GPUs; without any, the number of CPU cores over the threads of each worker."""
@@ -96,6 +99,7 @@ class Local(Executor):
 
     def submit(self, worker: int, config: RunConfig) -> None:
         """Send a cell to a process; if the process is gone, `_listen` notices it."""
+        self.heard[worker] = time.monotonic()
         stdin = self.processes[worker].stdin
         assert stdin is not None
         try:
@@ -105,8 +109,21 @@ class Local(Executor):
             return
 
     def next_message(self) -> tuple[int, WorkerMessage]:
-        """Wait for a line of any process, or for the end of one."""
-        return self.messages.get()
+        """Wait for a line of any process, or for the end of one; a process that is silent for too long is ended."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                worker, message = self.messages.get(timeout=None if self.silence_s is None else LOOK_EVERY_S)
+                if message.kind == "running":
+                    self.heard[worker] = time.monotonic()
+                else:
+                    self.heard.pop(worker, None)
+                return worker, message
+            for worker, since in self.heard.items():
+                if self.silence_s is not None and time.monotonic() - since > self.silence_s:
+                    del self.heard[worker]
+                    self.processes[worker].kill()
+                    text = f"gave no sign of life for {self.silence_s:g} seconds, and was ended; does the host answer?"
+                    return worker, WorkerMessage(kind="failed", text=text)
 
     def close(self) -> None:
         """Send SIGTERM to all processes, and SIGKILL to those that don't end in time."""

@@ -1,0 +1,178 @@
+"""The checks of an audit: each looks for one thing that speaks against the numbers, and raises its flag."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reprogram.auditing.estimates import by_key, differences, mean_of
+from reprogram.auditing.flags import KINDS, SEVERITIES, Flag
+from reprogram.auditing.intervals import gain_interval, standard_error
+from reprogram.auditing.report import CellResult, Estimate, Probe
+from reprogram.auditing.results import Answers
+from reprogram.auditing.subject import RUNGS, AuditedHost
+from reprogram.evaluation.metrics import Z_95
+from reprogram.utils.text import printable
+
+NOTICEABLE = 0.03
+"""A smaller difference of accuracies isn't flagged, however sure it is."""
+
+DRIFT = 0.1
+"""A host that changed gives another top label to more than this part of the images, beyond its own disagreement."""
+
+NOISE = 1e-3
+"""A larger difference between two probabilities of the same image isn't rounding."""
+
+MOSTLY_ZERO = 0.5
+"""Above this part of exact zeros a gradient is called masked."""
+
+WIDE = 0.1
+"""Half of an interval that is wide."""
+
+MOST_SAID = 3
+"""The most findings of a kind that a flag's text names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the checks look at.
+
+    Attributes:
+        host: the host.
+        cells: the results of all cells.
+        answers: of the finished ones, by name.
+        estimates: made of them.
+        probe: what was asked beside; None where nothing was.
+    """
+
+    host: AuditedHost
+    cells: Sequence[CellResult]
+    answers: Mapping[str, Answers]
+    estimates: Sequence[Estimate]
+    probe: Probe | None
+
+
+def flags_of(found: Found) -> tuple[Flag, ...]:
+    """All flags of an audit, the worst first.
+
+    Args:
+        found: what was found.
+    """
+    flags = [flag for check in CHECKS for flag in check(found)]
+    return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
+
+
+def _failed(found: Found) -> Iterator[Flag]:
+    failed = [cell for cell in found.cells if cell.state == "failed"]
+    if failed:
+        reasons = dict.fromkeys(cell.error for cell in failed)
+        first = printable(next(iter(reasons)))
+        more = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+        text = f"{len(failed)} of {len(found.cells)} cells failed: {first}{more}"
+        yield KINDS["failed-cells"].flag(text, tuple(cell.name for cell in failed))
+
+
+def _probed(found: Found) -> Iterator[Flag]:
+    probe = found.probe
+    if probe is None:
+        return
+    if probe.drift is not None and probe.drift > probe.disagreement + DRIFT:
+        yield KINDS["changed-during-audit"].flag(
+            f"{probe.drift:.0%} of {probe.images} images got another top label at the end of the audit than at its "
+            f"beginning; asked twice at once, {probe.disagreement:.0%} did"
+        )
+    if probe.disagreement > 0 or probe.largest_difference > NOISE:
+        yield KINDS["stochastic-answers"].flag(
+            f"asked twice, {probe.disagreement:.0%} of {probe.images} images got another top label; a probability "
+            f"differed by up to {probe.largest_difference:.3f}"
+        )
+    if probe.constant:
+        yield KINDS["constant-answers"].flag(f"all {probe.images} images got the same numbers")
+    if probe.looks_normalised and not probe.constant:
+        yield KINDS["probabilities-as-logits"].flag(
+            f"the scores of all {probe.images} images are between 0 and 1, and sum to 1"
+        )
+    if probe.decimals is not None and not probe.constant:
+        yield KINDS["rounded-scores"].flag(f"the highest number of each image has {probe.decimals} decimals")
+    if probe.zero_gradient is not None and probe.zero_gradient > MOSTLY_ZERO:
+        yield KINDS["zero-gradient"].flag(f"{probe.zero_gradient:.0%} of the gradient's numbers are exactly 0")
+
+
+def _rungs(found: Found) -> Iterator[Flag]:
+    """More access did worse than less, with the same task, budget and seeds."""
+    groups = by_key(found.cells, found.answers)
+    lines: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for (rung, task, budget), more in groups.items():
+        for other in RUNGS[RUNGS.index(rung) + 1 :]:
+            less = groups.get((other, task, budget), [])
+            rows = differences(more, less, found.answers)
+            if not rows or min(mean_of(rows) - NOTICEABLE, gain_interval(rows)[0]) <= 0:
+                continue
+            kind = "black-box-beat-white-box" if rung == "gradient" else "more-access-did-worse"
+            text = f"{task}, {budget:,} images: {other} got {mean_of(rows):.3f} more than {rung}"
+            lines.setdefault(kind, []).append((text, tuple(cell.name for cell in (*more, *less))))
+    for kind, parts in lines.items():
+        more_lines = f"; and {len(parts) - MOST_SAID} more" if len(parts) > MOST_SAID else ""
+        names = dict.fromkeys(name for _, names in parts for name in names)
+        yield KINDS[kind].flag("; ".join(text for text, _ in parts[:MOST_SAID]) + more_lines, tuple(names))
+
+
+def _rising(found: Found) -> Iterator[Flag]:
+    last = {(estimate.rung, estimate.task): estimate for estimate in found.estimates}  # Budgets grow.
+    rising = [estimate for estimate in last.values() if estimate.still_rising]
+    if rising:
+        where = ", ".join(f"{estimate.task} on {estimate.rung}" for estimate in rising)
+        names = tuple(name for estimate in rising for name in estimate.cells)
+        yield KINDS["still-rising"].flag(f"the largest budget got more than the one before it: {where}", names)
+
+
+def _plain_answers(found: Found) -> Iterator[Flag]:
+    """The host's answers to plain images tell more than a net of one's own."""
+    last = {(estimate.rung, estimate.task): estimate for estimate in found.estimates}
+    for estimate in last.values():
+        best = max(("map_alone", "nearest_neighbour"), key=lambda term: estimate.terms[term])
+        own = [found.answers[name] for name in estimate.cells]
+        rows = [(a.images, a.terms[best] - a.terms["direct_training"]) for a in own]
+        if mean_of(rows) > max(NOTICEABLE, Z_95 * standard_error(rows)):
+            yield KINDS["answers-alone-suffice"].flag(
+                f"{estimate.task} on {estimate.rung}: {best} reaches {estimate.terms[best]:.2f}, a net of one's own "
+                f"{estimate.terms['direct_training']:.2f}",
+                estimate.cells,
+            )
+
+
+def _uncertain(found: Found) -> Iterator[Flag]:
+    single = [estimate for estimate in found.estimates if len(estimate.seeds) == 1]
+    if single:
+        names = tuple(name for estimate in single for name in estimate.cells)
+        yield KINDS["few-seeds"].flag(f"{len(single)} of {len(found.estimates)} estimates are of one seed", names)
+    wide = [
+        e for e in found.estimates if e.interval[0] < 0 < e.interval[1] and e.interval[1] - e.interval[0] > 2 * WIDE
+    ]
+    if wide:
+        names = tuple(name for estimate in wide for name in estimate.cells)
+        yield KINDS["wide-interval"].flag(
+            f"{len(wide)} of {len(found.estimates)} intervals hold 0 and reach further than {WIDE:g} to either side",
+            names,
+        )
+
+
+def _of_access(found: Found) -> Iterator[Flag]:
+    if found.estimates and not any(estimate.rung == "gradient" for estimate in found.estimates):
+        yield KINDS["no-ceiling"].flag(f"the audit has no gradient rung; the host gives {found.host.access}")
+    lost = [cell for cell in found.cells if cell.lost]
+    if lost:
+        total = sum(cell.lost for cell in lost)
+        yield KINDS["lost-images"].flag(
+            f"the answers to {total:,} images never came whole", tuple(c.name for c in lost)
+        )
+
+
+CHECKS: tuple[Callable[[Found], Iterator[Flag]], ...] = (
+    _failed,
+    _probed,
+    _rungs,
+    _rising,
+    _plain_answers,
+    _uncertain,
+    _of_access,
+)
+"""Every check."""

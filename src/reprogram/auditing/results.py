@@ -1,0 +1,152 @@
+"""The cells of an audit as results: read from the run folders, each held against what needs no program."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprogram.auditing.intervals import gain_interval
+from reprogram.auditing.plan import TERMS, PlannedCell
+from reprogram.auditing.report import CellResult
+from reprogram.errors import DataError
+from reprogram.evaluation.metrics import wilson_interval
+from reprogram.runs.folder import RunFolder
+from reprogram.sweep.cells import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a cell's program, and the terms that it is held against, classified rightly.
+
+    Attributes:
+        images: n image numbers, of the task's test split.
+        program: n, 1 where the program is right, else 0.
+        terms: n of the same for each term but chance.
+        chance: the accuracy of guessing.
+    """
+
+    images: NDArray[np.int64]
+    program: NDArray[np.float64]
+    terms: Mapping[str, NDArray[np.float64]]
+    chance: float
+
+    def accuracy_of(self, term: str) -> float:
+        """The accuracy of a term.
+
+        Args:
+            term: its name.
+        """
+        return self.chance if term == "chance" else float(self.terms[term].mean())
+
+    def minus(self, term: str) -> NDArray[np.float64]:
+        """The program's answers minus a term's, of each image.
+
+        Args:
+            term: its name.
+        """
+        return self.program - (self.chance if term == "chance" else self.terms[term])
+
+
+def read_cell(
+    planned: PlannedCell, outcomes: Mapping[str, Outcome], out: Path, class_names: Sequence[str]
+) -> tuple[CellResult, Answers | None]:
+    """The result of a cell from its run folder and those of the terms that it shares.
+
+    Args:
+        planned: the cell.
+        outcomes: of all cells, by name.
+        out: the folder of the audit, to which paths are relative.
+        class_names: of the cell's task.
+
+    Returns:
+        The result, and what was classified rightly; None where the cell, or the cell of one of its terms, failed.
+    """
+    folder = planned.cell.config.folder
+    failed = {name: outcomes[name] for name in (planned.cell.name, *planned.terms_from.values())}
+    for name, outcome in failed.items():
+        if outcome.state == "failed":
+            where = "" if name == planned.cell.name else f"its terms are measured in {name}, which failed: "
+            return _result(planned, out, state="failed", error=f"{where}{outcome.error}"), None
+    try:
+        result, answers = RunFolder(folder).read_result(), _answers(planned, outcomes, class_names)
+    except (DataError, OSError, KeyError, ValueError, IndexError) as error:
+        reason = str(error) if isinstance(error, DataError) else f"{folder}: its files are damaged; remove the folder"
+        return _result(planned, out, state="failed", error=reason), None
+    terms = {term: answers.accuracy_of(term) for term in TERMS}
+    over = max(terms, key=lambda term: terms[term])
+    difference = answers.minus(over)
+    n, right = len(answers.images), int(answers.program.sum())
+    chance = answers.chance if over == "chance" else None
+    return (
+        _result(
+            planned,
+            out,
+            accuracy=right / n,
+            n=n,
+            interval=wilson_interval(right, n),
+            validation=result["validation"]["accuracy"],
+            terms=terms,
+            over=over,
+            gain=float(difference.mean()),
+            gain_interval=gain_interval([(answers.images, difference)], chance),
+            queries=result["queries"],
+            images=result["host_images"],
+            lost=result.get("bill", {}).get("lost", 0),
+            seconds=result["seconds"],
+            program=_relative(RunFolder(folder).program, out),
+        ),
+        answers,
+    )
+
+
+def _result(planned: PlannedCell, out: Path, **values: Any) -> CellResult:
+    """The result of a cell; what isn't given is that of a cell without one."""
+    empty: dict[str, Any] = {
+        "state": "finished", "error": "", "accuracy": None, "n": 0, "interval": None, "validation": None, "terms": {},
+        "over": "", "gain": None, "gain_interval": None, "queries": 0, "images": 0, "lost": 0, "seconds": 0.0,
+        "program": "",
+    }  # fmt: skip
+    folder = planned.cell.config.folder
+    place = {name: getattr(planned, name) for name in ("rung", "task", "budget", "seed", "terms_from")}
+    return CellResult(
+        name=planned.cell.name,
+        folder=_relative(folder, out) if folder.exists() else "",
+        **place,
+        **{**empty, **values},
+    )
+
+
+def _relative(path: Path, out: Path) -> str:
+    return path.relative_to(out).as_posix() if path.is_relative_to(out) else str(path)
+
+
+def _answers(planned: PlannedCell, outcomes: Mapping[str, Outcome], class_names: Sequence[str]) -> Answers:
+    """Read the predictions of a cell, and of the cells that measured its terms on the same images."""
+    own = _columns(planned.cell.config.folder)
+    labels, images = own["label"], own.get("image", np.arange(len(own["label"])))
+    right = {}
+    for term, name in planned.terms_from.items():
+        theirs = _columns(outcomes[name].cell.config.folder)
+        if not np.array_equal(theirs["label"], labels) or not np.array_equal(theirs.get("image", images), images):
+            raise ValueError("other test images")
+        right[term] = (theirs[term] == labels).astype(np.float64)
+    result = RunFolder(planned.cell.config.folder).read_result()
+    majority = class_names.index(result["baselines"]["majority"]["class"])
+    right["majority"] = (labels == majority).astype(np.float64)
+    return Answers(
+        images=images,
+        program=(own["program"] == labels).astype(np.float64),
+        terms=right,
+        chance=float(result["baselines"]["chance"]["accuracy"]),
+    )
+
+
+def _columns(folder: Path) -> dict[str, NDArray[np.int64]]:
+    with RunFolder(folder).predictions.open(newline="", encoding="utf-8") as file:
+        names, *rows = csv.reader(file)
+    values = np.array(rows, dtype=np.int64)
+    return {name: values[:, column] for column, name in enumerate(names)}

@@ -1,0 +1,201 @@
+"""`reprogram audit`: how much of another task a stranger can get out of a host, at what price."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from reprogram.cli._audit_options import Many, What, Where
+from reprogram.cli._completers import components
+from reprogram.cli.console import Common, Display, emit
+from reprogram.cli.usage import UsageError
+from reprogram.utils.process import start_torch
+from reprogram.utils.text import printable
+
+if TYPE_CHECKING:
+    from reprogram.auditing.audit import Audit
+    from reprogram.auditing.compare import Change
+    from reprogram.auditing.formats.base import Format
+    from reprogram.auditing.report import AuditReport
+    from reprogram.auditing.verdict import Gate
+
+EXIT_FAILED, EXIT_GATE = 3, 10
+
+Formats = Parameter(name="--format", consume_multiple=True, completer=components("formats"))
+
+
+def audit_command(
+    host: Annotated[str, Parameter(completer=components("hosts"))] = "",
+    /,
+    *reports: Path,
+    what: What | None = None,
+    plan: Annotated[bool, Parameter(negative=())] = False,
+    self_test: Annotated[bool, Parameter(negative=())] = False,
+    fail_above: Annotated[list[str] | None, Many] = None,
+    baseline: Path | None = None,
+    format_: Annotated[list[str] | None, Formats] = None,
+    where: Where | None = None,
+    common: Common | None = None,
+) -> int:
+    """Measure how much of other tasks a stranger can get out of a host, beyond what needs no program, and its price.
+
+    `reprogram audit compare OLD NEW` holds two reports against each other. Each cell is an ordinary run below --out;
+    the same command goes on with what is missing. Exit codes: 0 done, 2 usage, 3 wrong options, data or failed cells, 5
+    a host that can't be used, 10 a gate.
+
+    Args:
+        host: spec of the host: a checkpoint, python:FILE:FUNCTION, a service's URL; or "compare".
+        reports: for compare, the earlier and the later audit.json.
+        what: what is audited.
+        plan: only show what the audit would ask, take and cost.
+        self_test: audit hosts of which the answer is known, with --seeds, and then the host, if one is given; exit with
+            6 if the audit is wrong about one of them.
+        fail_above: exit with 10 if a gain's interval lies above: GAIN@RUNG:BUDGET, such as 0.20@label:10000.
+        baseline: an earlier audit.json: exit with 10 if something got worse.
+        format_: sarif, junit, cyclonedx, markdown, html or json: written below --out; one alone goes to stdout too, but
+            for html. With sarif the exit code of gates is 0, so that the step that uploads it runs.
+        where: where cells run.
+        common: options of every verb; --threads is each worker's, 1 by default.
+    """
+    common, what, where = common or Common(), what or What(), where or Where()
+    if host == "compare":
+        return _compare(reports, common)
+    if not host and not self_test:
+        raise UsageError("reprogram audit takes the spec of a host, or --self-test, or compare OLD NEW")
+    if reports:
+        raise UsageError(f"{reports[0]}: is one argument too many; reprogram audit takes one host")
+    start_torch(common.threads or 1)
+    if self_test:
+        from reprogram.cli._audit_self_test import run_self_test
+
+        code = run_self_test(what.seeds or (0,), None if host else what.out, common)
+        if code or not host:
+            return code
+    from reprogram.auditing.audit import prepare
+    from reprogram.auditing.output import format_of
+    from reprogram.auditing.verdict import Gate
+
+    gates = [Gate.parse(text) for text in fail_above or ()]
+    formats = [format_of(spec) for spec in format_ or ()]
+    earlier = _read(baseline)
+    audit = prepare(host, device=common.device or "auto", **what.given)
+    _check(audit, gates, earlier, baseline)
+    if plan:
+        _show_plan(audit, where.workers, common)
+        return 0
+    report = _run(audit, where, common)
+    return _conclude(report, audit.out, gates, earlier, formats, common)
+
+
+def _read(path: Path | None) -> "AuditReport | None":
+    from reprogram.auditing.file import read_report
+
+    return None if path is None else read_report(path)
+
+
+def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", baseline: Path | None) -> None:
+    """Refuse a gate that nothing can hit, and an earlier report of another audit, before anything is asked."""
+    from reprogram._version import __version__
+    from reprogram.auditing.compare import check_comparable
+
+    for gate in gates:
+        gate.check(audit.plan.grid)
+    if earlier is not None:
+        check_comparable(earlier, audit.plan.grid, __version__, where=f"{baseline} and this audit")
+
+
+def _show_plan(audit: "Audit", workers: int, common: Common) -> None:
+    from dataclasses import asdict
+
+    from reprogram.auditing.expect import expected, probe_asks
+    from reprogram.cli._audit_table import show_plan
+
+    rows = expected(audit)
+    if common.json:
+        cells = [{"name": c.cell.name, "folder": str(c.cell.config.folder)} for c in audit.plan.cells]
+        emit({"expected": [asdict(row) for row in rows], "probe_images": probe_asks(audit), "cells": cells})
+    else:
+        show_plan(audit, rows, workers)
+
+
+def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
+    """Say what the audit asks, and run it."""
+    from reprogram.auditing.expect import expected
+    from reprogram.cli._audit_table import summary
+    from reprogram.cli.sweep import display_cells
+
+    if not common.quiet:
+        Display(common.quiet).say(summary(audit, expected(audit), where.workers))
+    with display_cells(len(audit.plan.cells), common.quiet) as (say, on_event):
+        return audit.run(threads=common.threads or 1, say=say, on_event=on_event, **vars(where))
+
+
+def _conclude(
+    report: "AuditReport",
+    out: Path,
+    gates: "list[Gate]",
+    earlier: "AuditReport | None",
+    formats: "list[Format]",
+    common: Common,
+) -> int:
+    """Write the formats, print the report and what the gates say; returns the exit code."""
+    from reprogram.auditing.compare import compare
+
+    _show(report, out, formats, common)
+    hits = [
+        f"{e.task} on {e.rung} with {e.budget:,} images: at least {e.interval[0]:+.3f}, above --fail-above {gate}"
+        for gate in gates
+        for e in gate.hits(report)
+    ]
+    if earlier is not None:
+        hits += [change.text for change in compare(earlier, report) if change.state == "worse"]
+    for line in hits:
+        print(f"reprogram: {printable(line)}", file=sys.stderr)
+    failed = [cell for cell in report.cells if cell.state == "failed"]
+    for cell in failed:
+        print(f"reprogram: {printable(cell.name)} failed: {printable(cell.error)}", file=sys.stderr)
+    if not all(form.sets_exit_code for form in formats):
+        return 0
+    return EXIT_GATE if hits else EXIT_FAILED if failed else 0
+
+
+def _show(report: "AuditReport", out: Path, formats: "list[Format]", common: Common) -> None:
+    """Print the report: as the one format that was asked for, as JSON, or as a table with the files' names."""
+    from reprogram.auditing.file import to_json
+    from reprogram.auditing.output import write_format
+    from reprogram.cli._audit_table import show_report
+
+    written = [write_format(report, out, form) for form in formats]
+    if common.json:
+        emit({**to_json(report), "folder": str(out)})
+    elif len(written) == 1 and formats[0].name() != "html":
+        print(written[0][1], end="")
+        Display(common.quiet).say(f"written to {written[0][0]}")
+    else:
+        show_report(report)
+        paths = dict.fromkeys([out / "audit.json", out / "report.html", *(path for path, _ in written)])
+        print(printable(f"report {', '.join(map(str, paths))}"))
+
+
+def _compare(reports: tuple[Path, ...], common: Common) -> int:
+    """Print what became of each estimate; returns the exit code."""
+    from dataclasses import asdict
+
+    from reprogram.auditing.compare import compare, missing
+    from reprogram.auditing.file import read_report
+
+    if len(reports) != 2:
+        raise UsageError("reprogram audit compare takes two reports: OLD NEW")
+    old, new = map(read_report, reports)
+    changes: tuple[Change, ...] = compare(old, new)
+    if common.json:
+        emit({"changes": [asdict(change) for change in changes], "missing": missing(old, new)})
+        return 0
+    for change in changes:
+        print(printable(change.text))
+    for line in missing(old, new):
+        print(printable(line))
+    counts = {state: sum(change.state == state for change in changes) for state in ("worse", "better", "same")}
+    print(", ".join(f"{count} {state}" for state, count in counts.items()))
+    return 0
