@@ -1,5 +1,6 @@
 """`Reprogrammed`: the module that composes label map, host, program and canvas."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
 from reprogram.canvases.base import Canvas, size_in_window
 from reprogram.errors import ConfigError, HostUnavailableError, ReprogramError
+from reprogram.framed import Framed
 from reprogram.hosts._factory import built, load_host
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
@@ -151,10 +153,15 @@ class Reprogrammed(nn.Module):
             labels: the host labels whose scores are needed; all by default. The others may be NaN.
 
         Returns:
-            b × K host scores (logits).
+            b × K host scores (logits). Where the program makes several views of an image, what they show together.
         """
-        scores: Tensor = self.host(self.program(self.canvas(images)), labels=labels)
-        return scores
+        framed: Framed = self.program(self.canvas(images))
+        if self.program.num_views == 1:
+            scores: Tensor = self.host(framed, labels=labels)
+            return scores
+        # A call for each view, of as many images as the batch has.
+        views = [self.host(replace(framed, window=view)) for view in framed.window.chunk(self.program.num_views)]
+        return self.program.combined(torch.cat(views))
 
     def learned_parameters(self) -> list[nn.Parameter]:
         """The parameters of program and label map that require grad."""

@@ -130,7 +130,7 @@ def _answers(model: "Reprogrammed", tensors: list[Any]) -> list[dict[str, Any]]:
 
     with torch.no_grad():
         batch = torch.stack(tensors).to(model.canvas.frame.device)
-        scores = model.host(model.program(model.canvas(batch)))
+        scores = model.host_scores(batch)
         task = model.label_map(scores).softmax(dim=1).cpu()
     answers = []
     for probabilities, host_answer in zip(task, host_answers(model, scores), strict=True):

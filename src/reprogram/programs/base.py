@@ -1,9 +1,11 @@
 """The contract of a program: it turns a `Framed` batch into the reprogrammed `Framed` batch."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
@@ -22,6 +24,7 @@ class Program(Component, nn.Module):
 
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
+        num_views: how many images of the host it makes of each task image; all first views of the batch come first.
 
     Args:
         config: the variant's `Config`, derived from `Program.Config`.
@@ -39,6 +42,7 @@ class Program(Component, nn.Module):
         round_8bit: bool = False
 
     confined: bool = False
+    num_views: int = 1
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__()
@@ -53,7 +57,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            A batch of the same geometry.
+            A batch of the same geometry, with `num_views` times as many images.
         """
         raise NotImplementedError
 
@@ -71,7 +75,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            A batch of the same geometry, pixels in [0, 1].
+            A batch of the same geometry with `num_views` times as many images, pixels in [0, 1].
 
         Raises:
             ConfigError: the batch has another geometry than the program.
@@ -88,9 +92,25 @@ class Program(Component, nn.Module):
         self._drawn.drop()
         return self._run(framed)
 
+    def combined(self, scores: Float[Tensor, "n K"]) -> Float[Tensor, "b K"]:
+        """The host's scores of each task image: the logarithm of the mean of its views' probabilities.
+
+        Args:
+            scores: n × K host scores of b task images, n = `num_views` · b.
+
+        Returns:
+            b × K scores; those that were given where there is one view.
+        """
+        if self.num_views == 1:
+            return scores
+        # log(1/V Σ_v softmax(s_v)), V x b x K to b x K
+        views = scores.log_softmax(dim=1).reshape(self.num_views, len(scores) // self.num_views, scores.shape[1])
+        return views.logsumexp(dim=0) - math.log(self.num_views)
+
     def _run(self, framed: Framed) -> Framed:
         drawn = self.run(framed)
         assert drawn.geometry == self.geometry, "a program keeps shapes and place"
+        assert len(drawn) == self.num_views * len(framed), "each view of each image is there"
         if self.confined:
             assert drawn.window is framed.window, "a confined program hands the window on untouched"
             return replace(drawn, frame=self._valid(drawn.frame))

@@ -33,11 +33,15 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
     indices = _spread(task.test.labels, COUNT)
     images = task.test.images[indices].to(model.canvas.frame.device)
     framed = model.program(model.canvas(images))
-    scores = model.host(framed)
+    scores = model.program.combined(model.host(framed))
     single = model.label_map.single_labels()
     examples = []
     for index, pixels, host_answer, top in zip(
-        indices.tolist(), framed.dense().cpu(), host_answers(model, scores), scores.argmax(dim=1).tolist(), strict=True
+        indices.tolist(),
+        framed.dense()[: len(images)].cpu(),
+        host_answers(model, scores),
+        scores.argmax(dim=1).tolist(),
+        strict=True,
     ):
         probabilities = test_scores[index].softmax(dim=0)
         predicted = int(probabilities.argmax())

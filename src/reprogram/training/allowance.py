@@ -125,22 +125,25 @@ def needs_of_run(
         num_validation: images that a validation looks at.
     """
     host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
-    checked = host.sentinels
-    left = None if limit is None or learner.takes_steps else limit - limit // RESERVE - num_validation - 2 * checked
+    checked, views = host.sentinels, model.program.num_views
+    left = None
+    if limit is not None and not learner.takes_steps:
+        left = (limit - limit // RESERVE - 2 * checked) // views - num_validation
     fitted = num_fit_images(model.label_map, num_train, queries=left if left is None else max(left, 1))
     parts = options.num_microbatches or usual_number(batch, 1, model.canvas.frame.device)
     calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
     largest = max(min(fitted, BATCH), min(num_validation, _batch_size(model)), *calls)
     images = Needs(
-        first=fitted + checked,
-        step=learner.num_losses * batch,
-        validation=num_validation + checked,
+        first=views * fitted + checked,
+        step=views * learner.num_losses * batch,
+        validation=views * num_validation + checked,
         under_way=min(largest, host.concurrent_requests * (host.images_per_request or largest)),
     )
     requests = Needs(
-        first=_num_requests([*_calls(fitted, BATCH), checked], host),
-        step=learner.num_losses * _num_requests(calls, host),
-        validation=_num_requests([*_calls(num_validation, _batch_size(model)), checked], host),
+        first=views * _num_requests(_calls(fitted, BATCH), host) + _num_requests([checked], host),
+        step=views * learner.num_losses * _num_requests(calls, host),
+        validation=views * _num_requests(_calls(num_validation, _batch_size(model)), host)
+        + _num_requests([checked], host),
         under_way=host.concurrent_requests,
     )
     return images, requests
@@ -161,7 +164,8 @@ def with_meeting(
     Returns:
         The needs, and the fresh images: 0 where the limits don't allow a meeting.
     """
-    met, sent = 2 * fresh, 2 * _num_requests(_calls(fresh, _batch_size(model)), model.host)
+    twice = 2 * model.program.num_views
+    met, sent = twice * fresh, twice * _num_requests(_calls(fresh, _batch_size(model)), model.host)
     limits = ((options.budget.host_images, images.least + met), (options.requests, requests.least + sent))
     if any(limit is not None and least > limit for limit, least in limits):
         return images, requests, 0
