@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
 from reprogram.canvases.base import Canvas, size_in_window
 from reprogram.errors import ConfigError, HostUnavailableError, ReprogramError
-from reprogram.framed import Framed
 from reprogram.hosts._factory import built, load_host
 from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
@@ -89,7 +88,8 @@ class Reprogrammed(nn.Module):
             num_task_labels=len(record.classes),
         )
         adapter.program.initialize(torch.Generator().manual_seed(seed))
-        adapter.label_map.initialize(tuple(map(host.info.label, range(host.info.num_classes))), record.classes)
+        names = tuple(map(host.info.label, range(host.info.num_classes)))
+        adapter.label_map.initialize(names * adapter.program.num_groups, record.classes)
         return cls.of(adapter, host, record).match_host()
 
     @classmethod
@@ -153,15 +153,23 @@ class Reprogrammed(nn.Module):
             labels: the host labels whose scores are needed; all by default. The others may be NaN.
 
         Returns:
-            b × K host scores (logits). Where the program makes several views of an image, what they show together.
+            b × K host scores (logits). Where the program makes several views of an image, what `Program.combined` says.
         """
-        framed: Framed = self.program(self.canvas(images))
+        framed = self.program(self.canvas(images))
         if self.program.num_views == 1:
             scores: Tensor = self.host(framed, labels=labels)
             return scores
-        # A call for each view, of as many images as the batch has.
         views = [self.host(replace(framed, window=view)) for view in framed.window.chunk(self.program.num_views)]
         return self.program.combined(torch.cat(views))
+
+    def host_label(self, column: int) -> str:
+        """The name of the host label in a column of `host_scores`, with the view where each has columns of its own.
+
+        Args:
+            column: from 0.
+        """
+        view, label = divmod(column, self.host.info.num_classes)
+        return self.host.info.label(label) + (f" (view {view + 1})" if self.program.num_groups > 1 else "")
 
     def learned_parameters(self) -> list[nn.Parameter]:
         """The parameters of program and label map that require grad."""

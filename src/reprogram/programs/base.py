@@ -25,6 +25,7 @@ class Program(Component, nn.Module):
     Attributes:
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
         num_views: how many images of the host it makes of each task image; all first views of the batch come first.
+        num_groups: how many columns a host label has in the scores of a task image: one, or one for each view.
 
     Args:
         config: the variant's `Config`, derived from `Program.Config`.
@@ -43,6 +44,7 @@ class Program(Component, nn.Module):
 
     confined: bool = False
     num_views: int = 1
+    num_groups: int = 1
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__()
@@ -92,20 +94,24 @@ class Program(Component, nn.Module):
         self._drawn.drop()
         return self._run(framed)
 
-    def combined(self, scores: Float[Tensor, "n K"]) -> Float[Tensor, "b K"]:
-        """The host's scores of each task image: the logarithm of the mean of its views' probabilities.
+    def combined(self, scores: Float[Tensor, "n K"]) -> Float[Tensor, "b m"]:
+        """The host's scores of each task image, of those of its views.
 
         Args:
             scores: n × K host scores of b task images, n = `num_views` · b.
 
         Returns:
-            b × K scores; those that were given where there is one view.
+            b × K scores: those that were given where there is one view, else the logarithm of the mean of the views'
+            probabilities. With a group for each view b × V · K scores, column v · K + j for label j in view v.
         """
         if self.num_views == 1:
             return scores
+        views = scores.reshape(self.num_views, len(scores) // self.num_views, scores.shape[1])
+        if self.num_groups > 1:
+            # V x b x K to b x V · K
+            return views.transpose(0, 1).flatten(1)
         # log(1/V Σ_v softmax(s_v)), V x b x K to b x K
-        views = scores.log_softmax(dim=1).reshape(self.num_views, len(scores) // self.num_views, scores.shape[1])
-        return views.logsumexp(dim=0) - math.log(self.num_views)
+        return views.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.num_views)
 
     def _run(self, framed: Framed) -> Framed:
         drawn = self.run(framed)

@@ -76,9 +76,12 @@ class Views(Program):
 
         Attributes:
             count: how many views there are, from 1, the image as it is, to 16.
+            apart: the label map reads the answers to each view by themselves, as labels of their own; else their mean.
+                It has more to learn from then, and more to learn: for hosts with few labels, or many labelled images.
         """
 
         count: int = 8
+        apart: bool = False
 
         def __post_init__(self) -> None:
             if not 1 <= self.count <= len(VIEWS):
@@ -87,6 +90,7 @@ class Views(Program):
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)
         self.num_views = config.count
+        self.num_groups = config.count if config.apart else 1
 
     def run(self, framed: Framed) -> Framed:
         """Show each image of the batch in every view: the window of view v of image i is row v · b + i."""

@@ -53,7 +53,7 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
                 "predicted": task.class_names[predicted],
                 "probability": float(probabilities[predicted]),
                 "host": host_answer,
-                "read_by": None if label is None else model.host.info.label(label),
+                "read_by": None if label is None else model.host_label(label),
                 "is_top": label == top,
             }
         )
@@ -62,7 +62,7 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
         "program": picture(drawn(model)[0].cpu()),
         "examples": examples,
         "classes": list(task.class_names),
-        "assignment": [[model.host.info.label(i) for i in row[:TOP]] for row in model.label_map.assignment()],
+        "assignment": [[model.host_label(i) for i in row[:TOP]] for row in model.label_map.assignment()],
         "weights": None if weights is None else [row[:TOP] for row in weights],
         "spoken_for_by": [len(row) for row in model.label_map.assignment()],
     }
@@ -80,7 +80,7 @@ def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list
     """
     top = scores.softmax(dim=1).topk(min(TOP, scores.shape[1]))
     return [
-        [{"label": model.host.info.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
+        [{"label": model.host_label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
         for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
     ]
 

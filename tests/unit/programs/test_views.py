@@ -11,8 +11,10 @@ from scipy.special import softmax
 import reprogram
 from helpers import random_task, tiny_model
 from helpers_components import images
+from reprogram.evaluation.baselines.map_alone import map_alone_scores
 from reprogram.programs.views import VIEWS, View, _shown
 from reprogram.registry import configure
+from reprogram.report.examples import examples_of
 from reprogram.runs.config import from_values
 from reprogram.runs.execute import execute
 from reprogram.runs.forecast import TEST, forecast
@@ -80,6 +82,45 @@ def test_the_answer_to_an_image_is_the_mean_of_the_probabilities_of_its_views():
     one = tiny_model(program="views(count=1)", canvas="resize")
     plain = tiny_model(program="none", canvas="resize")
     torch.testing.assert_close(one.host_scores(batch), plain.host_scores(batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("label_map", ["evidence-bayes", "discriminant", "label-bayes", "shown-bayes(labels=6)"])
+def test_views_apart_have_columns_of_their_own(label_map, tmp_path):
+    """The map reads V · K scores; what is saved and shown knows them, and the map alone reads K."""
+    task = random_task()
+    model = tiny_model(task, program="views(count=3, apart=True)", label_map=label_map, canvas="resize")
+    batch, labels = images()[:7], model.host.info.num_classes
+    with torch.no_grad():
+        rows = model.host(model.program(model.canvas(batch))).reshape(3, 7, labels)
+        assert torch.equal(model.host_scores(batch), torch.cat(list(rows), dim=1))
+    assert model.label_map.num_host_labels == 3 * labels and model.host_scores(batch[:0]).shape == (0, 3 * labels)
+    assert model.host_label(labels + 1) == model.host.info.label(1) + " (view 2)"
+    reprogram.fit(model, task, loss="task", images=16)
+    again = reprogram.load(model.save(tmp_path / "views.safetensors"), host=model.host)
+    torch.testing.assert_close(again(batch), model(batch), rtol=0, atol=0)
+    assert map_alone_scores(model, task).shape == (16, 4)
+    assert len(examples_of(model, task, model(task.test.images).detach())["examples"]) == 12
+
+
+def test_labels_of_views_apart_are_read_by_naive_bayes_on_each_view():
+    task = load_task("squares(train=160, validation=40, test=60)")
+    model = reprogram.Reprogrammed.build(
+        HOST, task, canvas="resize", program="views(count=3, apart=True)", label_map="evidence-bayes(smoothing=0.5)"
+    )
+    batch, labels = task.train.images[:40], task.train.labels[:40].numpy()
+    with torch.no_grad():
+        tops = model.host(model.program(model.canvas(batch))).argmax(1).numpy().reshape(3, 40)
+        scores = model.host_scores(batch).double()
+    model.label_map.update(scores, torch.from_numpy(labels))
+    model.label_map.fit_from_statistics()
+    counts = np.zeros((10, 3, 16))
+    for view, top in enumerate(tops):
+        np.add.at(counts[:, view], (labels, top), 1 / 3)
+    logs = np.log((counts + 0.5) / (counts.sum((1, 2), keepdims=True) + 0.5 * 48))
+    expected = sum(logs[:, view, top].T / 3 for view, top in enumerate(tops))
+    expected = expected + np.log((counts.sum((1, 2)) + 1) / (counts.sum() + 10))
+    found = model.label_map(scores)
+    np.testing.assert_allclose(softmax(found, axis=1), softmax(expected, axis=1), rtol=1e-4, atol=1e-6)
 
 
 def test_labels_alone_become_the_shares_of_the_views_that_show_them():
