@@ -72,9 +72,10 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[data,dev,docs]'
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-# The README's table, and an index.csv in every folder of results/.
+# The README's table, those of docs/black-box-results.md, and an index.csv in every folder of results/.
 results: $(READY)
 	$(BIN)/python docs/_ext/results.py
+	$(BIN)/python docs/_ext/black_box.py
 	$(BIN)/python docs/_ext/results_index.py
 	$(BIN)/python docs/_ext/detectors.py
 

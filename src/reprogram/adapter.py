@@ -131,5 +131,6 @@ def compose(
     program = program_type(program_config, geometry=canvas.geometry)
     if program.confined and list(program.parameters()):
         require_frame(program.name(), canvas.geometry)
-    label_map = map_type(map_config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
+    columns = num_host_labels * program.num_groups
+    label_map = map_type(map_config, num_host_labels=columns, num_task_labels=num_task_labels)
     return Adapter(canvas=canvas, program=program, label_map=label_map)

@@ -1,6 +1,7 @@
 """`Reprogrammed`: the module that composes label map, host, program and canvas."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -90,7 +91,8 @@ class Reprogrammed(nn.Module):
             num_task_labels=len(record.classes),
         )
         adapter.program.initialize(torch.Generator().manual_seed(seed))
-        adapter.label_map.initialize(tuple(map(host.info.label, range(host.info.num_classes))), record.classes)
+        names = tuple(map(host.info.label, range(host.info.num_classes)))
+        adapter.label_map.initialize(names * adapter.program.num_groups, record.classes)
         return cls.of(adapter, host, record).match_host()
 
     @classmethod
@@ -157,10 +159,14 @@ class Reprogrammed(nn.Module):
             labels: the host labels whose scores are needed; all by default. The others may be NaN.
 
         Returns:
-            b × K host scores (logits).
+            b × K host scores (logits). Where the program makes several views of an image, what `Program.combined` says.
         """
-        scores: Tensor = self.host(self.program(self.canvas(images)), labels=labels)
-        return scores
+        framed = self.program(self.canvas(images))
+        if self.program.num_views == 1:
+            scores: Tensor = self.host(framed, labels=labels)
+            return scores
+        views = [self.host(replace(framed, window=view)) for view in framed.window.chunk(self.program.num_views)]
+        return self.program.combined(torch.cat(views))
 
     def learned_parameters(self) -> list[nn.Parameter]:
         """The parameters of program and label map that require grad."""

@@ -23,8 +23,10 @@ def program_effect(model: Reprogrammed, images: UInt8[Tensor, "n c h w"]) -> dic
     Returns:
         The value of a result's field `program_effect`: `spread`, the deviation of what the program adds from its mean
         over the images, as a part of the scores' own deviation from theirs (0 for a constant shift), and `n`. None
-        where the program adds nothing at all, or the images' scores don't differ.
+        where the program adds nothing at all, the images' scores don't differ, or each view has scores of its own.
     """
+    if model.program.num_groups > 1:
+        return None
     images = images[:: -(-len(images) // IMAGES)].to(model.canvas.frame.device)
     bare = model.host(model.canvas(images)).cpu().double()
     effect = model.host_scores(images).cpu().double() - bare

@@ -51,6 +51,7 @@ class Pipeline(nn.Module):
         unit = images.to(self.canvas.frame.dtype)
         unit = unit / 255 if images.dtype == torch.uint8 else unit
         host_scores = scores_of(self.net(self._host_input(unit)), self.host_name).to(self.own)
+        host_scores = self.program.combined(host_scores)
         scores = self.label_map.run(host_scores).float()
         if not self.host_top:
             return (scores,)

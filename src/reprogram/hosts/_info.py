@@ -117,19 +117,29 @@ class HostInfo:
         """
         return self.class_names[index] if self.class_names else f"host label {index}"
 
+    def column(self, index: int, *, apart: bool) -> str:
+        """The name of the label in a column of scores.
+
+        Args:
+            index: from 0: v · K + j for label j in view v.
+            apart: whether each view has columns of its own; then the name says which.
+        """
+        view, label = divmod(index, self.num_classes)
+        return f"{self.label(label)} (view {view + 1})" if apart else self.label(label)
+
     def top_labels(self, scores: "Tensor", most: int = 3) -> list[list[dict[str, Any]]]:
         """The host's own answers for people: the most probable of its labels, by the softmax of its scores.
 
         Args:
-            scores: b × K host scores.
+            scores: b × K host scores, or b × V · K where each of V views has columns of its own.
             most: how many labels are named for each image; all K where these are fewer.
 
         Returns:
             For each image a list of `label` and `probability`, the most probable one first.
         """
-        top = scores.softmax(dim=1).topk(min(most, scores.shape[1]))
+        top, apart = scores.softmax(dim=1).topk(min(most, scores.shape[1])), scores.shape[1] > self.num_classes
         return [
-            [{"label": self.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
+            [{"label": self.column(i, apart=apart), "probability": p} for p, i in zip(values, indices, strict=True)]
             for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
         ]
 

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.labelmaps._config import FittedConfig
-from reprogram.labelmaps._counts import CountMap
-from reprogram.utils.smoothing import best_strength
+from reprogram.labelmaps._naive_bayes import NaiveBayesMap, check_smoothing
 
 
-class ShownBayes(CountMap):
+class ShownBayes(NaiveBayesMap):
     """The score of class i is log π_i + Σ_j log P(j | i) over the labels j that the host shows, m of them at the most.
 
     With n_ij images of class i for which the host showed label j, P(j | i) = (n_ij + α / K) / (Σ_j n_ij + α). π_i is
@@ -41,36 +40,18 @@ class ShownBayes(CountMap):
             super().__post_init__()
             if self.labels < 1:
                 raise ConfigError(f"labels={self.labels}; at least 1 is expected")
-            if self.smoothing is not None and not 0 < self.smoothing < float("inf"):
-                raise ConfigError(f"smoothing={self.smoothing}; a positive number, or None, is expected")
+            check_smoothing(self.smoothing)
 
-    bias: Tensor
-
-    def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
-        super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
-        self.fit_images = config.images
-        self.register_buffer("matrix", torch.zeros_like(self.first_weights()))
-        self.register_buffer("bias", torch.zeros(num_task_labels))
+    @property
+    def labels_per_image(self) -> int:
+        """The labels of an answer that count."""
+        return min(int(self.config.labels), self.num_host_labels)
 
     def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
         """1 for each label that is shown."""
         largest = scores.topk(min(self.config.labels, scores.shape[1]), dim=1).indices
         above = scores > scores.amin(dim=1, keepdim=True)
         return torch.zeros_like(scores).scatter_(1, largest, 1.0) * above
-
-    def refit(self, statistics: Float[Tensor, "k K"]) -> None:
-        """Estimate log P(j | i) and log π_i from counts n_ij."""
-        labels = self.num_host_labels
-        base = torch.full((labels,), 1 / labels, dtype=statistics.dtype)
-        strength = self.config.smoothing * labels if self.config.smoothing else best_strength(statistics, base)
-        # log P(j | i) = log((n_ij + α / K) / (Σ_j n_ij + α)), k x K
-        shown = statistics.sum(dim=1, keepdim=True)
-        logs = ((statistics + strength / labels) / (shown + strength)).log()
-        # Less their mean over the classes, which changes no class's probability: what is left tells the classes apart.
-        self.matrix.copy_(logs - logs.mean(dim=0))
-        # images of a class are its shown labels over m; π_i, k
-        images = shown[:, 0] / min(self.config.labels, labels) + 1
-        self.bias.copy_((images / images.sum()).log())
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Sum the logarithms of the labels that are shown."""

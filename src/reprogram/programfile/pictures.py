@@ -34,7 +34,7 @@ class Drawable(Protocol):
 
 @torch.no_grad()
 def drawn(model: Drawable) -> Float[Tensor, "1 C H W"]:
-    """The program on a canvas whose task image is mid-grey.
+    """The program on a canvas whose task image is mid-grey; of several views the first.
 
     Args:
         model: what has the canvas and the program.
@@ -45,7 +45,7 @@ def drawn(model: Drawable) -> Float[Tensor, "1 C H W"]:
     frame = model.canvas.frame
     box = model.canvas.geometry.window
     window = torch.full((1, frame.shape[1], box.height, box.width), 0.5, device=frame.device, dtype=frame.dtype)
-    pixels: Tensor = model.program(Framed(frame=frame, window=window, box=box)).dense()
+    pixels: Tensor = model.program(Framed(frame=frame, window=window, box=box)).dense()[:1]
     return pixels
 
 

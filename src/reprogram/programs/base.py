@@ -1,9 +1,11 @@
 """The contract of a program: it turns a `Framed` batch into the reprogrammed `Framed` batch."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from reprogram.errors import ConfigError
@@ -24,6 +26,8 @@ class Program(Component, nn.Module):
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
         moves: whether the result's window may lie elsewhere, or cover the whole canvas because each image has a frame
             of its own; declared by the variant.
+        num_views: how many images of the host it makes of each task image; all first views of the batch come first.
+        num_groups: how many columns a host label has in the scores of a task image: one, or one for each view.
 
     Args:
         config: the variant's `Config`, derived from `Program.Config`.
@@ -42,6 +46,8 @@ class Program(Component, nn.Module):
 
     confined: bool = False
     moves: bool = False
+    num_views: int = 1
+    num_groups: int = 1
 
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__()
@@ -56,7 +62,7 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            As many images, of the same geometry, or where the program `moves`, on a canvas of the same size.
+            `num_views` times as many images, of the same geometry, or where it `moves`, on a canvas of the same size.
         """
         raise NotImplementedError
 
@@ -74,7 +80,8 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1].
 
         Returns:
-            As many images on a canvas of the same size, pixels in [0, 1]; the window stays unless the program `moves`.
+            `num_views` times as many images on a canvas of the same size, pixels in [0, 1]; the window stays unless the
+            program `moves`.
 
         Raises:
             ConfigError: the batch has another geometry than the program.
@@ -91,6 +98,25 @@ class Program(Component, nn.Module):
         self._drawn.drop()
         return self.draw(framed)
 
+    def combined(self, scores: Float[Tensor, "n K"]) -> Float[Tensor, "b m"]:
+        """The host's scores of each task image, of those of its views.
+
+        Args:
+            scores: n × K host scores of b task images, n = `num_views` · b.
+
+        Returns:
+            b × K scores: those that were given where there is one view, else the logarithm of the mean of the views'
+            probabilities. With a group for each view b × V · K scores, column v · K + j for label j in view v.
+        """
+        if self.num_views == 1:
+            return scores
+        views = scores.reshape(self.num_views, -1, scores.shape[1])
+        if self.num_groups > 1:
+            # V x b x K to b x V · K
+            return views.transpose(0, 1).flatten(1)
+        # log(1/V Σ_v softmax(s_v)), V x b x K to b x K
+        return views.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.num_views)
+
     def draw(self, framed: Framed) -> Framed:
         """Draw the program and clip it, whatever was drawn before: all that `forward` computes.
 
@@ -98,10 +124,11 @@ class Program(Component, nn.Module):
             framed: canvas pixels in [0, 1], of the program's geometry.
 
         Returns:
-            A batch of the same geometry, pixels in [0, 1].
+            As `forward` returns it.
         """
         drawn = self.run(framed)
-        assert drawn.geometry.shape == self.geometry.shape and len(drawn) == len(framed), "a program keeps shapes"
+        assert drawn.geometry.shape == self.geometry.shape, "a program keeps shapes"
+        assert len(drawn) == self.num_views * len(framed), "each view of each image is there"
         assert self.moves or drawn.box == framed.box, "a program keeps its place, or says that it moves"
         if self.confined:
             assert drawn.window is framed.window, "a confined program hands the window on untouched"

@@ -33,11 +33,15 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
     indices = spread(task.test.labels, COUNT)
     images = task.test.images[indices].to(model.canvas.frame.device)
     framed = model.program(model.canvas(images))
-    scores = model.host(framed)
+    scores = model.program.combined(model.host(framed))
     single = model.label_map.single_labels()
     examples = []
     for index, pixels, host_answer, top in zip(
-        indices.tolist(), framed.dense().cpu(), host_answers(model, scores), scores.argmax(dim=1).tolist(), strict=True
+        indices.tolist(),
+        framed.dense()[: len(images)].cpu(),
+        host_answers(model, scores),
+        scores.argmax(dim=1).tolist(),
+        strict=True,
     ):
         probabilities = test_scores[index].softmax(dim=0)
         predicted = int(probabilities.argmax())
@@ -49,7 +53,7 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
                 "predicted": task.class_names[predicted],
                 "probability": float(probabilities[predicted]),
                 "host": host_answer,
-                "read_by": None if label is None else model.host.info.label(label),
+                "read_by": None if label is None else _name(model, label),
                 "is_top": label == top,
             }
         )
@@ -58,10 +62,14 @@ def examples_of(model: Reprogrammed, task: Task, test_scores: Float[Tensor, "n k
         "program": picture(drawn(model)[0].cpu()),
         "examples": examples,
         "classes": list(task.class_names),
-        "assignment": [[model.host.info.label(i) for i in row[:TOP]] for row in model.label_map.assignment()],
+        "assignment": [[_name(model, i) for i in row[:TOP]] for row in model.label_map.assignment()],
         "weights": None if weights is None else [row[:TOP] for row in weights],
         "spoken_for_by": [len(row) for row in model.label_map.assignment()],
     }
+
+
+def _name(model: Reprogrammed, column: int) -> str:
+    return model.host.info.column(column, apart=model.program.num_groups > 1)
 
 
 def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list[dict[str, Any]]]:

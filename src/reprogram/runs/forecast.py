@@ -138,7 +138,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
             never asked for it.
     """
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
-    batch_size = min(config.batch_size, len(task.train))
+    batch_size, views = min(config.batch_size, len(task.train)), model.program.num_views
     steps_per_epoch = -(-len(task.train) // batch_size)
     steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
     if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
@@ -149,22 +149,22 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         learned = epochs * len(task.train) + position * batch_size
         num_validations = min(config.validations, steps) or 1
         looked_at = num_validations * num_validation_images(
-            config, learned=steps * batch_size, available=len(task.validation)
+            config, learned=steps * batch_size, available=len(task.validation), views=views
         )
     same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
-        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size)),
-        MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores),
-        VALIDATIONS: Asks(images=looked_at, ask=model),
-        TEST: Asks(images=len(task.test), ask=model.host_scores),
+        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size), views=views),
+        MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores, views=views),
+        VALIDATIONS: Asks(images=looked_at, ask=model, views=views),
+        TEST: Asks(images=len(task.test), ask=model.host_scores, views=views),
     }
     for name in config.baselines:
         variant, options = configure("baselines", name)
         asks[name] = variant(options).asks(run)
-    asks[REPORT] = Asks(images=min(COUNT, len(task.test)), ask=model.host_scores)
+    asks[REPORT] = Asks(images=min(COUNT, len(task.test)), ask=model.host_scores, views=views)
     parts = {
-        name: Part(name=name, images=value.images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
+        name: Part(name=name, images=value.host_images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
         for name, value in asks.items()
     }
     if timed and next(model.host.net.parameters(), None) is not None:
@@ -247,6 +247,6 @@ def _timed(asks: Asks, model: Reprogrammed, images: Tensor) -> float | None:
             seconds(2)  # What is prepared once is prepared here.
             few = min(8, len(images))
             count = min(len(images), max(few, round(few * LIMIT_S / max(seconds(few), 1e-6))))
-            return seconds(count) / count
+            return seconds(count) / (count * asks.views)
     except Exception:
         return None

@@ -92,8 +92,12 @@ class SharedHost:
             if index not in host_scores:
                 with use_store(self._stores[index]):
                     host_scores[index] = self.host(framed, labels=labels)
-        empty = self.models[0].canvas.frame.new_empty(0, self.host.info.num_classes)
-        return [host_scores.get(index, empty) for index in range(len(self.models))]
+        return [
+            model.program.combined(host_scores[index])
+            if index in host_scores
+            else model.canvas.frame.new_empty(0, model.label_map.num_host_labels)
+            for index, model in enumerate(self.models)
+        ]
 
     def _shares(self, framed: Framed) -> bool:
         """Whether the host computes what the images of a batch share once."""
@@ -101,9 +105,10 @@ class SharedHost:
         return has_frame and self.host.engine == "shared" and self.host.prepared.shares
 
     def _labels(self) -> Tensor | None:
-        """The host labels that any of the label maps reads; None for all.
+        """The host labels that any of the label maps reads; None for all, where views of an image are combined too.
 
         All calls use the same labels, because the host prepares itself for only a few sets of labels at a time.
         """
-        read = [labels for model in self.models if (labels := model.label_map.reads()) is not None]
+        single = [model for model in self.models if model.program.num_views == 1]
+        read = [labels for model in single if (labels := model.label_map.reads()) is not None]
         return torch.cat(read).bincount().nonzero()[:, 0] if len(read) == len(self.models) else None

@@ -125,24 +125,25 @@ def needs_of_run(
         num_validation: images that a validation looks at.
     """
     host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
-    checked, times = host.sentinels, host.asks_per_image
+    checked, views, times = host.sentinels, model.program.num_views, host.asks_per_image
     left = None
     if limit is not None and not learner.takes_steps:
-        left = (limit - limit // RESERVE) // times - num_validation - 2 * checked
+        left = ((limit - limit // RESERVE) // times - 2 * checked) // views - num_validation
     fitted = num_fit_images(model.label_map, num_train, queries=left if left is None else max(left, 1))
     parts = options.num_microbatches or usual_number(batch, 1, model.canvas.frame.device)
     calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
     largest = max(min(fitted, BATCH), min(num_validation, _batch_size(model)), *calls)
     images = Needs(
-        first=times * (fitted + checked),
-        step=times * learner.num_losses * batch,
-        validation=times * (num_validation + checked),
+        first=times * (views * fitted + checked),
+        step=times * views * learner.num_losses * batch,
+        validation=times * (views * num_validation + checked),
         under_way=min(largest, host.concurrent_requests * (host.images_per_request or largest)),
     )
+    sentinels = times * _num_requests([checked], host)
     requests = Needs(
-        first=times * _num_requests([*_calls(fitted, BATCH), checked], host),
-        step=times * learner.num_losses * _num_requests(calls, host),
-        validation=times * _num_requests([*_calls(num_validation, _batch_size(model)), checked], host),
+        first=times * views * _num_requests(_calls(fitted, BATCH), host) + sentinels,
+        step=times * views * learner.num_losses * _num_requests(calls, host),
+        validation=times * views * _num_requests(_calls(num_validation, _batch_size(model)), host) + sentinels,
         under_way=host.concurrent_requests,
     )
     return images, requests
@@ -163,7 +164,7 @@ def with_meeting(
     Returns:
         The needs, and the fresh images: 0 where the limits don't allow a meeting.
     """
-    times, calls = 2 * model.host.asks_per_image, _calls(fresh, _batch_size(model))
+    times, calls = 2 * model.host.asks_per_image * model.program.num_views, _calls(fresh, _batch_size(model))
     met, sent = times * fresh, times * _num_requests(calls, model.host)
     limits = ((options.budget.host_images, images.least + met), (options.requests, requests.least + sent))
     if any(limit is not None and least > limit for limit, least in limits):

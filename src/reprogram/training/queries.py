@@ -29,10 +29,11 @@ class QueryBudget:
         images: of the images that the host may be asked for while the run learns.
         requests: of the requests that it may be sent.
         fresh: images on which the last program meets the best one in the end, each of the two; 0 for none.
+        views: how many images the host is asked for each of the task's.
     """
 
-    def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int) -> None:
-        self.host, self.images, self.requests, self.fresh = host, images, requests, fresh
+    def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int, views: int) -> None:
+        self.host, self.images, self.requests, self.fresh, self.views = host, images, requests, fresh, views
         self._start_at(0, 0, 0)
 
     @classmethod
@@ -55,7 +56,8 @@ class QueryBudget:
         host, limit = model.host, options.budget.host_images
         if (limit is not None or options.requests is not None) and validator.group.size > 1:
             raise ConfigError("queries can't be limited where several processes learn together; use one process")
-        looked_at = num_validation_images(options, learned=0, available=len(validator.split))
+        views = model.program.num_views
+        looked_at = num_validation_images(options, learned=0, available=len(validator.split), views=views)
         images, requests = needs_of_run(model, learner, options, num_train=num_train, num_validation=looked_at)
         if limit is not None and limit < images.least:
             given = f"queries={options.queries:,}" if options.queries == limit else f"cost={options.cost:g}"
@@ -66,7 +68,8 @@ class QueryBudget:
         limited = learner.takes_steps and (limit is not None or options.requests is not None)
         fresh = num_fresh_images(looked_at, len(validator.split)) if limited else 0
         images, requests, fresh = with_meeting(images, requests, model, options, fresh=fresh)
-        return cls(host, Allowance.of(limit, images, host), Allowance.of(options.requests, requests, host), fresh)
+        allowances = Allowance.of(limit, images, host), Allowance.of(options.requests, requests, host)
+        return cls(host, *allowances, fresh, views)
 
     @contextlib.contextmanager
     def limiting(self, state: "TrainState") -> Iterator[None]:
@@ -115,6 +118,11 @@ class QueryBudget:
     @property
     def _free(self) -> int:
         return 0 if self.host.answers is None else self.host.answers.free
+
+    @property
+    def num_fit_images(self) -> int:
+        """The task images that the label map is fitted to before the first step."""
+        return self.images.needs.first // self.views
 
     @property
     def free(self) -> int:

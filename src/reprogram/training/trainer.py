@@ -175,7 +175,7 @@ class Trainer:
         label_map, start = self.model.label_map, time.monotonic()
         if label_map.refit_schedule == "never":
             return
-        images = calibration_images(self.train, self.options.seed, self.queries.images.needs.first)
+        images = calibration_images(self.train, self.options.seed, self.queries.num_fit_images)
         label_map.statistics = label_map.empty_statistics()
         collect_statistics(label_map, self.model.host_scores, images, group=self.group, stop=lambda: bool(pending))
         self._sync_signals(pending)
@@ -251,8 +251,9 @@ class Trainer:
     def _validate(self, pending: list[int]) -> None:
         state, start = self.state, time.monotonic()
         if state.validation_images is None:
+            learned, views = self._images_of_run(), self.model.program.num_views
             state.validation_images = num_validation_images(
-                self.options, learned=self._images_of_run(), available=len(self.validator.split)
+                self.options, learned=learned, available=len(self.validator.split), views=views
             )
             self.validator.choose(state.validation_images)
         scores, learned_state = self.validator.scores(state.step, lambda: bool(pending), self._notify)

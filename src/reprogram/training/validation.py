@@ -20,13 +20,14 @@ REQUEST_IMAGES = 16
 """The images of a request by which a budget of requests is taken for one of images, where validations are planned."""
 
 
-def num_validation_images(options: FitOptions, *, learned: float, available: int) -> int:
+def num_validation_images(options: FitOptions, *, learned: float, available: int, views: int = 1) -> int:
     """How many images each validation looks at.
 
     Args:
         options: the run's options.
         learned: the training images that the run learns from, repeats counted, as far as that is known.
         available: images of the validation split.
+        views: how many images of the host the program makes of each.
 
     Returns:
         What the option `validation_images` says, 1 to `available`. For "auto" as many as are learned from between two
@@ -37,7 +38,7 @@ def num_validation_images(options: FitOptions, *, learned: float, available: int
         return available
     budget = options.budget
     limits = [budget.host_images, None if budget.requests is None else budget.requests * REQUEST_IMAGES]
-    limit = min((limit for limit in limits if limit is not None), default=None)
+    limit = min((limit // views for limit in limits if limit is not None), default=None)
     if options.validation_images == "auto" and limit is not None:
         least = min(LEAST_IMAGES, max(limit // 20, 1))
         return min(max(limit // (5 * options.validations), least), available)

@@ -45,17 +45,24 @@ class Asks:
     """What something will ask of the host.
 
     Attributes:
-        images: the number of images; None where that isn't known.
+        images: the number of task images; None where that isn't known.
         ask: asks the host with a batch of b × c × h × w task images in the same way, so that it can be timed; None
             where it can't be.
         apart: measures by a few images how many seconds it takes without the host; None where it does nothing so.
         repeats_run: whether it does all of the run again, from learning to the test, on another host.
+        views: how many images of the host it asks for each task image.
     """
 
     images: int | None
     ask: Callable[[Tensor], Any] | None
     apart: Callable[[], float] | None = None
     repeats_run: bool = False
+    views: int = 1
+
+    @property
+    def host_images(self) -> int | None:
+        """The number of images that the host is asked for; None where that isn't known."""
+        return None if self.images is None else self.images * self.views
 
 
 class Baseline(Component):

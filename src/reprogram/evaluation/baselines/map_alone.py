@@ -9,6 +9,7 @@ from reprogram.evaluation.baselines.base import Asks, Baseline, BaselineInput
 from reprogram.evaluation.metrics import score
 from reprogram.evaluation.predict import predict
 from reprogram.labelmaps._calibration import fit_without_program, num_fit_images
+from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
 
@@ -49,6 +50,17 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
     return score(map_alone_scores(model, task, images_seen), task.test.labels).to_json()
 
 
+def _of_one_view(model: Reprogrammed) -> LabelMap:
+    """The model's label map, or one like it where that has columns for each of a program's views."""
+    label_map, labels = model.label_map, model.host.info.num_classes
+    if model.program.num_groups == 1:
+        return label_map
+    twin = type(label_map)(label_map.config, num_host_labels=labels, num_task_labels=label_map.num_task_labels)
+    twin.initialize(tuple(map(model.host.info.label, range(labels))), model.task.classes)
+    twin.different_images = label_map.different_images
+    return twin.to(model.canvas.frame.device)
+
+
 def map_alone_scores(
     model: Reprogrammed, task: Task, images_seen: int = 0, *, queries: int | None = None
 ) -> Float[Tensor, "n k"]:
@@ -73,7 +85,7 @@ def map_alone_scores(
 
     device = model.canvas.frame.device
     label_map = fit_without_program(
-        model.label_map,
+        _of_one_view(model),
         host_scores,
         task.train.to(device),
         images=min(images_seen, ALONE_IMAGES),

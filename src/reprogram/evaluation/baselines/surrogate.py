@@ -52,7 +52,8 @@ class Surrogate(Baseline):
     def asks(self, run: BaselineInput) -> Asks:
         """The training images that the label map is fitted to, and the test images; learning is about another run."""
         images = self._num_fit(run) + len(run.task.test)
-        return Asks(images=images, ask=run.model.host_scores, repeats_run=True)
+        views = run.model.program.num_views
+        return Asks(images=images, ask=run.model.host_scores, repeats_run=True, views=views)
 
     def check(self, run: BaselineInput) -> None:
         """Refuse a surrogate whose input has another size, or from which the label map can't be taken along."""
@@ -91,8 +92,9 @@ class Surrogate(Baseline):
         return host
 
     def _num_fit(self, run: BaselineInput) -> int:
-        available = len(run.task.train)
-        return num_fit_images(run.model.label_map, available, num_asked(run), queries=run.queries)
+        available, views = len(run.task.train), run.model.program.num_views
+        queries = None if run.queries is None else max(run.queries // views, 1)
+        return num_fit_images(run.model.label_map, available, num_asked(run), queries=queries)
 
     def _sent(self, run: BaselineInput, twin: Reprogrammed) -> Reprogrammed:
         """The surrogate's program on the run's host."""
