@@ -15,7 +15,7 @@ from reprogram.programs.base import DenseProgram, require_frame
 
 
 class VariedProgram(DenseProgram):
-    """A frame that is drawn anew for every image. An author writes `draw`.
+    """A frame that is drawn anew for every image. An author writes `look`.
 
     What varies is drawn from random numbers whose seed is a digest of the task image: the same image gets the same
     frame, alone or in a batch, today or in a continued run. Images of a batch then share nothing, and the host runs
@@ -43,7 +43,7 @@ class VariedProgram(DenseProgram):
         require_frame(self.name(), geometry)
         super().__init__(config, geometry=geometry, shape=shape)
 
-    def draw(self, framed: Framed, generator: torch.Generator) -> Framed:
+    def look(self, framed: Framed, generator: torch.Generator) -> Framed:
         """The program on some images, in one of its looks.
 
         Args:
@@ -58,9 +58,9 @@ class VariedProgram(DenseProgram):
     def run(self, framed: Framed) -> Framed:
         """Draw the program in a look of its own on each image, or on the whole microbatch."""
         if self.config.shared and torch.is_grad_enabled():
-            return self.draw(framed, next(self._generators(framed.window[:1])))
+            return self.look(framed, next(self._generators(framed.window[:1])))
         looks = [
-            self.draw(replace(framed, window=framed.window[i : i + 1]), generator).dense()
+            self.look(replace(framed, window=framed.window[i : i + 1]), generator).dense()
             for i, generator in enumerate(self._generators(framed.window))
         ]
         whole = Box(top=0, left=0, height=framed.frame.shape[2], width=framed.frame.shape[3])

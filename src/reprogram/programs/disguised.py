@@ -50,7 +50,7 @@ class Disguised(VariedProgram):
         shape = (1, channels, height + 2 * config.pixels, width + 2 * config.pixels)
         super().__init__(config, geometry=geometry, shape=shape)
 
-    def draw(self, framed: Framed, generator: torch.Generator) -> Framed:
+    def look(self, framed: Framed, generator: torch.Generator) -> Framed:
         """Move frame and window, and add the noise to the frame."""
         drawn = moved(framed, torch.tanh(self.weight) / 2, self.config.pixels, generator)
         fine = noise_like(drawn.frame, self.config.eps, 1, generator)

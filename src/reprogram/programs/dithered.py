@@ -42,7 +42,7 @@ class Dithered(VariedProgram):
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry)
 
-    def draw(self, framed: Framed, generator: torch.Generator) -> Framed:
+    def look(self, framed: Framed, generator: torch.Generator) -> Framed:
         """Add program and noise to the frame."""
         noise = noise_like(framed.frame, self.config.eps, self.config.cell, generator)
         return replace(framed, frame=framed.frame + torch.tanh(self.weight) / 2 + noise)

@@ -40,7 +40,7 @@ class Ensemble(VariedProgram):
     def __init__(self, config: Config, *, geometry: Geometry) -> None:
         super().__init__(config, geometry=geometry, shape=(config.members, *geometry.shape))
 
-    def draw(self, framed: Framed, generator: torch.Generator) -> Framed:
+    def look(self, framed: Framed, generator: torch.Generator) -> Framed:
         """Add one of the programs to the frame."""
         member = int(torch.randint(0, self.config.members, (1,), generator=generator))
         return replace(framed, frame=framed.frame + torch.tanh(self.weight[member : member + 1]) / 2)

@@ -36,6 +36,6 @@ class Jittered(VariedProgram):
         shape = (1, channels, height + 2 * config.pixels, width + 2 * config.pixels)
         super().__init__(config, geometry=geometry, shape=shape)
 
-    def draw(self, framed: Framed, generator: torch.Generator) -> Framed:
+    def look(self, framed: Framed, generator: torch.Generator) -> Framed:
         """Move frame and window."""
         return moved(framed, torch.tanh(self.weight) / 2, self.config.pixels, generator)

@@ -193,7 +193,7 @@ class Answering:
         exact, shown = self._shown(rounded=False).answer(scores, noise)
         ordered = exact.masked_fill(~shown, -torch.inf).argsort(dim=1, descending=True, stable=True)
         rounded, _ = self._shown(rounded=True).answer(scores, noise)
-        numbers = {} if options.answers == "label" else {options.kind: rounded.numpy()}
+        numbers: dict[str, Any] = {} if options.answers == "label" else {options.kind: rounded.numpy()}
         order = ordered[:, : self.num_shown(scores.shape[1])].numpy()
         return Seen(numbers=numbers, order=order, only_first=options.answers == "topk")
 
