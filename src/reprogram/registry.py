@@ -205,7 +205,7 @@ def find(family: str, name: str) -> type[Any]:
             raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:
             raise ConfigError(
-                f"entry point {name!r} of {_package(family)} must bear its module's name, {loaded.name()!r}"
+                f"entry point {name!r} of {_package(family)} must be called {loaded.name()!r}, as its file"
             )
         return loaded
     return the_class_in(f"{_package(family)}.{name.replace('-', '_')}", files[name], base)

@@ -24,20 +24,13 @@ def first_column():
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-def planned():
-    """Folders that the page says are not there yet."""
-    (sentence,) = re.findall(r"The folders ([^.]*?)\s+are\s+planned and not there yet", PAGE)
-    return set(re.findall(r"`([^`]+)`", sentence))
-
-
 def test_every_folder_is_in_the_first_column_once():
     assert sorted(first_column()) == sorted(folders())
 
 
-def test_every_folder_that_is_named_exists_or_is_planned():
+def test_every_folder_that_is_named_exists():
     """Also those in the other columns and in the table of what to add, which hold a slash."""
     page = re.sub(r"\{doc\}`[^`]*`", "", PAGE)
     named = {name for name in re.findall(r"`([a-z_]+/[a-z_/]*)`", page) if not name.startswith("src/")}
     missing = {name for name in named if not any((base / name).is_dir() for base in (SOURCE, ROOT))}
     assert missing == set()
-    assert planned() and not planned() & folders()

@@ -249,6 +249,46 @@ class Counter(Tracker):
     def result(self, values, document, step):
         self.path.write_text(str(self.told))
 ''',
+    "exporters/bundle.py": '''"""A bundle of a graph and its notes."""
+
+import json
+
+import torch
+
+from reprogram.exporters.base import Exporter
+
+
+class Bundle(Exporter):
+    """PyTorch's archive under another name."""
+
+    suffix = ".pt2"
+
+    def write(self, graph, path, metadata):
+        torch.export.save(graph, path, extra_files={"notes": json.dumps(metadata)})
+        return ["a bundle was written"]
+
+    def open(self, path):
+        module = torch.export.load(path).module()
+        return lambda images: [output.detach().numpy() for output in module(torch.from_numpy(images))]
+
+    def metadata(self, path):
+        extra = {"notes": ""}
+        torch.export.load(path, extra_files=extra)
+        return json.loads(extra["notes"])
+''',
+    "auditing/formats/headline.py": '''"""The verdict in one line."""
+
+from reprogram.auditing.formats.base import Format
+
+
+class Headline(Format):
+    """For a chat."""
+
+    file = "headline.txt"
+
+    def render(self, report, folder):
+        return report.verdict.level
+''',
 }
 
 SCRIPT = """
@@ -258,12 +298,14 @@ from pathlib import Path
 import torch
 import reprogram
 from reprogram.cli import main
+from reprogram.auditing.file import read_report
 from reprogram.registry import FAMILIES, configure, format_spec, names
 
 assert Path(reprogram.__file__).is_relative_to(sys.argv[1]), reprogram.__file__
 dropped = {"programs": "stripe", "label-maps": "affine", "canvases": "lower-corner", "tasks": "bright",
            "learners": "plain-sgd", "hosts": "mean-colour", "augmentations": "dimmer", "losses": "squared",
-            "baselines": "first-class", "defences": "mirror", "detectors": "bright-query", "trackers": "counter"}
+           "baselines": "first-class", "defences": "mirror", "detectors": "bright-query", "trackers": "counter",
+           "exporters": "bundle", "formats": "headline"}
 assert dropped.keys() == FAMILIES.keys()
 for family, name in dropped.items():
     assert name in names(family), (family, name)
@@ -319,8 +361,17 @@ assert [(v.score, v.alarm) for v in verdicts] == [(0.0, False), (400.0, True)], 
 reprogram.load_detector("bright-query(threshold=7.0)").save(sys.argv[2] + "/detector.safetensors")
 assert main(["detect", "--detector", sys.argv[2] + "/detector.safetensors", sys.argv[2] + "/none.csv"]) == 3
 assert int(Path(sys.argv[2], "run", "count.txt").read_text()) > 2
+bundle = Path(sys.argv[2], "bright.pt2")
+assert main(["export", sys.argv[2] + "/a.safetensors", "--to", "bundle", "--out", str(bundle)]) == 0
+scores = torch.export.load(bundle).module()(task.test.images)[0]
+assert torch.allclose(scores, model(task.test.images), atol=1e-4)
+variant, config = configure("formats", "headline")
+assert variant(config).render(read_report(Path(sys.argv[3])), bundle.parent) == "gain-shown"
 print("all of them work")
 """
+
+REPORT = Path(__file__).resolve().parents[1] / "fixtures" / "audit" / "audit.json"
+
 
 
 def test_one_file_a_variant_is_enough(tmp_path):
@@ -332,7 +383,7 @@ def test_one_file_a_variant_is_enough(tmp_path):
         (copy / name).write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(copy.parent), str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, str(copy.parent), str(tmp_path), str(REPORT)],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

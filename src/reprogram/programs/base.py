@@ -128,7 +128,8 @@ class Program(Component, nn.Module):
         """
         drawn = self.run(framed)
         assert drawn.geometry.shape == self.geometry.shape, "a program keeps shapes"
-        assert len(drawn) == self.num_views * len(framed), "each view of each image is there"
+        # shape[0], since len makes a constant of it where a graph is captured
+        assert drawn.window.shape[0] == self.num_views * framed.window.shape[0], "each view of each image is there"
         assert self.moves or drawn.box == framed.box, "a program keeps its place, or says that it moves"
         if self.confined:
             assert drawn.window is framed.window, "a confined program hands the window on untouched"
