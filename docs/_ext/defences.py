@@ -14,6 +14,9 @@ RUNGS = {
     "label": "The attacker only asks, and is shown the first label",
 }
 HEAD = ["defence", "static", "knows it", "gain left", "best attacker", "images to 50 %", "to 90 %", "seeds"]
+LEAST_GAIN = 0.2
+"""Gains below are too near to the standard error of a validation of 100 images."""
+
 Line = dict[str, str]
 
 INTRO = """\
@@ -24,7 +27,9 @@ map without a program, or above guessing where that is more, as a part of the sa
 50 %*: how many images the attacker who knows the defence asked for until a validation first showed half of the bare
 host's gain, as a multiple of the bare host's images to it; the median of the seeds. A validation of 100 images has a
 standard error of up to .05, and comes after each twentieth or tenth of a run, so that a multiple of 1.3 may be chance.
-*More than* is said where most seeds didn't come to it within their budget: the multiple is at least that.
+*More than* is said where most seeds didn't come to it within their budget: the multiple is at least that. Seeds whose
+bare host never came to it are left out, and where the bare host gains less than .2 no validation can tell (–). A test
+accuracy of one run has a standard error of .026 at the most, n = 359.
 """
 
 
@@ -113,14 +118,15 @@ def gain(run: Line) -> float:
 
 
 def cost(pairs: list[tuple[Line, Line]], part: float) -> str:
-    """How many times more images, the median of the seeds."""
+    """How many times more images, the median of the seeds whose bare host came to it if any."""
     ratios: list[tuple[float, bool]] = []
     for run, bare in pairs:
         wanted = floor(bare) + part * gain(bare)
-        before, last = reached(bare, wanted), int(bare["images"])
-        after = reached(run, wanted)
-        start = before or last
-        ratios.append(((after or int(run["images"])) / start, after is not None))
+        before, after = reached(bare, wanted), reached(run, wanted)
+        if before is not None:
+            ratios.append(((after or int(run["images"])) / before, after is not None))
+    if not ratios or statistics.mean(gain(bare) for _, bare in pairs) < LEAST_GAIN:
+        return "–"
     ratios.sort(key=lambda ratio: (not ratio[1], ratio[0]))
     middle, there = ratios[len(ratios) // 2]
     return f"{middle:.1f}" if there else f"more than {middle:.1f}"

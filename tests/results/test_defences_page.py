@@ -56,3 +56,10 @@ def test_every_stored_line_can_be_read_and_has_its_command(page):
             if row["defence"] and ":" not in row["defence"]:  # Others are hosts that stand in another's place.
                 assert f"by={row['defence']}" in row["command"]
     assert "nan" not in page.page()
+
+
+def test_costs_are_left_out_where_validations_cant_tell(page):
+    weak = [line("", "adam", 0, 0.3, "100:0.3"), line("blur", "adam", 0, 0.3, "100:0.3")]
+    assert page.rows(weak)[1][5:7] == ["–", "–"]
+    lucky = [line("", "adam", 0, 0.6, "100:0.4"), line("blur", "adam", 0, 0.6, "150:0.6")]
+    assert page.rows(lucky)[1][5:7] == ["1.5", "–"]
