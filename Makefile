@@ -75,6 +75,7 @@ docs: $(READY)
 results: $(READY)
 	$(BIN)/python docs/_ext/results.py
 	$(BIN)/python docs/_ext/results_index.py
+	$(BIN)/python docs/_ext/detectors.py
 
 # The page is written anew from what is there, also where a case failed.
 bench: $(READY)

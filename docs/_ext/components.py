@@ -33,6 +33,7 @@ INTROS = {
     "augmentations": "How training images vary each time they are seen. Validation and test see them as they are.",
     "losses": "What learning minimises. `auto`, the default, is no file: it stands for `host` or `task`.",
     "baselines": "What an accuracy is held against. Chance and majority are measured for every run.",
+    "detectors": "What reads a host's queries, and says which look like a program: {doc}`../detectors`.",
 }
 EXAMPLES = {
     "hosts": "timm:resnet50.a1_in1k",
@@ -44,6 +45,7 @@ EXAMPLES = {
     "augmentations": "shift(pixels=3)",
     "losses": "margin(margin=0.5)",
     "baselines": "direct-training",
+    "detectors": "repeated-border(share=0.6)",
 }
 
 

@@ -15,7 +15,7 @@ from results_rows import ROOT, Row, rows
 
 RESULTS = ROOT / "results"
 NAME = "index.csv"
-LEAD = ("experiment", "of", "task", "mode", "host", "label map", "canvas", "program", "window", "batch")
+LEAD = ("experiment", "of", "detector", "task", "mode", "host", "label map", "canvas", "program", "window", "batch")
 """Columns that stand first, also where they don't vary: what a reader looks for. Lines are sorted by them first."""
 OPTIONS = ("experiments", "state", "recipe", "shots", "augmentation", "learner", "loss", "batch size")
 """Columns that come next if they vary; the other options follow by name."""

@@ -62,6 +62,8 @@ def rows(folder: Path) -> list[Row]:
 def _row(path: Path, folder: Path) -> Row:
     data = json.loads(path.read_text(encoding="utf-8"))
     name = path.relative_to(folder).as_posix()
+    if "detector" in data:
+        return _detector(data, name)
     if "arms" in data:
         return _benchmark(data, name)
     if str(data.get("command", "")).startswith("python benchmarks/serving.py"):
@@ -155,6 +157,25 @@ def _load(data: dict[str, Any], name: str) -> Row:
             measured[f"ratio of CPU {row['model']} {row['batch']}"] = f"{row['ratio_of_cpu']:.2f}"
     for outcome, count in data.get("outcomes", {}).items():
         measured[f"requests {outcome}"] = str(count)
+    return Row(options, measured, name)
+
+
+def _detector(data: dict[str, Any], name: str) -> Row:
+    """What benchmarks/detectors.py wrote, at one false alarm in a thousand benign queries."""
+    at = data["rates"]["0.001"]
+    static = [(key, attack) for key, attack in at["attacks"].items() if key.startswith("static") and "mixed" not in key]
+    others = [attack for key, attack in at["attacks"].items() if attack not in [one for _, one in static]]
+    firsts = [f for _, attack in static for f in attack["first_alarm"]]
+    options = {"detector": data["detector"], "host": data["host"] and _host(data["host"])}
+    measured = {
+        "threshold": f"{at['threshold']:.4g}",
+        "false positives": f"{at['false_positives']:.4f}",
+        "first alarm, static, at the latest": "none" if None in firsts else str(max(firsts)),
+        "attacks that escape": str(sum(attack["streams_found"] == 0 for attack in others)),
+        "attacks": str(len(at["attacks"])),
+        "us a query": f"{data['cost']['us_a_query']:.0f}",
+        "bytes an account": str(data["cost"]["bytes_an_account"]),
+    }
     return Row(options, measured, name)
 
 

@@ -42,6 +42,7 @@ def test_the_foundation_is_listed():
         "losses": {"focal", "host", "leave-one-out", "margin", "mutual-information", "rank", "smoothed", "task"},
         "baselines": {"chance", "majority", "map-alone", "linear-probe", "direct-training", "untrained"},
         "detectors": {"repeated-border", "repeated-content", "persistent-detail", "still-cells", "blacklight", "piha"}
+        | {"coarse-neighbours"}
         | {"encoder-neighbours", "largest-softmax", "energy", "mahalanobis", "neighbours", "concentration"},
     }
     assert wanted.keys() == FAMILIES.keys()

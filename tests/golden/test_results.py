@@ -25,3 +25,12 @@ def test_the_readme_shows_the_stored_results(tmp_path: Path) -> None:
     )
     assert RESULTS
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_of_detectors_shows_the_stored_results() -> None:
+    """Also that every stored file names the command that made it."""
+    script = ROOT / "docs/_ext/detectors.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0, "run make results"
+    for path in (ROOT / "results/detectors").glob("*.json"):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        assert stored["command"].startswith("python benchmarks/detectors.py") and stored["rates"]["0.001"]["attacks"]

@@ -14,7 +14,7 @@ from reprogram.cli.predict import image_paths
 from reprogram.errors import ConfigError, DataError
 from reprogram.utils.files import exists, user_path
 from reprogram.utils.process import start_torch
-from reprogram.utils.text import as_utf8, counted, printable
+from reprogram.utils.text import as_utf8, printable
 
 if TYPE_CHECKING:
     from reprogram.detectors.base import Detector, Query
@@ -89,11 +89,16 @@ def detect_command(
     if common.json:
         emit({"detector": reader.name(), "threshold": reader.threshold, "queries": found, "alarms": len(alarms)})
     else:
-        accounts = len({row["account"] for row in alarms})
-        print(f"{counted({'alarms': len(alarms), 'queries': len(found), 'accounts with an alarm': accounts})}")
+        senders = f"{_accounts(alarms):,} of {_accounts(found):,} accounts"
+        print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {senders}")
     if failures:
         return DataError.exit_code
     return ALARMED if fail_on_alarm and alarms else 0
+
+
+def _accounts(rows: list[dict[str, Any]]) -> int:
+    """How many accounts sent some queries."""
+    return len({row["account"] for row in rows})
 
 
 def _detector(spec: str, state: Path | None) -> "Detector":

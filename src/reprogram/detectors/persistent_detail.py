@@ -16,12 +16,12 @@ LEAST_CONTRAST = 0.02
 class PersistentDetail(AccountDetector):
     """The share of an account's local contrast that is the same in all of its latest queries.
 
-    s are the differences between pixels that lie `lag` apart, clipped to ± `clip` levels and divided by it, on a grid
-    of side × side places, to the right and downwards. An account keeps their mean m over its latest queries, weighted
-    by w, and the mean energy e of s². In pictures that have nothing to do with each other m² is Σ w² e; the score is
-    what is beyond it, (m² - Σ w² e) / (e (1 - Σ w²)): about the share of the area, blank area left out, that a program
-    fills. Noise that a program adds to itself averages out. A query that repeats an earlier one byte for byte is a
-    retry: it scores 0 and isn't counted.
+    s are the differences between pixels that lie `lag` apart, clipped to ± `clip` levels and divided by it, at `places`
+    random places, half of them to the right and half downwards. An account keeps their mean m over its latest queries,
+    weighted by w, and the mean energy e of s². In pictures that have nothing to do with each other m² is Σ w² e; the
+    score is what is beyond it, (m² - Σ w² e) / (e (1 - Σ w²)): about the share of the area, blank area left out, that a
+    program fills. Noise that a program adds to itself averages out. A query that repeats an earlier one byte for byte
+    is a retry: it scores 0 and isn't counted.
 
     What a program does that moves by more than its own grain is that the mean is blank.
     """
@@ -33,22 +33,24 @@ class PersistentDetail(AccountDetector):
         """Options.
 
         Attributes:
-            side: places from edge to edge.
+            places: how many differences are taken of an image; an even number.
             lag: pixels between the two of a difference.
             clip: levels of 256 from which on differences count alike.
             memory: the number of latest queries that the mean is about.
             least: queries of an account before which the score is 0.
+            seed: of the places; a service keeps its own to itself.
         """
 
-        side: int = 24
+        places: int = 1024
         lag: int = 4
         clip: int = 16
         memory: int = 64
-        least: int = 48
+        least: int = 40
+        seed: int = 0
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_count("side", self.side, 4, 128)
+            check_count("places", self.places - self.places % 2, 16, 65_536)
             check_count("lag", self.lag, 1, 64)
             check_count("clip", self.clip, 1, 255)
             check_count("memory", self.memory, 4, 10_000)
@@ -57,7 +59,7 @@ class PersistentDetail(AccountDetector):
     def fields(self) -> Fields:
         """The mean contrast of each place; energy, Σ w² and the number of queries; the digests of the last queries."""
         return {
-            "mean": ((2 * self.config.side**2,), np.float32),
+            "mean": ((self.config.places // 2 * 2,), np.float32),
             "sums": ((3,), np.float64),
             "digests": ((RETRIES,), np.uint32),
         }
@@ -80,8 +82,8 @@ class PersistentDetail(AccountDetector):
         return float((np.mean(mean**2, dtype=np.float64) - squares * energy) / (energy * (1 - squares)))
 
     def _contrast(self, image: Array) -> Array:
-        """Clipped differences of the green channel, or the grey one, 2 · side² in [-1, 1]."""
-        first, second = _pairs(self.config.side, self.config.lag, *image.shape[1:])
+        """Clipped differences of the green channel, or the grey one, in [-1, 1]."""
+        first, second = _pairs(self.config.places // 2, self.config.lag, self.config.seed, *image.shape[1:])
         levels = image[len(image) // 2].ravel()
         difference = levels[second].astype(np.float32) - levels[first]
         clipped: Array = difference.clip(-self.config.clip, self.config.clip) / self.config.clip
@@ -89,10 +91,12 @@ class PersistentDetail(AccountDetector):
 
 
 @lru_cache(maxsize=64)
-def _pairs(side: int, lag: int, height: int, width: int) -> tuple[Array, Array]:
-    """Indices of the two pixels of each difference, 2 · side² each; small images have shorter lags."""
+def _pairs(half: int, lag: int, seed: int, height: int, width: int) -> tuple[Array, Array]:
+    """Indices of the two pixels of each difference, 2 · half each; small images have shorter lags."""
     down, right = min(lag, height - 1), min(lag, width - 1)
-    rows = ((np.arange(side) + 0.5) * (height - down) / side).astype(int)
-    columns = ((np.arange(side) + 0.5) * (width - right) / side).astype(int)
-    first = (rows[:, None] * width + columns).ravel()
-    return np.tile(first, 2), np.concatenate((first + right, first + down * width))
+    generator = np.random.default_rng(seed)
+    rows = (generator.random(2 * half) * (height - down)).astype(int)
+    columns = (generator.random(2 * half) * (width - right)).astype(int)
+    first = rows * width + columns
+    second = first + np.repeat([right, down * width], half)
+    return first, second

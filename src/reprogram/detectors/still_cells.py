@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
+from reprogram.detectors._cells import cell_statistics, informative
 from reprogram.detectors._repeats import LEAST_PIECES, RETRIES, is_retry
 from reprogram.detectors.base import Array
-
-FLAT = 2.0
-"""Levels of standard deviation below which a cell has one colour."""
 
 LOWEST = -256.0
 """The score of an account of which too little is known."""
@@ -43,7 +41,7 @@ class StillCells(AccountDetector):
         side: int = 12
         share: float = 0.5
         memory: int = 64
-        least: int = 48
+        least: int = 40
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -66,50 +64,16 @@ class StillCells(AccountDetector):
         """Add the query to the account's mean and variance, and say how still most cells are."""
         if is_retry(row["digests"], image):
             return LOWEST
-        cells = self._cells(image)
+        cells = cell_statistics(image, self.config.side)
         row["queries"] += 1
         weight = max(1 / int(row["queries"][0]), 1 / self.config.memory)
         change = cells - row["mean"]
         row["mean"] += weight * change
         # West, Updating mean and variance estimates, 1979: v ← (1 - w) (v + w c²)
         row["variance"] += weight * ((1 - weight) * change**2 - row["variance"])
-        kept = _informative(cells)
+        kept = informative(cells)
         if row["queries"][0] < self.config.least or kept.sum() < LEAST_PIECES:
             return LOWEST
         deviation = np.sqrt(row["variance"][:, kept].mean(axis=0))
         rank = max(int(np.ceil(self.config.share * len(deviation) - 1e-9)) - 1, 0)
         return -float(np.partition(deviation, rank)[rank])
-
-    def _cells(self, image: Array) -> Array:
-        """Mean of each channel and standard deviation of the green one in each cell, 4 × cells, in levels."""
-        side = self.config.side
-        edges = [(np.arange(side) * size) // side for size in image.shape[1:]]
-        counts = [np.diff([*e, size]) for e, size in zip(edges, image.shape[1:], strict=True)]
-        if min(image.shape[1:]) < side:  # Each cell needs a pixel of its own.
-            image = image.repeat(-(-side // image.shape[1]), axis=1).repeat(-(-side // image.shape[2]), axis=2)
-            return self._cells(image)
-        pixels = counts[0][:, None] * counts[1]
-        green = image[len(image) // 2].astype(np.uint16)
-
-        def means(values: Array) -> Array:
-            rows = np.add.reduceat(values, edges[0], axis=-2, dtype=np.uint32)
-            mean: Array = np.add.reduceat(rows, edges[1], axis=-1) / pixels
-            return mean
-
-        colours = np.broadcast_to(means(image), (3, side, side))
-        variance = means(green * green) - colours[1] ** 2
-        stacked = np.concatenate((colours, np.sqrt(variance.clip(0))[None]))
-        return stacked.reshape(4, side * side).astype(np.float32)
-
-
-def _informative(cells: Array) -> Array:
-    """Which cells aren't blank in the most frequent blank colour."""
-    flat = cells[3] < FLAT
-    if not flat.any():
-        return np.ones(len(flat), dtype=bool)
-    # Colours in steps of 16 levels, as one number.
-    colour = (cells[:3] // 16).astype(int)
-    codes = colour[0] * 256 + colour[1] * 16 + colour[2]
-    values, counts = np.unique(codes[flat], return_counts=True)
-    informative: Array = ~(flat & (codes == values[counts.argmax()]))
-    return informative

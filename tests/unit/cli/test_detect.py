@@ -1,0 +1,94 @@
+"""`reprogram detect`: logs and folders in, alarms out."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import reprogram
+from reprogram.cli import main
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A log of 20 queries: one account sends pictures inside of one frame, the other doesn't."""
+    folder = tmp_path_factory.mktemp("log")
+    frame, lines = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8), ["file,account"]
+    for i in range(20):
+        picture = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        if i % 2:
+            picture, own = frame.copy(), picture
+            picture[8:24, 8:24] = own[8:24, 8:24]
+        Image.fromarray(picture).save(folder / f"{i:02}.png")
+        lines.append(f"{i:02}.png,{'anna' if i % 2 else 'bert'}")
+    (folder / "log.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def run(capsys, *arguments):
+    code = main(["detect", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_log_is_read_in_order_with_its_accounts(log, capsys):
+    code, out, err = run(capsys, "--detector", "repeated-border(threshold=4.0)", log / "log.csv")
+    lines = out.splitlines()
+    assert (code, err) == (0, "") and len(lines) == 6
+    assert all(line.startswith("alarm: ") and "of anna" in line for line in lines[:5])
+    assert "11.png" in lines[0] and "5 is above 4" in lines[0]
+    assert lines[5] == "alarms: 5 of 20 queries, by 1 of 2 accounts"
+    code, out, _ = run(
+        capsys, "--detector", "repeated-border(threshold=4.0)", log / "log.csv", "--json", "--fail-on-alarm"
+    )
+    told = json.loads(out)
+    assert code == 10 and told["alarms"] == 5 and [q["account"] for q in told["queries"][:2]] == ["bert", "anna"]
+
+
+def test_a_state_file_goes_on(log, tmp_path, capsys):
+    state = tmp_path / "state.safetensors"
+    own = ["--detector", "repeated-border(threshold=4.0)", "--state", state, "--account", "one", "--json"]
+    odd = sorted(log.glob("*[13579].png"))
+    assert json.loads(run(capsys, *own, *odd[:5])[1])["alarms"] == 0
+    told = json.loads(run(capsys, *own, *odd[5:])[1])
+    assert [q["score"] for q in told["queries"]] == [5, 6, 7, 8, 9] and told["alarms"] == 5
+    assert reprogram.load_detector(state).accounts() == ["one"]
+    code, _, err = run(capsys, "--detector", "still-cells", "--state", state, odd[0])
+    assert code == 3 and err.count("\n") == 1 and "holds repeated-border" in err
+
+
+def test_benign_queries_set_the_threshold(log, capsys):
+    benign = ["--benign", *sorted(log.glob("*[02468].png")), "--false-positives", "0.2"]
+    code, out, err = run(capsys, *sorted(log.glob("*[13579].png")), "--json", *benign)
+    assert code == 0 and json.loads(out)["threshold"] == 0 and "from 10 benign queries" in err
+    made = ["--benign", log, "--benign-queries", "150", "--false-positives", "0.1"]
+    code, out, err = run(capsys, "--host", "linear:16", "--detector", "neighbours", log / "log.csv", *made)
+    assert code == 0 and "75 benign queries" in err and "of 20 queries" in out
+
+
+@pytest.mark.parametrize(
+    "arguments,text",
+    [
+        ([], "no queries"),
+        (["none.csv"], "none.csv"),
+        (["{log}/00.png", "--detector", "energy"], "give --host"),
+        (["{log}/00.png", "--detector", "repeated-borders"], "did you mean"),
+        (["{log}/00.png", "--benign", "{log}/01.png"], "0.001"),
+        (["{log}/00.png", "--benign-queries", "5"], "--benign"),
+        (["bad.csv"], "no column `file`"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, text, log, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    code, out, err = run(capsys, *(argument.format(log=log) for argument in arguments))
+    assert code == 3 and out == "" and err.count("\n") == 1 and text in err
+
+
+def test_unread_images_are_named_and_the_others_read(log, tmp_path, capsys):
+    (tmp_path / "log.csv").write_text(f"file,account\nnone.png,a\n{log}/00.png,a\n")
+    code, out, err = run(capsys, tmp_path / "log.csv")
+    assert code == 3 and "none.png" in err and out == "alarms: 0 of 1 queries, by 0 of 1 accounts\n"

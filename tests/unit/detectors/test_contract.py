@@ -1,0 +1,169 @@
+"""What every detector shares: thresholds at a rate, checks of what it is given, accounts that make room, its file."""
+
+import json
+import struct
+import threading
+
+import numpy as np
+import pytest
+
+import reprogram
+from reprogram.detectors._accounts import AccountTable
+from reprogram.detectors.base import Detector, Query, threshold_of
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (3, 20, 20), dtype=np.uint8)
+
+
+def test_the_threshold_is_a_conformal_quantile():
+    values = np.arange(1000) / 1000
+    assert threshold_of(values, 0.001) == 0.999 and threshold_of(values, 0.01) == 0.990
+    with pytest.raises(reprogram.DataError, match="at least 999"):
+        threshold_of(values[:998], 0.001)
+    # A further value of the same kind lies above it with a probability of at most the rate.
+    above = [(g := np.random.default_rng(i)).normal() > threshold_of(g.normal(size=99), 0.05) for i in range(2000)]
+    assert 0.03 < np.mean(above) < 0.065
+
+
+@pytest.mark.parametrize(
+    "image,account,answer,text",
+    [
+        (IMAGE.astype(float), "", None, "uint8"),
+        (IMAGE[0], "", None, "C x H x W"),
+        (np.zeros((2, 4, 4), np.uint8), "", None, "C 1 or 3"),
+        (np.zeros((3, 0, 4), np.uint8), "", None, "sides of 1 to"),
+        (IMAGE, 7, None, "account 7"),
+    ],
+)
+def test_wrong_queries_are_refused(image, account, answer, text, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("repeated-border").observe(image, account, answer)
+    one_line(error, text)
+
+
+@pytest.mark.parametrize("answer", [None, "word", [], [[1.0]], [np.nan], [np.inf]])
+def test_wrong_answers_are_refused(answer, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("concentration").observe(IMAGE, "a", answer)
+    one_line(error)
+
+
+def test_a_detector_without_a_threshold_says_so(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.load_detector("energy").observe(IMAGE, "a", [1.0, 2.0])
+    one_line(error, "energy", "calibrate")
+    queries = [Query(image=IMAGE, answer=RNG.normal(size=4)) for _ in range(50)]
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("energy").calibrate(queries)
+    one_line(error, "50", "0.001", "999")
+    for rate in (0, 1, float("nan")):
+        with pytest.raises(reprogram.ConfigError):
+            reprogram.load_detector("energy").calibrate(queries, rate)
+    with pytest.raises(reprogram.ConfigError, match="nothing was learned"):
+        reprogram.load_detector("neighbours(threshold=1.0)").observe(IMAGE, "a", [1.0, 2.0])
+
+
+def test_the_account_seen_least_recently_makes_room():
+    table = AccountTable({"count": ((1,), np.uint32)}, 3)
+    for account in "abcadb":
+        table.row(account)["count"] += 1
+    assert list(table.rows) == ["a", "d", "b"]
+    assert table.state()["count"].ravel().tolist() == [2, 1, 1]
+
+
+def test_memory_is_bounded_by_the_accounts():
+    detector = reprogram.load_detector("repeated-border(capacity=4)")
+    for i in range(40):
+        detector.observe(RNG.integers(0, 256, (3, 20, 20), dtype=np.uint8), str(i))
+    assert sum(array.nbytes for array in detector.table.arrays.values()) == 4 * detector.bytes_per_account
+    assert detector.accounts() == ["36", "37", "38", "39"]
+
+
+def test_pooled_detectors_see_through_many_accounts():
+    images = np.repeat(IMAGE[None], 30, axis=0)
+    images[:, :, 8:12, 8:12] = RNG.integers(0, 256, (30, 3, 4, 4), dtype=np.uint8)
+    apart, pooled = (reprogram.load_detector(f"repeated-border(pooled={p})") for p in (False, True))
+    assert not any(apart.observe(image, str(i)).alarm for i, image in enumerate(images))
+    assert pooled.observe(images[0], "0").score == 0
+    assert any(pooled.observe(image, str(i)).alarm for i, image in enumerate(images[1:]))
+
+
+def damaged(path, change):
+    """The file with another header."""
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    own = json.loads(header["__metadata__"]["reprogram_detector"])
+    change(own)
+    header["__metadata__"]["reprogram_detector"] = json.dumps(own)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h.update(version=2),
+        lambda h: h.update(spec="nothing"),
+        lambda h: h.update(spec="repeated-content"),
+        lambda h: h.update(threshold="x"),
+        lambda h: h.update(threshold=float("inf")),
+        lambda h: h.update(accounts=[1]),
+        lambda h: h.update(accounts=["a", "a"]),
+        lambda h: h.update(more=1),
+        lambda h: h.pop("accounts"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path, change, one_line):
+    detector = reprogram.load_detector("repeated-border")
+    detector.observe(IMAGE, "a")
+    detector.observe(IMAGE, "b")
+    path = detector.save(tmp_path / "d.safetensors")
+    assert Detector.load(path).accounts() == ["a", "b"]
+    damaged(path, change)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector(path)
+    one_line(error, "d.safetensors")
+
+
+def test_files_of_another_kind_are_refused(tmp_path, one_line):
+    for name, content in (("a.safetensors", b""), ("b.safetensors", b"x" * 100), ("none.safetensors", None)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(reprogram.DataError) as error:
+            reprogram.load_detector(tmp_path / name)
+        one_line(error, name)
+    task = "squares(train=20, validation=20, test=20)"
+    model = reprogram.Reprogrammed.build("linear:40", task, canvas="resize", program="full")
+    with pytest.raises(reprogram.DataError, match="no detector's file"):
+        reprogram.load_detector(model.save(tmp_path / "program.safetensors"))
+
+
+def test_threads_may_observe_at_the_same_time():
+    detector = reprogram.load_detector("repeated-border")
+    images = RNG.integers(0, 256, (4, 10, 3, 20, 20), dtype=np.uint8)
+    threads = [
+        threading.Thread(target=lambda i=i: [detector.observe(image, str(i)) for image in images[i]]) for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(detector.accounts()) == ["0", "1", "2", "3"]
+
+
+def test_detect_asks_a_host():
+    host = reprogram.load_host("linear:12")
+    images = RNG.integers(0, 256, (6, *host.info.shape), dtype=np.uint8)
+    verdicts = reprogram.detect("largest-softmax(threshold=-0.5)", images, host=host)
+    import torch
+
+    expected = -host(torch.from_numpy(images).float() / 255).softmax(1).amax(1)
+    np.testing.assert_allclose([v.score for v in verdicts], expected.detach().numpy(), rtol=1e-5)
+    assert [v.alarm for v in verdicts] == (expected > -0.5).tolist()
+    with pytest.raises(reprogram.ConfigError, match="give answers= or host="):
+        reprogram.detect("energy(threshold=0.0)", images)
+    with pytest.raises(reprogram.DataError, match="6 images, 2 accounts"):
+        reprogram.detect("repeated-border", images, ["a", "b"])
+    with pytest.raises(reprogram.DataError, match="resize"):
+        reprogram.detect("energy(threshold=0.0)", images[:, :, 1:], host=host)

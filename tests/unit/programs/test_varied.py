@@ -1,0 +1,89 @@
+"""Programs that look different on every image: the same image always the same, and what repeats is what should."""
+
+import numpy as np
+import pytest
+import torch
+
+import reprogram
+from reprogram.framed import Box, Geometry
+from reprogram.registry import configure
+
+SPECS = ("jittered(pixels=4)", "dithered(eps=0.1)", "ensemble(members=3)", "disguised(pixels=4)")
+
+
+def drawn(spec, n=12, **options):
+    task = reprogram.load_task(f"squares(train=20, validation=20, test={n})")
+    host = reprogram.load_host("linear:48")
+    model = reprogram.Reprogrammed.build(host, task, program=spec, seed=1, **options)
+    with torch.no_grad():
+        model.program.weight.mul_(20)
+        return model, model.program(model.canvas(task.test.images)).dense(), task.test.images
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_an_image_has_one_look_and_others_have_others(spec):
+    model, pixels, images = drawn(spec)
+    assert pixels.shape == (12, 3, 48, 48) and pixels.min() >= 0 and pixels.max() <= 1
+    with torch.no_grad():
+        assert torch.equal(model.program(model.canvas(images[[5, 2]])).dense(), pixels[[5, 2]])
+    corners = {pixels[i, :, :2, :2].numpy().tobytes() for i in range(12)}
+    assert 2 <= len(corners) <= (3 if "ensemble" in spec else 12)
+
+
+def test_jittered_moves_frame_and_task_image_together():
+    model, pixels, images = drawn("jittered(pixels=4)")
+    large = (0.5 + torch.tanh(model.program.weight.detach()) / 2)[0]
+    tasks = model.canvas(images).window
+    places = set()
+    for i in range(12):
+        fits = []
+        for down in range(9):
+            for right in range(9):
+                view = large.clone()
+                view[:, 10:46, 10:46] = tasks[i]
+                if torch.allclose(view[:, down : down + 48, right : right + 48], pixels[i]):
+                    fits.append((down, right))
+        assert len(fits) == 1
+        places.add(fits[0])
+    assert len(places) > 6
+
+
+def test_dithered_stays_within_its_amplitude_and_leaves_the_task_image():
+    model, pixels, images = drawn("dithered(eps=0.1, cell=5)")
+    plain = (0.5 + torch.tanh(model.program.weight.detach()) / 2)[0]
+    mask = model.canvas.geometry.mask()[0].bool().expand(3, -1, -1)
+    away = (pixels - plain)[:, mask]
+    assert away.abs().max() <= 0.1 + 1e-6 and 0.03 < away.std() < 0.07
+    box = model.canvas.geometry.window
+    torch.testing.assert_close(pixels[..., box.rows, box.columns], model.canvas(images).window)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_while_learning_a_microbatch_shares_one_look(spec):
+    model, _, images = drawn(spec)
+    canvas = model.canvas(images)
+    framed = model.program(canvas)
+    assert framed.frame.requires_grad and framed.window is not None and framed.box.height == 36
+    one = model.program(model.canvas(images[:1]))
+    assert torch.equal(one.frame, framed.frame) and one.box == framed.box
+    framed.frame.sum().backward()
+    assert np.isfinite(model.program.weight.grad.numpy()).all() and model.program.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "spec,text",
+    [
+        ("jittered(pixels=7)", "1 to 6"),
+        ("disguised(pixels=0)", "1 to 6"),
+        ("dithered(eps=2.0)", "eps=2.0"),
+        ("dithered(cell=0)", "cell=0"),
+        ("ensemble(members=0)", "members=0"),
+        ("disguised(sway=-1.0)", "sway"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(spec, text, one_line):
+    geometry = Geometry(channels=3, height=48, width=48, window=Box(top=6, left=6, height=36, width=36))
+    with pytest.raises(reprogram.ConfigError) as error:
+        variant, config = configure("programs", spec)
+        variant(config, geometry=geometry)
+    one_line(error, text)
