@@ -373,7 +373,6 @@ print("all of them work")
 REPORT = Path(__file__).resolve().parents[1] / "fixtures" / "audit" / "audit.json"
 
 
-
 def test_one_file_a_variant_is_enough(tmp_path):
     source = Path(reprogram.__file__).parent
     copy = tmp_path / "src" / "reprogram"

@@ -9,9 +9,12 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import reprogram
+from helpers_serving import running
 from reprogram.cli import main
 from reprogram.utils.images import to_png
 
@@ -137,6 +140,37 @@ def test_what_a_server_does_not_start_with(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "run"]) == 3
     assert "pip install 'reprogram[serve]'" in capsys.readouterr().err
+
+
+def test_the_served_answer_is_that_of_predict(folder, tmp_path, capsys):
+    """For files of many kinds: other sizes, grey, transparent, 16 bits, turned by EXIF, a film."""
+    rng, files = np.random.default_rng(0), []
+    rgb = Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[274] = 6
+    for name, picture, options in (
+        ("rgb.png", rgb, {}),
+        ("grey.png", rgb.convert("L"), {}),
+        ("alpha.png", Image.merge("RGBA", (*rgb.split(), rgb.split()[0])), {}),
+        ("deep.png", Image.fromarray(rng.integers(0, 65536, (40, 30), dtype=np.uint16)), {}),
+        ("turned.jpg", rgb, {"exif": turned}),
+        ("small.gif", rgb.resize((9, 36)).convert("P"), {"save_all": True, "append_images": [rgb.convert("P")]}),
+        ("own-size.bmp", rgb.resize((36, 36)), {}),
+        ("lossless.webp", rgb, {"lossless": True}),
+    ):
+        picture.save(tmp_path / name, **options)
+        files.append(tmp_path / name)
+    models = {"run": reprogram.load(folder / "run" / "program.safetensors")}
+    assert main(["predict", str(folder / "run" / "program.safetensors"), *map(str, files), "--json", "--quiet"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    with running(models) as run:
+        for file, wanted in zip(files, expected, strict=True):
+            got = run.post("/v1/classify", file.read_bytes()).json()
+            assert got["label"] == wanted["label"], file
+            assert got["probability"] == pytest.approx(wanted["probability"], abs=1e-5)
+            assert [item["label"] for item in got["host"]] == [item["label"] for item in wanted["host"]]
+            for mine, theirs in zip(got["host"], wanted["host"], strict=True):
+                assert mine["probability"] == pytest.approx(theirs["probability"], abs=1e-5)
 
 
 def test_another_address_is_said_aloud(folder, capsys, monkeypatch):

@@ -1,8 +1,9 @@
 """Real servers on the loopback, each in its own environment: `make remote-servers`.
 
 KServe and MLServer serve a small ONNX model; hosts ask them in every format that they take, and their scores are held
-against NumPy's. Triton's client writes the requests that ours writes, and reads what ours reads. The environments are
-made on demand in the folder that REMOTE_SERVERS names, by default .remote-servers, from a package registry.
+against NumPy's. KServe's client asks `reprogram serve`. Triton's client writes the requests that ours writes, and reads
+what ours reads. The environments are made on demand in the folder that REMOTE_SERVERS names, by default
+.remote-servers, from a package registry.
 """
 
 import argparse
@@ -132,6 +133,31 @@ def check_triton(python):
         )
 
 
+def check_kserve_client(python):
+    """KServe's client asks our server: tensors as JSON and binary, files, health."""
+    import base64
+
+    from helpers_serving import models, running
+    from reprogram.utils.images import to_png
+
+    served = models()
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = served["framed"](images)
+    with running(served) as run:
+        document = {
+            "url": run.url,
+            "model": "framed",
+            "images": images.tolist(),
+            "scores": scores.tolist(),
+            "labels": [served["framed"].task.classes[i] for i in scores.argmax(1).tolist()],
+            "files": [base64.b64encode(to_png(image.float() / 255)).decode() for image in images],
+        }
+        subprocess.run(
+            [python, str(HERE / "kserve_client.py")], input=json.dumps(document), text=True, check=True, timeout=300
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=[], help="kserve, mlserver, triton; all by default")
@@ -143,6 +169,8 @@ def main():
         if name == "triton":
             check_triton(python)
             continue
+        if name == "kserve":
+            check_kserve_client(python)
         process, url = started(name, python, folder)
         try:
             check_server(name, url)

@@ -104,7 +104,7 @@ def test_lines_say_what_the_configurations_say() -> None:
 def test_no_two_lines_ask_for_the_same(index: Path) -> None:
     """What the hash in a file's name stands for is in the columns."""
     found = lines(index)
-    last = next((column for column in ("accuracy", "times faster than peers", "said") if column in found[0]), "")
+    last = next((column for column in ("accuracy", "times faster than peers", "said") if column in found[0]), "file")
     asked = list(found[0])[: list(found[0]).index(last)]
     asked += [column for column in ("seed", "images", "also holds") if column in found[0]]
     keys = [tuple(line[column] for column in asked) for line in found]

@@ -23,9 +23,9 @@ HOST = "host"
 PIXELS_OF_ALL = 4
 """The files of a request may have so many times the pixels that one may have."""
 
-Detector = Callable[[Tensor, str, Mapping[str, np.ndarray]], Sequence[Any]]
-"""What looks at the images that the host itself was sent, such as `Watch.see`: it is called with b × C × H × W levels
-(uint8), with who sent them, and with the host's b × K "scores"; it returns alarms, which have a `detector`."""
+Detector = Callable[[Sequence[Any], str, Mapping[str, Any]], Sequence[Any]]
+"""What looks at the images that the host itself was sent, such as `Watch.see`: it is called with b images of C × H × W
+levels (uint8), with who sent them, and with the host's b × K "scores"; it returns alarms, which have a `detector`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +193,7 @@ class Answering:
         exact, shown = self._shown(rounded=False).answer(scores, noise)
         ordered = exact.masked_fill(~shown, -torch.inf).argsort(dim=1, descending=True, stable=True)
         rounded, _ = self._shown(rounded=True).answer(scores, noise)
-        numbers: dict[str, Any] = {} if options.answers == "label" else {options.kind: rounded.numpy()}
+        numbers: dict[str, np.ndarray] = {} if options.answers == "label" else {options.kind: rounded.numpy()}
         order = ordered[:, : self.num_shown(scores.shape[1])].numpy()
         return Seen(numbers=numbers, order=order, only_first=options.answers == "topk")
 
@@ -246,6 +246,6 @@ def watched(detectors: Sequence[Detector], images: Tensor, account: str, scores:
     Returns:
         The alarms of all of them.
     """
-    levels = images if images.dtype == torch.uint8 else (images * 255).round().byte()
+    levels = list(images if images.dtype == torch.uint8 else (images * 255).round().byte())
     answers = {"scores": scores.double().numpy()}
     return [alarm for detector in detectors for alarm in detector(levels, account, answers)]

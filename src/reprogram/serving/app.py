@@ -28,7 +28,6 @@ def create_app(desk: Desk) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await desk.helped(desk.answering.warm_up)
         desk.is_ready = True
         yield
         desk.is_ready = False

@@ -79,6 +79,11 @@ def serve(
     in_folder = of_folder(samples) if samples is not None else None
     every = {name: of_task(model) if in_folder is None else in_folder for name, model in models.items()}
     listening = listen(settings.address, settings.port)
+    try:
+        answering.warm_up()
+    except BaseException:
+        listening.close()
+        raise
     desk = Desk(answering, settings, tokens=tokens, samples=every, detectors=detectors)
     port = listening.getsockname()[1]
     if not is_loopback(settings.address):

@@ -123,12 +123,16 @@ class Server(uvicorn.Server):
             sockets: those that the server listens on.
         """
         self.desk.is_ready, self.desk.is_stopping = False, True
+        start = asyncio.get_running_loop().time()
         for one in sockets or []:
             await self._take_last(one)
-        end = asyncio.get_running_loop().time() + LINGER_S
-        while self.server_state.connections and asyncio.get_running_loop().time() < end and not self.force_exit:
+        while self.server_state.connections and not self.force_exit:
+            if asyncio.get_running_loop().time() > start + LINGER_S:
+                break
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
+        if asyncio.get_running_loop().time() > start + self.desk.options.stop_within:
+            self.force_exit = True  # What was still under way isn't answered.
 
     async def _take_last(self, listening: socket.socket) -> None:
         """Accept the connections that the kernel holds, and close the socket at once: later ones are refused."""

@@ -20,7 +20,7 @@ def test_a_detector_sees_levels_the_account_and_the_hosts_scores(caplog):
     on, seen = host(), []
 
     def see(images, account, answers):
-        seen.append((images.numpy().copy(), account, answers["scores"]))
+        seen.append((torch.stack(images).numpy(), account, answers["scores"]))
         verdict = Verdict(score=1.0, alarm=True)
         return [Alarm(detector="own", account=account, index=0, verdict=verdict)] if len(images) == 2 else []
 
