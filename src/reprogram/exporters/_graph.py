@@ -88,7 +88,10 @@ def _module(program: ExportedProgram) -> fx.GraphModule:
 
 
 def lower_resizes(graph: fx.GraphModule) -> None:
-    """Write each resizing with antialiasing as two products with constant matrices: R x Cᵀ.
+    """Write each resizing with antialiasing as two products with constant matrices: R (x Cᵀ).
+
+    Columns come first, as in PyTorch's own code: up to the order of sums in one pixel the result is the same, which
+    decides where pixels are rounded to 8 bits afterwards.
 
     Args:
         graph: a captured graph; it is changed.
@@ -98,17 +101,17 @@ def lower_resizes(graph: fx.GraphModule) -> None:
             continue
         images = node.args[0]
         before, after = images.meta["val"].shape[2:], node.meta["val"].shape[2:]
-        align = bool(_argument(node, "align_corners"))
-        default = node.target.overloadpacket.default
+        align, resize = bool(_argument(node, "align_corners")), node.target.overloadpacket.default
+        matrices = []
+        for old, new in zip(map(int, before), map(int, after), strict=True):
+            # The columns of the identity, each resized along one axis: old x old to new x old.
+            eye = torch.eye(old, dtype=images.meta["val"].dtype)[None, None]
+            matrices.append(resize(eye, [new, old], align, None, None)[0, 0])
         with graph.graph.inserting_before(node):
-            factors = []
-            for axis, (old, new) in enumerate(zip(before, after, strict=True)):
-                # The columns of the identity, each resized along one axis: 1 x 1 x old x old to new x old.
-                eye = torch.eye(int(old), dtype=images.meta["val"].dtype).view(1, 1, int(old), int(old))
-                matrix = default(eye, [int(new), int(old)], align, None, None)[0, 0]
-                factors.append(_constant(graph, f"{node.name}_{axis}", matrix if axis == 0 else matrix.T.contiguous()))
-            tall = graph.graph.call_function(torch.ops.aten.matmul.default, (factors[0], images))
-            product = graph.graph.call_function(torch.ops.aten.matmul.default, (tall, factors[1]))
+            rows = _constant(graph, f"{node.name}_rows", matrices[0])
+            columns = _constant(graph, f"{node.name}_columns", matrices[1].T.contiguous())
+            wide = graph.graph.call_function(torch.ops.aten.matmul.default, (images, columns))
+            product = graph.graph.call_function(torch.ops.aten.matmul.default, (rows, wide))
         node.replace_all_uses_with(product)
         graph.graph.erase_node(node)
     graph.recompile()
