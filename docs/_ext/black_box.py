@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "black-box-results.md"
 BUDGETS = (1_000, 10_000, 30_000, 100_000)
 RUNGS = ("label", "topk", "scores")
 TABLE_HOSTS = {"resnet20": "ResNet-20 (CIFAR)", "efficientnet-lite0": "EfficientNet-Lite0", "resnet18": "ResNet-18"}
-HOSTS = TABLE_HOSTS | {"mobilenetv2": "MobileNetV2"}
+HOSTS = TABLE_HOSTS | {"mobilenetv2": "MobileNetV2", "resnet50": "ResNet-50"}
 TASKS = {"digits": "digits", "squares": "counting", "cifar10-jpeg": "CIFAR-10 (JPEG)", "animal": "animal or vehicle"}
 """What a spec holds, and how people call it."""
 ATTACKS = ("map_alone", "all_scores", "nearest_neighbour", "score_regression", "direct_training", "distillation")

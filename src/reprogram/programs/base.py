@@ -105,8 +105,8 @@ class Program(Component, nn.Module):
             scores: n × K host scores of b task images, n = `num_views` · b.
 
         Returns:
-            b × K scores: those that were given where there is one view, else the logarithm of the mean of the views'
-            probabilities. With a group for each view b × V · K scores, column v · K + j for label j in view v.
+            b × K scores whose probabilities are the mean of the views', those that were given where there is one view.
+            With a group for each view b × V · K scores, column v · K + j for label j in view v.
         """
         if self.num_views == 1:
             return scores
@@ -114,8 +114,9 @@ class Program(Component, nn.Module):
         if self.num_groups > 1:
             # V x b x K to b x V · K
             return views.transpose(0, 1).flatten(1)
-        # log(1/V Σ_v softmax(s_v)), V x b x K to b x K
-        return views.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.num_views)
+        # log(1/V Σ_v softmax(s_v)) + 1/V Σ_v log Σ_j exp(s_vj), V x b x K to b x K
+        means = views.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.num_views)
+        return means + views.logsumexp(dim=2).mean(dim=0)[:, None]
 
     def draw(self, framed: Framed) -> Framed:
         """Draw the program and clip it, whatever was drawn before: all that `forward` computes.
