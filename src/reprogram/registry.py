@@ -204,9 +204,7 @@ def find(family: str, name: str) -> type[Any]:
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:
-            raise ConfigError(
-                f"entry point {name!r} of {_package(family)} must be called {loaded.name()!r}, as its file"
-            )
+            raise ConfigError(f"entry point {name!r} of {_package(family)} must be called {loaded.name()!r}")
         return loaded
     return the_class_in(f"{_package(family)}.{name.replace('-', '_')}", files[name], base)
 
