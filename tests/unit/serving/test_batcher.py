@@ -133,7 +133,7 @@ def test_a_request_whose_client_is_gone_is_dropped_and_closing_answers_the_rest(
 
     async def scenario():
         first = asyncio.create_task(batcher.ask("a", images(1)))
-        await asyncio.to_thread(waiting_until, lambda: not batcher._waiting)
+        await asyncio.to_thread(waiting_until, lambda: batcher.images == 1 and not batcher._waiting)
         gone, kept = (asyncio.create_task(batcher.ask("a", images(*range(20, 30)))) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
@@ -154,7 +154,7 @@ def test_levels_and_pixels_are_computed_together(machine, batcher):
 
     async def scenario():
         first = asyncio.create_task(batcher.ask("a", images(1)))
-        await asyncio.to_thread(waiting_until, lambda: not batcher._waiting)
+        await asyncio.to_thread(waiting_until, lambda: batcher.images == 1 and not batcher._waiting)
         levels = asyncio.create_task(batcher.ask("b", torch.full((2, 1, 1, 1), 51, dtype=torch.uint8)))
         pixels = asyncio.create_task(batcher.ask("b", images(0.5)))
         await asyncio.sleep(0)
