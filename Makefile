@@ -6,7 +6,7 @@ TOOLS := .venv-tools/bin
 # make test LOCKED=1: exactly the locked versions, each file's hash checked; what CI does where its registry has them.
 LOCKED ?=
 
-.PHONY: demo test gpu judges combinations lint attacks chaos chaos-sweep remote-servers lock audit docs results bench clean
+.PHONY: demo test gpu judges combinations lint attacks chaos chaos-sweep remote-servers packaging lock audit docs results bench clean
 
 demo: $(READY)
 	$(BIN)/reprogram demo
@@ -58,6 +58,11 @@ chaos-sweep: $(READY)
 # are installed when they are first asked for (1.2 GB). NAMES="kserve triton" asks some of them.
 remote-servers: $(READY)
 	$(BIN)/python tests/remote_servers/check.py $(NAMES)
+
+# Wheel and sdist in clean environments, for each Python from 3.11 to 3.14 that is here; each extra alone. It installs
+# several gigabytes into a temporary folder; ARGS="--base .venv" takes the dependencies from there.
+packaging:
+	$(PYTHON) tests/packaging/check.py $(ARGS)
 
 # Every version and hash anew, for all platforms, from pyproject.toml.
 lock: $(TOOLS)/uv

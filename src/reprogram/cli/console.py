@@ -206,6 +206,7 @@ class Display:
             what: they are, such as "images".
         """
         begun, first = time.monotonic(), [-1]
+        self.last_line = begun
 
         def text(done: int, failed: int) -> str:
             first[0] = done if first[0] < 0 else first[0]

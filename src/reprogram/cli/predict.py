@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -70,6 +71,8 @@ def predict_command(
     start_torch(common.threads)
     from reprogram.evaluation.bulk import answer_paths, usual_batch
 
+    # For the whole process: files are read in threads, while others may restore the filters that reading them sets.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     model = open_program(program_file, host, download, any_host, common.device, display)
     model.host.engine, model.host.precision = engine, precision
     if rows is not None:
@@ -207,8 +210,6 @@ def open_program(
         HostMismatchError: the program was learned for another host.
         HostUnavailableError: weights or packages of the host aren't here.
     """
-    import warnings
-
     from reprogram.model import load
     from reprogram.utils.process import resolve_device
 

@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ _LATER = (TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.fo
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
 _SILENCER, _silencing = threading.Lock(), 0
+_added: list[Any] = []
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -107,16 +108,17 @@ def _without_warnings() -> Iterator[None]:
     """
     global _silencing
     with _SILENCER:
+        if not _silencing:  # Adding them anew would take them away for a moment.
+            warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
+            _added[:] = warnings.filters[:2]
         _silencing += 1
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
-        added = warnings.filters[:2]
     try:
         yield
     finally:
         with _SILENCER:
             _silencing -= 1
-            for entry in added if not _silencing else ():
+            for entry in _added if not _silencing else ():
                 with contextlib.suppress(ValueError):  # An outer block has restored the filters before it.
                     warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
