@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 import reprogram
+from reprogram.detectors._checks import threshold_of
 from reprogram.detectors._detect import host_answers, load_detector
-from reprogram.detectors.base import Detector, Query, threshold_of
+from reprogram.detectors.base import Detector, Query
 from reprogram.evaluation.traffic import benign, photographs
 from reprogram.registry import configure, find, format_spec, is_listed, names
 from reprogram.runs.result import versions

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reprogram.detectors._checks import checked_image
 from reprogram.detectors.base import Array, Detector, Verdict
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import configure
@@ -87,8 +88,6 @@ def detect(
         ConfigError: the detector has no threshold, or reads answers and is given neither them nor a host.
         DataError: an image, an answer or the number of accounts is wrong.
     """
-    from reprogram.detectors.base import checked_image
-
     reader = load_detector(detector)
     pixels = [checked_image(image) for image in images]
     names = [accounts] * len(pixels) if isinstance(accounts, str) else list(accounts)

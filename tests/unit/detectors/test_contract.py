@@ -9,7 +9,8 @@ import pytest
 
 import reprogram
 from reprogram.detectors._accounts import AccountTable
-from reprogram.detectors.base import Detector, Query, threshold_of
+from reprogram.detectors._checks import threshold_of
+from reprogram.detectors.base import Detector, Query
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (3, 20, 20), dtype=np.uint8)
