@@ -124,12 +124,14 @@ class Audit:
             return report
 
     def _shown(self, report: AuditReport) -> AuditReport:
-        """The report with the images on its bill that the page's pictures of answers need."""
-        task = self.tasks.get(report.verdict.task or "")
-        asked = ask_before_and_after(self.host, task, report, self.out) if task is not None else 0
-        bill = report.bill
+        """The report with the images that the page's pictures of answers need, as questions beside the cells."""
+        task, probe, bill = self.tasks.get(report.verdict.task or ""), report.probe, report.bill
+        if task is None or probe is None:
+            return report
+        asked = ask_before_and_after(self.host, task, report, self.out)
         cost = None if self.price is None else self.price * (bill.images + asked + bill.lost) / 1000
-        return replace(report, bill=replace(bill, images=bill.images + asked, cost=cost))
+        bill = replace(bill, images=bill.images + asked, cost=cost)
+        return replace(report, bill=bill, probe=replace(probe, asked=probe.asked + asked))
 
     def report(self, outcomes: dict[str, Outcome], probe: Probe | None, began: str, command: str = "") -> AuditReport:
         """The report of what was run.
