@@ -60,12 +60,12 @@ class Where:
 
     Attributes:
         executor: local, in processes of this machine; inline, in this one; ray, on a cluster.
-        workers: at the same time; 0 is as many as there is room for.
+        workers: at the same time; 0 is as many as there is room for, such as a core for each.
         address: of a Ray cluster.
         patience_s: seconds that the host may take to answer the first images.
     """
 
     executor: Annotated[str, Parameter(completer=executors)] = "local"
-    workers: Whole = 1
+    workers: Whole = 0
     address: str = ""
     patience_s: Annotated[float, Parameter(name="--patience")] = 300.0

@@ -1,5 +1,6 @@
 """`reprogram audit`: how much of another task a stranger can get out of a host, at what price."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,7 @@ def audit_command(
     audit = prepare(host, device=common.device or "auto", **what.given)
     _check(audit, gates, earlier, baseline)
     if plan:
-        _show_plan(audit, where.workers, common)
+        _show_plan(audit, _num_workers(where, common), common)
         return 0
     report = _run(audit, where, common)
     return _conclude(report, audit.out, gates, earlier, formats, common)
@@ -119,6 +120,13 @@ def _show_plan(audit: "Audit", workers: int, common: Common) -> None:
         show_plan(audit, rows, workers)
 
 
+def _num_workers(where: Where, common: Common) -> int:
+    """How many workers share the time that a plan tells: a core for each, where nothing is said."""
+    if where.executor == "inline":
+        return 1
+    return where.workers or max((os.cpu_count() or 1) // (common.threads or 1), 1)
+
+
 def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
     """Say what the audit asks, and run it."""
     from reprogram.auditing.expect import expected
@@ -126,7 +134,7 @@ def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
     from reprogram.cli.sweep import display_cells
 
     if not common.quiet:
-        Display(common.quiet).say(summary(audit, expected(audit), where.workers))
+        Display(common.quiet).say(summary(audit, expected(audit), _num_workers(where, common)))
     with display_cells(len(audit.plan.cells), common.quiet) as (say, on_event):
         return audit.run(threads=common.threads or 1, say=say, on_event=on_event, **vars(where))
 
