@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from reprogram.auditing.battery import read_battery
 from reprogram.auditing.checks import Found, flags_of
 from reprogram.auditing.compare import checksum
 from reprogram.auditing.estimates import estimates_of
-from reprogram.auditing.file import write_report
-from reprogram.auditing.output import ask_before_and_after, format_of, write_format
+from reprogram.auditing.output import finish
 from reprogram.auditing.plan import AuditPlan, plan_audit
 from reprogram.auditing.probe import PATIENCE_S, Prober, probe_images, remember
 from reprogram.auditing.report import SCHEMA, AuditReport, Bill, CellResult, Probe
@@ -118,18 +117,7 @@ class Audit:
             )
             probe = prober.end(patience_s)
             report = self.report({o.cell.name: o for o in outcomes}, probe, str(noted.get("began", "")), command)
-            report = self._shown(report)
-            report = write_report(self.out / "audit.json", report)
-            write_format(report, self.out, format_of("html"))
-            return report
-
-    def _shown(self, report: AuditReport) -> AuditReport:
-        """The report with the images on its bill that the page's pictures of answers need."""
-        task = self.tasks.get(report.verdict.task or "")
-        asked = ask_before_and_after(self.host, task, report, self.out) if task is not None else 0
-        bill = report.bill
-        cost = None if self.price is None else self.price * (bill.images + asked + bill.lost) / 1000
-        return replace(report, bill=replace(bill, images=bill.images + asked, cost=cost))
+            return finish(report, host=self.host, tasks=self.tasks, out=self.out)
 
     def report(self, outcomes: dict[str, Outcome], probe: Probe | None, began: str, command: str = "") -> AuditReport:
         """The report of what was run.

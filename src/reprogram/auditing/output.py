@@ -1,10 +1,13 @@
 """The files of a finished audit beside `audit.json`: its pages and formats, and what they show."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from reprogram.auditing.file import write_report
 from reprogram.auditing.formats._pictures import BEFORE_AND_AFTER, SHOWN, strongest_cell
 from reprogram.auditing.formats.base import Format
 from reprogram.auditing.report import AuditReport
@@ -48,6 +51,32 @@ def write_format(report: AuditReport, folder: Path, form: Format) -> tuple[Path,
     text = form.render(report, folder)
     path = folder / form.file
     return (path if form.file == "audit.json" else write_atomic(path, text.encode())), text
+
+
+def finish(report: AuditReport, *, host: Host, tasks: Mapping[str, Task], out: Path) -> AuditReport:
+    """Ask what the page's pictures need, and write `audit.json` and the page into the audit's folder.
+
+    Args:
+        report: the report; the images that are asked now count in it as questions beside the cells.
+        host: the host.
+        tasks: by their short names.
+        out: the audit's folder.
+
+    Returns:
+        The report as it was written.
+
+    Raises:
+        WriteError: a file can't be written.
+    """
+    task, probe, bill = tasks.get(report.verdict.task or ""), report.probe, report.bill
+    if task is not None and probe is not None:
+        asked = ask_before_and_after(host, task, report, out)
+        cost = None if report.price is None else report.price * (bill.images + asked + bill.lost) / 1000
+        bill = replace(bill, images=bill.images + asked, cost=cost)
+        report = replace(report, bill=bill, probe=replace(probe, asked=probe.asked + asked))
+    report = write_report(out / "audit.json", report)
+    write_format(report, out, format_of("html"))
+    return report
 
 
 @torch.no_grad()

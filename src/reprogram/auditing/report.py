@@ -163,7 +163,7 @@ class Probe:
     Attributes:
         images: images in each pass.
         passes: how often they were asked: twice at the start, once at the end.
-        asked: images of all passes together.
+        asked: images of all passes together, and of the pictures of answers without a program.
         disagreement: the part of the images to which the two passes at the start gave different top labels.
         largest_difference: the largest difference of a score between these two passes.
         drift: the part of the images to which the pass at the end gave another top label than the first.

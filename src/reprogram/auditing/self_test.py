@@ -104,6 +104,7 @@ def self_test(
     out: str | Path = "runs/self-test",
     hosts: Mapping[str, Expected] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    **options: Any,
 ) -> list[Case]:
     """Audit hosts of which the answer is known, each with the battery `self-test` in a folder of its own.
 
@@ -112,6 +113,7 @@ def self_test(
         out: the folder of the audits; the same call goes on with what is missing.
         hosts: what is expected, by kind of the host source `known-answer`, or by a host's spec; by default `KNOWN`.
         say: called with a line on each audit.
+        options: of `reprogram.auditing.audit.prepare` that are others than the battery's, such as rungs or budgets.
 
     Returns:
         A case for each seed and host.
@@ -128,7 +130,7 @@ def self_test(
                 spec = f"known-answer:{kind}?seed={seed}" if kind in KNOWN else kind
                 host = load_host(spec)  # One for all cells, as a service is: what changes in one is seen in the next.
                 folder = Path(out) / f"{slug(kind)[-60:].lstrip('-')}-s{seed}"
-                report = prepare(host, battery=BATTERY, seeds=(seed,), out=folder, device="cpu").run()
+                report = prepare(host, battery=BATTERY, seeds=(seed,), out=folder, device="cpu", **options).run()
                 cases.append(_case(report, expected, spec, kind, seed))
                 say(line(cases[-1]))
     return cases

@@ -63,7 +63,7 @@ def audit_command(
     if host == "compare":
         return _compare(reports, common)
     if not host and not self_test:
-        raise UsageError("reprogram audit takes the spec of a host, or --self-test, or compare OLD NEW")
+        raise UsageError("reprogram audit takes HOST, the spec of one, or --self-test, or compare OLD NEW")
     if reports:
         raise UsageError(f"{reports[0]}: is one argument too many; reprogram audit takes one host")
     start_torch(common.threads or 1)
