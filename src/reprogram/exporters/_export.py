@@ -134,10 +134,7 @@ def export(
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
     _check_free([path, *(path.with_suffix(suffix) for suffix in exporter.beside)], overwrite)
-    if pixels not in ("uint8", "float32"):
-        raise ConfigError(f"pixels={pixels!r}; uint8 or float32 is expected")
-    if not 1 <= max_batch <= 2**16:
-        raise ConfigError(f"max_batch={max_batch}; 1 to 65536 images are expected")
+    _check_options(pixels, max_batch)
     exporter.require()
     with _beside(path) as folder, torch.inference_mode(False):
         digest = {}
@@ -165,6 +162,13 @@ def export(
         notes=tuple(notes),
         metadata=metadata,
     )
+
+
+def _check_options(pixels: str, max_batch: int) -> None:
+    if pixels not in ("uint8", "float32"):
+        raise ConfigError(f"pixels={pixels!r}; uint8 or float32 is expected")
+    if not 1 <= max_batch <= 2**16:
+        raise ConfigError(f"max_batch={max_batch}; 1 to 65536 images are expected")
 
 
 def _exporter(to: str, path: Path) -> Exporter:
