@@ -72,7 +72,7 @@ def check(http, client, served, name, document, count, *, binary):
         assert [int(text.split(":")[1]) for text in first] == best
 
 
-def test_schemathesis_finds_nothing(run):
+def test_schemathesis_finds_nothing(run, tmp_path):
     """Every route of the OpenAPI description, with data that fit it and data that don't.
 
     Whether a file is an image no schema can say, so that well-formed requests may be refused: the check
@@ -81,5 +81,5 @@ def test_schemathesis_finds_nothing(run):
     pytest.importorskip("schemathesis", reason="needs schemathesis, which make judges installs")
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{run.url}/openapi.json", "--no-color"]
     command += ["--exclude-checks", "positive_data_acceptance", "--max-examples", "25", "--seed", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
