@@ -4,7 +4,7 @@
 
 `CIFAR10.npz` is a file that the task `cifar10` takes; JPEG-coded ones (`train_jpeg`, ...) are read too. The weights go
 to `hosts/` of the folder `SMALL_HOSTS`, by default `runs/small-hosts`. Each is then a host:
-`python:benchmarks/small_hosts.py:standard` and `...:robust`. The robust one is a stand-in: a net of 56,000 weights that
+`python:benchmarks/small_hosts.py:standard` and `...:robust`. The robust one is a stand-in: a net of 50,000 weights that
 saw a few epochs is no measure of what a large robust model does.
 """
 
