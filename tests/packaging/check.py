@@ -131,10 +131,22 @@ def extra(python: str, wheel: Path, name: str, folder: Path, base: Path) -> None
     print(f"  [{name}] installs and imports {IMPORTED[name]}", flush=True)
 
 
+def here() -> list[str]:
+    """The Pythons on this machine: on the path, or of pyenv, whose commands may be there and not work."""
+    found = []
+    for name in VERSIONS:
+        others = sorted((Path.home() / ".pyenv" / "versions").glob(f"*/bin/{name}"))
+        for command in filter(None, (shutil.which(name), *map(str, others))):
+            if not subprocess.run([command, "--version"], capture_output=True, check=False).returncode:
+                found.append(command)
+                break
+    return found
+
+
 def main() -> None:
     """Check everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", nargs="*", default=[name for name in VERSIONS if shutil.which(name)])
+    parser.add_argument("--python", nargs="*", default=here())
     parser.add_argument("--extras", nargs="*", default=sorted(IMPORTED))
     parser.add_argument("--base", type=Path, help="an environment that has the dependencies")
     options = parser.parse_args()
