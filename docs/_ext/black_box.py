@@ -80,7 +80,7 @@ def _of_host(host: str, runs: list[kept.Run]) -> str:
     for rung in RUNGS:
         here = [run for run in _on(host, runs) if _rung(run) == rung]
         rows = [
-            _cell(budget, task, cell)
+            _cell(budget, task, cell, runs)
             for budget in BUDGETS
             for task in TASKS
             if (cell := [run for run in here if _is_cell(run, budget, task)])
@@ -90,12 +90,12 @@ def _of_host(host: str, runs: list[kept.Run]) -> str:
     return "\n\n".join(lines if len(lines) > 1 else [*lines, "*Nothing is measured yet.*"])
 
 
-def _cell(budget: int, task: str, runs: list[kept.Run]) -> list[str]:
+def _cell(budget: int, task: str, runs: list[kept.Run], every: list[kept.Run]) -> list[str]:
     """A line: the run that the validation chose among those of the first seed, and what does without a program."""
     seeds = sorted({result["seed"] for _, result in runs})
     first = [run for run in runs if run[1]["seed"] == seeds[0]]
     config, result = max(first, key=lambda run: (run[1]["validation"]["accuracy"], run[1]["validation"]["n"]))
-    alone, best = result["baselines"].get("map_alone"), _best_baseline(first)
+    alone, best = result["baselines"].get("map_alone"), _best_baseline(first, every)
     repeated = [one["test"]["accuracy"] for given, one in runs if _arm(given) == _arm(config)]
     mean = sum(repeated) / len(repeated)
     low, high = result["test"]["interval"]
@@ -112,16 +112,18 @@ def _cell(budget: int, task: str, runs: list[kept.Run]) -> list[str]:
     ]
 
 
-def _best_baseline(runs: list[kept.Run]) -> str:
-    """The best of what needs no program, of all runs of a cell."""
+def _best_baseline(runs: list[kept.Run], every: list[kept.Run]) -> str:
+    """The best of what needs no program: of a cell's runs, and a net of one's own on the same labelled images."""
     found = {
-        name.replace("_", "-"): one["accuracy"]
-        for _, result in runs
-        for name, one in result["baselines"].items()
-        if name in ATTACKS
+        name: one["accuracy"] for _, result in runs for name, one in result["baselines"].items() if name in ATTACKS
     }
+    config, result = runs[0]
+    for other, measured in every:
+        own = measured["baselines"].get("direct_training")
+        if own and _task(other) == _task(config) and measured["splits"] == result["splits"]:
+            found["direct_training"] = own["accuracy"]
     name = max(found, key=lambda name: found[name], default="")
-    return f"{found[name]:.3f} ({name})" if name else "–"
+    return f"{found[name]:.3f} ({name.replace('_', '-')})" if name else "–"
 
 
 def _runs_table(runs: list[kept.Run]) -> str:
