@@ -32,6 +32,10 @@ def test_every_kind_is_images_of_the_size(kind, photos):
         assert query.image.shape == (3, 48, 48) and query.image.dtype == np.uint8 and query.account == f"{kind}-0"
 
 
+def test_films_of_any_length_stay_in_their_scene(photos):
+    assert all(len(sent(photos, "burst", 150, size=16, seed=seed)) == 150 for seed in range(8))
+
+
 def test_what_stays_is_what_should(photos):
     shares = {}
     for kind in STREAMS:
