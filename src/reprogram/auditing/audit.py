@@ -1,22 +1,21 @@
 """`reprogram.audit`: how much of another task a stranger can get out of a host, at what price."""
 
-import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from reprogram._version import __version__
 from reprogram.auditing.battery import read_battery
 from reprogram.auditing.checks import Found, flags_of
 from reprogram.auditing.compare import checksum
 from reprogram.auditing.estimates import estimates_of
+from reprogram.auditing.held import AnyHost, as_it_came, held_host
 from reprogram.auditing.output import finish
 from reprogram.auditing.plan import AuditPlan, plan_audit
 from reprogram.auditing.probe import PATIENCE_S, Prober, probe_images, remember
@@ -28,7 +27,6 @@ from reprogram.canvases.base import Canvas
 from reprogram.errors import ConfigError
 from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
-from reprogram.hosts.given import given
 from reprogram.model import Reprogrammed
 from reprogram.runs.folder import require_writable
 from reprogram.runs.lock import locked
@@ -40,9 +38,6 @@ from reprogram.utils.text import printable, slug
 
 SILENCE = 10
 """How many times longer than the probe a cell may be silent: baselines that ask nothing tell nothing either."""
-
-AnyHost = str | Host | nn.Module | Callable[[Tensor], Tensor]
-"""What can be audited: a spec, a host, a module or a function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +220,7 @@ def prepare(
     chosen = read_battery(battery).chosen(
         task=task, tasks=tasks, rungs=rungs, budgets=budgets, seeds=seeds, shots=shots, test_images=test_images
     )
-    spec, held = (host, None) if isinstance(host, str) else _held(host)
+    spec, held = (host, None) if isinstance(host, str) else held_host(host)
     loaded = (load_host(spec, download=download) if held is None else held).to(
         held.mean.device if held is not None else resolve_device(device)
     )
@@ -272,7 +267,7 @@ def audit(
         BudgetError: a budget is too small for a step and a validation.
     """
     prepared = prepare(host, **options)
-    with _as_it_came(prepared.host):
+    with as_it_came(prepared.host):
         return prepared.run(
             executor=executor,
             workers=workers,
@@ -282,23 +277,6 @@ def audit(
             say=say,
             on_event=on_event,
         )
-
-
-def _held(host: Any) -> tuple[str, Host]:
-    """The spec and the host of what Python code gives; it stays held by this process."""
-    wrapped = host if isinstance(host, Host) else Host.wrap(host)
-    return given(wrapped).spec(), wrapped
-
-
-@contextlib.contextmanager
-def _as_it_came(host: Host) -> Iterator[None]:
-    """After the block, a host has the meter, the engine and the precision that it had before."""
-    before = {name: getattr(host, name) for name in ("meter", "engine", "precision")}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(host, name, value)
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ from reprogram.auditing.checks import Found, flags_of
 from reprogram.auditing.compare import compare, missing
 from reprogram.auditing.estimates import estimates_of
 from reprogram.auditing.file import read_report
+from reprogram.auditing.flags import KINDS
 from reprogram.auditing.plan import AuditPlan
 from reprogram.auditing.results import Answers
 from reprogram.auditing.verdict import Gate, verdict_of
@@ -221,3 +222,8 @@ def test_batteries_say_what_they_run(tmp_path):
     (tmp_path / "own.toml").write_text('rungs = ["label"]\nbudget = [1]\n')
     with pytest.raises(ConfigError, match="no option 'budget'"):
         read_battery(str(tmp_path / "own.toml"))
+
+
+def test_every_flag_is_documented():
+    page = (Path(__file__).parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert [kind.name for kind in KINDS.values() if f"| `{kind.name}` | {kind.severity} |" not in page] == []
