@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_GATE = 3, 10
 
-Formats = Parameter(name="--format", consume_multiple=True, completer=components("formats"))
+Formats = Parameter(name="--format", negative=(), consume_multiple=True, completer=components("formats"))
 
 
 def audit_command(

@@ -141,7 +141,7 @@ def _linear(config: KnownAnswer.Config, generator: torch.Generator) -> nn.Module
 
 
 def _noisy(scores: Tensor) -> Tensor:
-    return scores + 4 * torch.randn(scores.shape, dtype=scores.dtype).to(scores.device)
+    return scores + 2 * torch.randn(scores.shape, dtype=scores.dtype).to(scores.device)
 
 
 NETS: dict[Kind, Callable[[KnownAnswer.Config, torch.Generator], nn.Module]] = {
