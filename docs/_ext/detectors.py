@@ -90,19 +90,20 @@ def costs(results: list[Result]) -> str:
     )
 
 
-def attacks(results: list[Result]) -> str:
-    """The first alarm of each attack at one false alarm in a thousand, and the accounts that an attacker needs."""
+def attacks(results: list[Result], rate: str = "0.001") -> str:
+    """The first alarm of each attack at a threshold, and the accounts that an attacker needs."""
+    results = [one for one in results if rate in one["rates"]]
     blocks = []
     for reads in ("image", "answers"):
         some = [one for one in results if (one["reads"] == "image") == (reads == "image")]
-        names = list(dict.fromkeys(name for one in some for name in one["rates"]["0.001"]["attacks"]))
+        names = list(dict.fromkeys(name for one in some for name in one["rates"][rate]["attacks"]))
         if not some:
             continue
         rows = []
         for name in names:
             cells: list[Any] = [name]
             for one in some:
-                attack = one["rates"]["0.001"]["attacks"].get(name)
+                attack = one["rates"][rate]["attacks"].get(name)
                 cells.append("–" if attack is None else _cell(attack, one["goal"]))
             rows.append(cells)
         blocks.append(table(["attack", *(f"`{one['detector']}`" for one in some)], rows))
@@ -140,6 +141,7 @@ def page(text: str) -> str:
         "overview": overview(results),
         "costs": costs(results),
         "attacks": attacks(results),
+        "attacks at own thresholds": attacks([one for one in results if one["reads"] == "image"], "usual"),
         "circumstances": circumstances(results),
     }
     for name, block in blocks.items():

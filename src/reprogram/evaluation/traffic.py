@@ -193,9 +193,8 @@ def _burst(photos: Sequence[Image.Image], size: int, rng: np.random.Generator) -
         for i in range(int(rng.integers(5, 41))):
             side = min(size * (1.4 + zoom * i), 2 * size)
             corner = np.clip(size / 3 + step * i, 0, 2 * size - side)
-            frame = scene.resize(
-                (size, size), Image.Resampling.BILINEAR, box=(*corner, *np.minimum(corner + side, 2 * size))
-            )
+            box = (*corner, *np.minimum(corner + side, 2 * size))
+            frame = scene.resize((size, size), Image.Resampling.BILINEAR, box=box)
             left, top = (path[0] + path[1] * i) % (0.75 * size)
             frame.paste(thing, (int(left), int(top)))
             pixels = np.asarray(frame, dtype=np.float32) * rng.uniform(0.97, 1.03)

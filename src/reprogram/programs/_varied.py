@@ -85,6 +85,7 @@ def check_moves(name: str, pixels: int, geometry: Geometry) -> None:
     Raises:
         ConfigError: there is less room.
     """
+    require_frame(name, geometry)
     window = geometry.window
     below, beside = geometry.height - window.rows.stop, geometry.width - window.columns.stop
     room = min(window.top, window.left, below, beside)
