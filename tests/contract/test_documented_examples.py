@@ -21,7 +21,7 @@ EXAMPLE = re.compile(r"^## An? [^\n]*: `([\w/]+\.py)`\n(.*?)^```python\n(.*?)^``
 COMMAND = re.compile(r"^    (reprogram .*)$", re.M)
 
 SCRIPT = """
-import shlex, sys
+import shlex, shutil, sys
 import matplotlib.figure
 import reprogram
 from reprogram.cli import main
@@ -29,6 +29,8 @@ matplotlib.figure.Figure.savefig = lambda self, file, **_: file.write(b"<svg></s
 assert reprogram.__file__.startswith(sys.argv[1]), reprogram.__file__
 for number, command in enumerate(sys.argv[2:]):
     words = shlex.split(command)[1:]
+    if words[0] == "export":
+        shutil.copy("runs/0/program.safetensors", "program.safetensors")
     words += ["--out", f"runs/{number}", "--quiet", "--threads", "1"] if words[0] == "fit" else []
     assert main(words) == 0, command
 """

@@ -64,8 +64,10 @@ def test_each_program_canvas_and_label_map_is_captured_and_folded(squares):
     canvases, maps, on = names("canvases"), names("label-maps"), host()
     models = []
     for i, program in enumerate(names("programs")):
+        if find("programs", program).moves:  # Refused, see test_graph.py.
+            continue
         for canvas in canvases[i % len(canvases) :] + canvases:
-            model = built(squares, on, canvas, program, maps[i % len(maps)])
+            model = built(squares, on, canvas, program, maps[len(models) % len(maps)])
             if model is not None:
                 models.append(model)
                 break
@@ -87,7 +89,8 @@ def combinations():
     """All of them with `make combinations`, which takes an hour; else none."""
     if not os.environ.get("ALL_COMBINATIONS"):
         return []
-    return list(itertools.product(names("canvases"), names("programs"), names("label-maps")))
+    programs = [name for name in names("programs") if not find("programs", name).moves]
+    return list(itertools.product(names("canvases"), programs, names("label-maps")))
 
 
 @pytest.mark.parametrize("canvas,program,label_map", combinations())

@@ -101,6 +101,16 @@ def test_a_program_or_map_that_cannot_be_captured_is_named(one_line, monkeypatch
     one_line(error, "program frame can't be exported: its code decides by the values")
 
 
+@pytest.mark.parametrize("program", ["jittered(pixels=2)", "dithered", "disguised(pixels=1)", "ensemble"])
+def test_programs_with_a_frame_for_each_image_are_refused(program, one_line, tmp_path):
+    task = random_task()
+    model = reprogram.Reprogrammed.build(tiny_model().host, task, program=program)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.export(model, tmp_path / "a.onnx", task=task)
+    one_line(error, f"program {model.program.name()} can't be exported: it draws each image a frame of its own")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_hosts_that_only_answer_are_refused(one_line, tmp_path):
     task = random_task()
     asked = reprogram.Host.wrap(
