@@ -225,9 +225,18 @@ def prepare(
         held.mean.device if held is not None else resolve_device(device)
     )
     device = str(loaded.mean.device) if held is not None else device
-    folder = Path(out or Path("runs") / f"audit-{slug(spec)[-60:].lstrip('-')}")
+    folder = Path(out or default_folder(spec))
     plan, by_name = plan_audit(spec, loaded, chosen, folder, device=device, download=download)
     return Audit(plan=plan, host=loaded, tasks=by_name, out=folder, rate=rate, price=price, is_held=held is not None)
+
+
+def default_folder(spec: str) -> Path:
+    """The folder of an audit for which none is named.
+
+    Args:
+        spec: of the host.
+    """
+    return Path("runs") / f"audit-{slug(spec)[-60:].lstrip('-')}"
 
 
 def audit(
