@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from reprogram.utils.files import write_atomic
 
 FIXED, SHOWN = 16, 16
 """Images of coloured tiles, and images of the first task as its canvas shows them."""
+
+T = TypeVar("T")
 
 PATIENCE_S = 300.0
 """Seconds that a host may take to answer the images of a pass."""
@@ -97,7 +99,7 @@ class Prober:
         write_atomic(self.folder / f"{name}.json", json.dumps(values).encode())
 
 
-def in_time(ask: Callable[[], Tensor], patience_s: float, name: str) -> Tensor:
+def in_time(ask: Callable[[], T], patience_s: float, name: str) -> T:
     """What a function returns, if it returns in time; one that hangs is left alone.
 
     Args:
@@ -108,7 +110,7 @@ def in_time(ask: Callable[[], Tensor], patience_s: float, name: str) -> Tensor:
     Raises:
         HostUnavailableError: it didn't return in time.
     """
-    found: list[Tensor] = []
+    found: list[T] = []
     failed: list[BaseException] = []
 
     def work() -> None:

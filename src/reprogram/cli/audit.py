@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -84,7 +84,7 @@ def audit_command(
     gates = [Gate.parse(text) for text in fail_above or ()]
     formats = [format_of(spec) for spec in format_ or ()]
     earlier = _read(baseline)
-    audits = _prepare(host, defence, common, what)
+    audits = _prepare(host, defence, {**what.given, "device": common.device or "auto", "patience_s": where.patience_s})
     _check(audits[-1], gates, earlier, baseline)
     if plan:
         _show_plans(audits, _num_workers(where, common), common)
@@ -116,12 +116,11 @@ def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", b
         check_comparable(earlier, audit.plan.grid, __version__, where=f"{baseline} and this audit")
 
 
-def _prepare(host: str, defence: str | None, common: Common, what: What) -> "Sequence[Audit]":
+def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequence[Audit]":
     """The audit, or with defences the one without and then the one with them."""
     from reprogram.auditing.audit import prepare
     from reprogram.auditing.beside import prepare_both
 
-    options = {**what.given, "device": common.device or "auto"}
     return [prepare(host, **options)] if defence is None else prepare_both(host, defence, **options)
 
 
