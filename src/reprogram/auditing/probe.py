@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.auditing.report import Probe
-from reprogram.errors import DataError, HostUnavailableError
+from reprogram.errors import ConfigError, DataError, HostUnavailableError
 from reprogram.hosts._sentinels import fixed_images
 from reprogram.hosts.base import Host
 from reprogram.training.answers import keeping_answers
@@ -108,8 +108,11 @@ def in_time(ask: Callable[[], T], patience_s: float, name: str) -> T:
         name: of the host, for the message.
 
     Raises:
+        ConfigError: the time is no positive number of seconds.
         HostUnavailableError: it didn't return in time.
     """
+    if not 0 < patience_s <= threading.TIMEOUT_MAX:
+        raise ConfigError(f"patience={patience_s:g}; a positive number of seconds is expected")
     found: list[T] = []
     failed: list[BaseException] = []
 

@@ -66,6 +66,9 @@ def audit_command(
     """
     common, what, where = common or Common(), what or What(), where or Where()
     if host == "compare":
+        alone = not (plan or self_test or fail_above or format_) and defence is None and baseline is None
+        if not alone or (what, where) != (What(), Where()):
+            raise UsageError("reprogram audit compare takes OLD NEW and --json; gates are for audits: --baseline OLD")
         return _compare(reports, common)
     if not host and not self_test:
         raise UsageError("reprogram audit takes HOST, the spec of one, or --self-test, or compare OLD NEW")

@@ -259,6 +259,17 @@ def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_
         (["audit", "linear:48", "--baseline", "missing.json"], 3, "can't be read"),
         (["audit", "linear:48", "--battery", "quik"], 3, "no battery 'quik'"),
         (["audit"], 2, "HOST"),
+        *((["audit", "linear:48", "--patience", text], 3, "patience=") for text in ("nan", "inf", "0", "1e300")),
+        *(
+            (["audit", "compare", "one.json", "two.json", *more], 2, "takes OLD NEW and --json")
+            for more in (
+                ["--fail-above", "0@label"],
+                ["--plan"],
+                ["--out", "x"],
+                ["--workers", "1"],
+                ["--defence", "blur"],
+            )
+        ),
     ],
 )
 def test_usage(arguments, code, message, capsys):
