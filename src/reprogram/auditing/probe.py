@@ -78,7 +78,7 @@ class Prober:
             return torch.tensor(stored, dtype=torch.float64)
         store = self.folder / f"pass{number}.sqlite"
         with keeping_answers(self.host, store, run=f"probe {number}", anew=True):
-            scores = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
+            scores: Tensor = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
         if not bool(torch.isfinite(scores).all()):
             raise HostUnavailableError(
                 f"host {self.host.info.id}: answers with numbers that aren't finite (NaN or infinity); mend the host"
