@@ -18,7 +18,7 @@ from reprogram.auditing.estimates import estimates_of
 from reprogram.auditing.held import AnyHost, as_it_came, held_host
 from reprogram.auditing.output import finish
 from reprogram.auditing.plan import AuditPlan, plan_audit
-from reprogram.auditing.probe import PATIENCE_S, Prober, probe_images, remember
+from reprogram.auditing.probe import PATIENCE_S, Prober, in_time, probe_images, remember
 from reprogram.auditing.report import SCHEMA, AuditReport, Bill, CellResult, Probe
 from reprogram.auditing.results import Answers, read_cell
 from reprogram.auditing.subject import Rung
@@ -189,6 +189,7 @@ def prepare(
     out: str | Path = "",
     device: str = "auto",
     download: bool = False,
+    patience_s: float = PATIENCE_S,
 ) -> Audit:
     """Plan an audit; nothing is asked.
 
@@ -208,10 +209,12 @@ def prepare(
         out: the folder; by default runs/audit-HOST.
         device: cpu, cuda, mps, or auto.
         download: allow fetching weights and data.
+        patience_s: seconds that loading the host may take where nothing is fetched; a function of one's own file is
+            asked about blank images then.
 
     Raises:
         ConfigError: an option is out of range, or a task or component doesn't fit the host.
-        HostUnavailableError: the host isn't here.
+        HostUnavailableError: the host isn't here, or gives no answer in time.
         BudgetError: a budget is too small for a step and a validation.
     """
     for name, value in (("rate", rate), ("price", price)):
@@ -221,13 +224,27 @@ def prepare(
         task=task, tasks=tasks, rungs=rungs, budgets=budgets, seeds=seeds, shots=shots, test_images=test_images
     )
     spec, held = (host, None) if isinstance(host, str) else held_host(host)
-    loaded = (load_host(spec, download=download) if held is None else held).to(
+    loaded = (_loaded(spec, download, patience_s) if held is None else held).to(
         held.mean.device if held is not None else resolve_device(device)
     )
     device = str(loaded.mean.device) if held is not None else device
-    folder = Path(out or Path("runs") / f"audit-{slug(spec)[-60:].lstrip('-')}")
+    folder = Path(out or default_folder(spec))
     plan, by_name = plan_audit(spec, loaded, chosen, folder, device=device, download=download)
     return Audit(plan=plan, host=loaded, tasks=by_name, out=folder, rate=rate, price=price, is_held=held is not None)
+
+
+def _loaded(spec: str, download: bool, patience_s: float) -> Host:
+    """The host of a spec, if it loads in time; what is fetched may take longer."""
+    return load_host(spec, download=True) if download else in_time(lambda: load_host(spec), patience_s, spec)
+
+
+def default_folder(spec: str) -> Path:
+    """The folder of an audit for which none is named.
+
+    Args:
+        spec: of the host.
+    """
+    return Path("runs") / f"audit-{slug(spec)[-60:].lstrip('-')}"
 
 
 def audit(

@@ -96,8 +96,10 @@ class Battery:
             if not values:
                 raise ConfigError(f"{option}: is empty; an audit needs at least one")
             keys = [value.name for value in values] if option == "tasks" else list(values)
-            if twice := next((key for key in keys if keys.count(key) > 1), None):
-                raise ConfigError(f"{option}: {twice} is given twice; leave one of them out")
+            twice = [key for key in keys if keys.count(key) > 1]
+            if twice:
+                instead = ", or name each, as in NAME=SPEC" if option == "tasks" else ""
+                raise ConfigError(f"{option}: {twice[0]} is given twice; leave one of them out{instead}")
         for rung in self.rungs:
             if rung not in RUNGS:
                 raise ConfigError(f"no rung {rung!r}; {nearest(rung, list(RUNGS))}")

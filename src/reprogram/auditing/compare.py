@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reprogram.auditing.intervals import difference_interval
-from reprogram.auditing.report import AuditReport, Interval
+from reprogram.auditing.report import AuditReport, Estimate, Interval
 from reprogram.auditing.subject import Grid, Rung
 from reprogram.errors import ConfigError
 
@@ -78,26 +78,30 @@ def compare(old: AuditReport, new: AuditReport) -> tuple[Change, ...]:
     """
     check_comparable(old, new.grid, new.version)
     theirs = {(e.rung, e.task, e.budget): e for e in old.estimates}
-    changes = []
-    for estimate in new.estimates:
-        before = theirs.get((estimate.rung, estimate.task, estimate.budget))
-        if before is None:
-            continue
-        low, high = difference_interval(estimate.gain, estimate.interval, before.gain, before.interval)
-        changes.append(
-            Change(
-                rung=estimate.rung,
-                task=estimate.task,
-                budget=estimate.budget,
-                old=before.gain,
-                new=estimate.gain,
-                difference=estimate.gain - before.gain,
-                interval=(low, high),
-                state="worse" if low > 0 else "better" if high < 0 else "same",
-            )
-        )
+    pairs = [(theirs.get((e.rung, e.task, e.budget)), e) for e in new.estimates]
+    changes = [change_of(before, after) for before, after in pairs if before is not None]
     order = ("worse", "better", "same")
     return tuple(sorted(changes, key=lambda change: (order.index(change.state), -abs(change.difference))))
+
+
+def change_of(before: Estimate, after: Estimate) -> Change:
+    """What became of an estimate.
+
+    Args:
+        before: the estimate of the earlier report.
+        after: that of the same rung, task and budget of the later one.
+    """
+    low, high = difference_interval(after.gain, after.interval, before.gain, before.interval)
+    return Change(
+        rung=after.rung,
+        task=after.task,
+        budget=after.budget,
+        old=before.gain,
+        new=after.gain,
+        difference=after.gain - before.gain,
+        interval=(low, high),
+        state="worse" if low > 0 else "better" if high < 0 else "same",
+    )
 
 
 def missing(old: AuditReport, new: AuditReport) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.auditing.report import Probe
-from reprogram.errors import DataError, HostUnavailableError
+from reprogram.errors import ConfigError, DataError, HostUnavailableError
 from reprogram.hosts._sentinels import fixed_images
 from reprogram.hosts.base import Host
 from reprogram.training.answers import keeping_answers
@@ -21,6 +21,8 @@ from reprogram.utils.files import write_atomic
 
 FIXED, SHOWN = 16, 16
 """Images of coloured tiles, and images of the first task as its canvas shows them."""
+
+T = TypeVar("T")
 
 PATIENCE_S = 300.0
 """Seconds that a host may take to answer the images of a pass."""
@@ -76,7 +78,7 @@ class Prober:
             return torch.tensor(stored, dtype=torch.float64)
         store = self.folder / f"pass{number}.sqlite"
         with keeping_answers(self.host, store, run=f"probe {number}", anew=True):
-            scores = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
+            scores: Tensor = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
         if not bool(torch.isfinite(scores).all()):
             raise HostUnavailableError(
                 f"host {self.host.info.id}: answers with numbers that aren't finite (NaN or infinity); mend the host"
@@ -97,7 +99,7 @@ class Prober:
         write_atomic(self.folder / f"{name}.json", json.dumps(values).encode())
 
 
-def in_time(ask: Callable[[], Tensor], patience_s: float, name: str) -> Tensor:
+def in_time(ask: Callable[[], T], patience_s: float, name: str) -> T:
     """What a function returns, if it returns in time; one that hangs is left alone.
 
     Args:
@@ -106,9 +108,12 @@ def in_time(ask: Callable[[], Tensor], patience_s: float, name: str) -> Tensor:
         name: of the host, for the message.
 
     Raises:
+        ConfigError: the time is no positive number of seconds.
         HostUnavailableError: it didn't return in time.
     """
-    found: list[Tensor] = []
+    if not 0 < patience_s <= threading.TIMEOUT_MAX:
+        raise ConfigError(f"patience={patience_s:g}; a positive number of seconds is expected")
+    found: list[T] = []
     failed: list[BaseException] = []
 
     def work() -> None:

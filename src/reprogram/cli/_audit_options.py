@@ -62,7 +62,7 @@ class Where:
         executor: local, in processes of this machine; inline, in this one; ray, on a cluster.
         workers: at the same time; 0 is as many as there is room for, such as a core for each.
         address: of a Ray cluster.
-        patience_s: seconds that the host may take to answer the first images.
+        patience_s: seconds that the host may take to load, where nothing is fetched, and to answer the first images.
     """
 
     executor: Annotated[str, Parameter(completer=executors)] = "local"

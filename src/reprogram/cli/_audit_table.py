@@ -1,6 +1,7 @@
 """The table of an audit on a terminal."""
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from reprogram.auditing.audit import Audit
@@ -29,7 +30,7 @@ def show_report(report: AuditReport) -> None:
     print()
     print(f"{report.verdict.level}: {printable(report.verdict.text)}")
     print()
-    _print(_estimates(report))
+    print_wide(_estimates(report))
     best = {(e.rung, e.task): e for e in report.estimates}  # Budgets grow.
     for estimate in best.values():
         print(printable(f"{estimate.rung}: {estimate.translation.text}"))
@@ -64,8 +65,19 @@ def show_plan(audit: Audit, rows: list[Expected], workers: int) -> None:
         time = "unknown" if row.seconds is None else duration(row.seconds)
         cost = "" if row.cost is None else f"{row.cost:,.2f}"
         table.add_row(row.rung, printable(row.task), str(row.cells), str(row.finished), f"{row.images:,}", time, cost)
-    _print(table)
+    print_wide(table)
     print(summary(audit, rows, workers))
+
+
+def plan_json(audit: Audit, rows: list[Expected]) -> dict[str, Any]:
+    """What an audit will ask, as JSON values.
+
+    Args:
+        audit: the audit.
+        rows: what its cells will ask.
+    """
+    cells = [{"name": c.cell.name, "folder": str(c.cell.config.folder)} for c in audit.plan.cells]
+    return {"expected": [asdict(row) for row in rows], "probe_images": probe_asks(audit), "cells": cells}
 
 
 def summary(audit: Audit, rows: list[Expected], workers: int) -> str:
@@ -114,8 +126,12 @@ def _row(estimate: Estimate) -> list[str]:
     ]
 
 
-def _print(renderable: Any) -> None:
-    """Print on stdout; in a file or a pipe lines are as long as they have to be."""
+def print_wide(renderable: Any) -> None:
+    """Print on stdout; in a file or a pipe lines are as long as they have to be.
+
+    Args:
+        renderable: a table of rich.
+    """
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 200

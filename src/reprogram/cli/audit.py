@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,6 +15,8 @@ from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reprogram.auditing.audit import Audit
     from reprogram.auditing.compare import Change
     from reprogram.auditing.formats.base import Format
@@ -31,6 +33,7 @@ def audit_command(
     /,
     *reports: Path,
     what: What | None = None,
+    defence: Annotated[str | None, Parameter(completer=components("defences"))] = None,
     plan: Annotated[bool, Parameter(negative=())] = False,
     self_test: Annotated[bool, Parameter(negative=())] = False,
     fail_above: Annotated[list[str] | None, Many] = None,
@@ -49,6 +52,8 @@ def audit_command(
         host: spec of the host: a checkpoint, python:FILE:FUNCTION, a service's URL; or "compare".
         reports: for compare, the earlier and the later audit.json.
         what: what is audited.
+        defence: audit the host without and with these defences, and show both side by side: specs joined by +; gates
+            are for the host with them.
         plan: only show what the audit would ask, take and cost.
         self_test: audit hosts of which the answer is known, with --seeds, and then the host, if one is given; exit with
             6 if the audit is wrong about one of them.
@@ -61,6 +66,9 @@ def audit_command(
     """
     common, what, where = common or Common(), what or What(), where or Where()
     if host == "compare":
+        alone = not (plan or self_test or fail_above or format_) and defence is None and baseline is None
+        if not alone or (what, where) != (What(), Where()):
+            raise UsageError("reprogram audit compare takes OLD NEW and --json; gates are for audits: --baseline OLD")
         return _compare(reports, common)
     if not host and not self_test:
         raise UsageError("reprogram audit takes HOST, the spec of one, or --self-test, or compare OLD NEW")
@@ -73,20 +81,25 @@ def audit_command(
         code = run_self_test(what.seeds or (0,), None if host else what.out, common)
         if code or not host:
             return code
-    from reprogram.auditing.audit import prepare
     from reprogram.auditing.output import format_of
     from reprogram.auditing.verdict import Gate
 
     gates = [Gate.parse(text) for text in fail_above or ()]
     formats = [format_of(spec) for spec in format_ or ()]
     earlier = _read(baseline)
-    audit = prepare(host, device=common.device or "auto", **what.given)
-    _check(audit, gates, earlier, baseline)
+    audits = _prepare(host, defence, {**what.given, "device": common.device or "auto", "patience_s": where.patience_s})
+    _check(audits[-1], gates, earlier, baseline)
     if plan:
-        _show_plan(audit, _num_workers(where, common), common)
+        _show_plans(audits, _num_workers(where, common), common)
         return 0
-    report = _run(audit, where, common)
-    return _conclude(report, audit.out, gates, earlier, formats, common)
+    made = [_run(audit, where, common) for audit in audits]
+    if defence is None:
+        _show(made[0], audits[0].out, formats, common)
+    else:
+        from reprogram.cli._audit_beside import show_beside
+
+        show_beside(defence, made, [audit.out for audit in audits], formats, common)
+    return _conclude(made, gates, earlier, formats)
 
 
 def _read(path: Path | None) -> "AuditReport | None":
@@ -106,17 +119,27 @@ def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", b
         check_comparable(earlier, audit.plan.grid, __version__, where=f"{baseline} and this audit")
 
 
-def _show_plan(audit: "Audit", workers: int, common: Common) -> None:
-    from dataclasses import asdict
+def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequence[Audit]":
+    """The audit, or with defences the one without and then the one with them."""
+    from reprogram.auditing.audit import prepare
+    from reprogram.auditing.beside import prepare_both
 
-    from reprogram.auditing.expect import expected, probe_asks
-    from reprogram.cli._audit_table import show_plan
+    return [prepare(host, **options)] if defence is None else prepare_both(host, defence, **options)
 
-    rows = expected(audit)
+
+def _show_plans(audits: "Sequence[Audit]", workers: int, common: Common) -> None:
+    """Print the plan of the audit, or of both under their names."""
+    from reprogram.auditing.expect import expected
+    from reprogram.cli._audit_table import plan_json, show_plan
+
+    plans = [(audit, expected(audit)) for audit in audits]
     if common.json:
-        cells = [{"name": c.cell.name, "folder": str(c.cell.config.folder)} for c in audit.plan.cells]
-        emit({"expected": [asdict(row) for row in rows], "probe_images": probe_asks(audit), "cells": cells})
-    else:
+        values = [plan_json(audit, rows) for audit, rows in plans]
+        emit(values[0] if len(audits) == 1 else {audit.out.name: v for audit, v in zip(audits, values, strict=True)})
+        return
+    for audit, rows in plans:
+        if len(audits) > 1:
+            print(printable(f"{audit.out.name}: {audit.host.info.id}"))
         show_plan(audit, rows, workers)
 
 
@@ -140,17 +163,12 @@ def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
 
 
 def _conclude(
-    report: "AuditReport",
-    out: Path,
-    gates: "list[Gate]",
-    earlier: "AuditReport | None",
-    formats: "list[Format]",
-    common: Common,
+    reports: "Sequence[AuditReport]", gates: "list[Gate]", earlier: "AuditReport | None", formats: "list[Format]"
 ) -> int:
-    """Write the formats, print the report and what the gates say; returns the exit code."""
+    """Print which cells failed, and what the gates say to the last report; returns the exit code."""
     from reprogram.auditing.compare import compare
 
-    _show(report, out, formats, common)
+    report = reports[-1]
     hits = [
         f"{e.task} on {e.rung} with {e.budget:,} images: at least {e.interval[0]:+.3f}, above --fail-above {gate}"
         for gate in gates
@@ -160,7 +178,7 @@ def _conclude(
         hits += [change.text for change in compare(earlier, report) if change.state == "worse"]
     for line in hits:
         print(f"reprogram: {printable(line)}", file=sys.stderr)
-    failed = [cell for cell in report.cells if cell.state == "failed"]
+    failed = [cell for each in reports for cell in each.cells if cell.state == "failed"]
     for cell in failed:
         print(f"reprogram: {printable(cell.name)} failed: {printable(cell.error)}", file=sys.stderr)
     if not all(form.sets_exit_code for form in formats):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ALARMED = 10
 """The exit code of --fail-on-alarm."""
 
+FALSE_POSITIVES = 0.001
+"""The default of --false-positives."""
+
 ACCOUNTS_PER_QUERY = 0.01
 """Made-up traffic has an account for a hundred queries."""
 
@@ -34,7 +37,7 @@ def detect_command(
     account: str = "",
     benign: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     benign_queries: Whole | None = None,
-    false_positives: float = 0.001,
+    false_positives: float | None = None,
     state: Path | None = None,
     fail_on_alarm: Annotated[bool, Parameter(negative=())] = False,
     download: bool = False,
@@ -53,7 +56,7 @@ def detect_command(
         benign: queries that the threshold is set from: files, folders and logs.
         benign_queries: make so many benign queries of the photographs that --benign names, of many accounts: also
             letterboxes, frames, films, thumbnails and retries.
-        false_positives: the share of benign queries for which the alarm may ring.
+        false_positives: the share of benign queries for which the alarm may ring; 0.001 by default.
         state: go on from this file if it exists, and write what the detector remembers to it in the end.
         fail_on_alarm: end with exit code 10 if the alarm rang.
         download: allow fetching the host's weights.
@@ -65,16 +68,20 @@ def detect_command(
         raise DataError("no queries; give image files, folders, or logs (CSV files)")
     if benign_queries is not None and not benign:
         raise ConfigError("--benign-queries makes queries of photographs; name their folder with --benign")
+    if false_positives is not None and not benign:
+        raise ConfigError("--false-positives is a share of benign queries; name them with --benign")
     asked = None
     if reader.reads != "image":
         if host is None:
             raise ConfigError(f"{reader.name()}: reads the host's {reader.reads}; give --host")
+        _check_threshold(reader, benign)
         start_torch(common.threads)
         asked = _host(host, download, common.device)
     failures: list[str] = []
     if benign:
         made = _made(benign, benign_queries, asked) if benign_queries is not None else _read(benign, "", failures)
-        reader.calibrate((query for _, query in _answered(made, reader, asked)), false_positives)
+        rate = FALSE_POSITIVES if false_positives is None else false_positives
+        reader.calibrate((query for _, query in _answered(made, reader, asked)), rate)
         Display(common.quiet).say(f"threshold {reader.threshold:g} from {reader.num_calibrated:,} benign queries")
     found = []
     for path, query in _answered(_read(queries, account, failures), reader, asked):
@@ -118,6 +125,12 @@ def _detector(spec: str, state: Path | None) -> "Detector":
     return remembered
 
 
+def _check_threshold(reader: "Detector", benign: list[str] | None) -> None:
+    """Refuse a detector that can ring for nothing yet, before a host is loaded."""
+    if not benign and (reader.threshold is None or (reader.fits and not reader.num_calibrated)):
+        raise ConfigError(f"{reader.name()}: has to see benign queries first; name them with --benign")
+
+
 def _host(spec: str, download: bool, device: str | None) -> "Host":
     from reprogram.hosts._factory import load_host
     from reprogram.utils.process import resolve_device
@@ -137,23 +150,34 @@ def _read(names: Iterable[str], account: str, failures: list[str]) -> Iterator[t
         )
         for path, sender in listed:
             try:
+                if isinstance(path, DataError):
+                    raise path
+                if path.is_dir():
+                    raise DataError(f"{path}: is a folder; a line of a log names an image")
                 yield as_utf8(str(path)), sender, images.read(path)
             except DataError as error:
-                failures.append(str(path))
+                failures.append(str(error))
                 print(f"reprogram: {printable(error)}", file=sys.stderr)
 
 
-def _log(path: Path) -> Iterator[tuple[Path, str]]:
-    """File and account of each line of a log."""
+def _log(path: Path) -> Iterator[tuple[Path | DataError, str]]:
+    """File and account of each line of a log, or what is wrong with the line; an empty line is none."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if "file" not in (rows.fieldnames or ()):
+            rows = csv.DictReader(file, skipinitialspace=True)
+            names = rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+            if "file" not in names:
                 raise DataError(f"{path}: no column `file`; the first line names the columns file and account")
+            if len(set(names)) < len(names):
+                raise DataError(f"{path}: the first line names a column twice; name each once")
             for row in rows:
-                if not row["file"]:
-                    raise DataError(f"{path}, line {rows.line_num}: no file; give the path of an image")
-                yield path.parent / row["file"], row.get("account") or ""
+                where = f"{path}, line {rows.line_num}"
+                if None in row:
+                    yield DataError(f"{where}: more fields than columns; put a field with a comma in quotes"), ""
+                elif not (row["file"] or "").strip():
+                    yield DataError(f"{where}: no file; give the path of an image"), ""
+                else:
+                    yield path.parent / row["file"], (row.get("account") or "").strip()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); give a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._guard import Guard
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._inner import InnerSource
@@ -48,7 +49,8 @@ class Defended(InnerSource):
     def build(self, *, download: bool = False) -> Host:
         """Build the host behind its defences."""
         guard, host = self._guard(), self._source().build(download=download)
-        if host.guard is not None or type(host) is not Host:
+        self.check_asked_once(host)
+        if host.guard is not None or isinstance(host, AnsweringHost):
             raise ConfigError(
                 f"defended: {self.config.host} shows less than a host does; put the restriction outside, as in "
                 "restricted:(defended:HOST?by=...)"
@@ -71,6 +73,21 @@ class Defended(InnerSource):
         return Guard([variant(config) for variant, config in configured])
 
 
+class DefendedHost(Host):
+    """A host behind defences.
+
+    Attributes:
+        bare: the host itself, which knows what its weights are recognised by: a file's hash, or a function's name.
+    """
+
+    bare: Host
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the bare host: the weights are the same."""
+        return self.bare.fingerprint
+
+
 def guarded(host: Host, guard: Guard, spec: str) -> Host:
     """A host behind defences.
 
@@ -87,7 +104,9 @@ def guarded(host: Host, guard: Guard, spec: str) -> Host:
         twin: Host = bare(seed)
         return guarded(twin, guard, twin.info.id)
 
-    return Host(host.net, info, untrained=None if bare is None else untrained, guard=guard)
+    made = DefendedHost(host.net, info, untrained=None if bare is None else untrained, guard=guard)
+    made.bare = host
+    return made
 
 
 def split(by: str) -> Sequence[str]:

@@ -62,6 +62,12 @@ def growing(pixels, sizes=iter(range(4, 10**6))):
     return torch.ones(len(pixels), next(sizes))
 
 
+def hanging(pixels):
+    import time
+
+    time.sleep(60)
+
+
 def nan(pixels):
     return torch.full((len(pixels), 4), float("nan"))
 """
@@ -196,6 +202,27 @@ def test_a_host_that_cannot_be_used_is_one_line(place, capsys, name, tmp_path):
     assert code in (3, 5) and line.startswith("reprogram: ") and not (tmp_path / "out").exists()
 
 
+def test_a_host_that_hangs_while_it_is_loaded_is_given_up(place, capsys, tmp_path):
+    spec = f"python:{place / 'host.py'}:hanging?size=20"
+    battery = ["--battery", str(place / "battery.toml"), "--out", str(tmp_path / "out"), "--patience", "0.2"]
+    assert main(["audit", spec, *battery]) == 5
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "no answer in 0.2 seconds" in line and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": [0, 0]}, "seeds: 0 is given twice"),
+        ({"budgets": [70, 70]}, "budgets: 70 is given twice"),
+        ({"tasks": ["squares(train=200, validation=100, test=60)"] * 2}, "NAME=SPEC"),
+    ],
+)
+def test_what_is_given_twice_is_refused(place, net, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        auditing.prepare(net, battery=str(place / "battery.toml"), out=tmp_path / "out", **options)
+
+
 def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_path):
     """Gates, a baseline and a comparison on finished cells; nothing is run again."""
     spec = f"python:{place / 'host.py'}:NET?size=20"
@@ -232,6 +259,17 @@ def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_
         (["audit", "linear:48", "--baseline", "missing.json"], 3, "can't be read"),
         (["audit", "linear:48", "--battery", "quik"], 3, "no battery 'quik'"),
         (["audit"], 2, "HOST"),
+        *((["audit", "linear:48", "--patience", text], 3, "patience=") for text in ("nan", "inf", "0", "1e300")),
+        *(
+            (["audit", "compare", "one.json", "two.json", *more], 2, "takes OLD NEW and --json")
+            for more in (
+                ["--fail-above", "0@label"],
+                ["--plan"],
+                ["--out", "x"],
+                ["--workers", "1"],
+                ["--defence", "blur"],
+            )
+        ),
     ],
 )
 def test_usage(arguments, code, message, capsys):

@@ -79,11 +79,17 @@ def test_benign_queries_set_the_threshold(log, capsys):
         (["{log}/00.png", "--benign", "{log}/01.png"], "0.001"),
         (["{log}/00.png", "--benign-queries", "5"], "--benign"),
         (["bad.csv"], "no column `file`"),
+        (["twice.csv"], "names a column twice"),
+        (["{log}/00.png", "--false-positives", "0.5"], "--benign"),
+        (["{log}/00.png", "--benign", "{log}/00.png", "--false-positives", "0"], "between 0 and 1"),
+        (["{log}/00.png", "--host", "no-such-host", "--detector", "energy"], "name them with --benign"),
+        (["{log}/00.png", "--host", "no-such-host", "--detector", "neighbours(threshold=1.0)"], "with --benign"),
     ],
 )
 def test_mistakes_are_one_line(arguments, text, log, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "twice.csv").write_text("file,file\n1,2\n")
     code, out, err = run(capsys, *(argument.format(log=log) for argument in arguments))
     assert code == 3 and out == "" and err.count("\n") == 1 and text in err
 
@@ -92,3 +98,29 @@ def test_unread_images_are_named_and_the_others_read(log, tmp_path, capsys):
     (tmp_path / "log.csv").write_text(f"file,account\nnone.png,a\n{log}/00.png,a\n")
     code, out, err = run(capsys, tmp_path / "log.csv")
     assert code == 3 and "none.png" in err and out == "alarms: 0 of 1 queries, by 0 of 1 accounts\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", ""),
+        (",anna", "line 3: no file"),
+        ("  ,anna", "line 3: no file"),
+        ("{log}/01.png,anna,more", "line 3: more fields than columns"),
+        ("{log},anna", "is a folder"),
+        ("{log}/no\0thing.png,anna", "damaged"),
+        ("{log}/none.png,anna", "no such file"),
+    ],
+)
+def test_an_odd_line_of_a_log_is_named_and_the_others_are_read(line, said, log, tmp_path, capsys):
+    """All of one kind: none of them loses what the other lines say, nor the state."""
+    (tmp_path / "log.csv").write_text(f"file,account\n{log}/00.png,a\n{line.format(log=log)}\n{log}/02.png,b\n")
+    code, out, err = run(capsys, tmp_path / "log.csv", "--state", tmp_path / "state.safetensors")
+    assert (code, out) == (3 if said else 0, "alarms: 0 of 2 queries, by 0 of 2 accounts\n")
+    assert said in err and err.count("\n") == bool(said) and (tmp_path / "state.safetensors").exists()
+
+
+def test_spaces_around_names_and_fields_are_not_part_of_them(log, tmp_path, capsys):
+    (tmp_path / "log.csv").write_text(f"file, account\n{log}/00.png, anna \n{log}/02.png,anna\n")
+    code, out, _ = run(capsys, tmp_path / "log.csv", "--json")
+    assert code == 0 and [query["account"] for query in json.loads(out)["queries"]] == ["anna", "anna"]

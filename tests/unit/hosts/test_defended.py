@@ -6,6 +6,7 @@ import torch
 
 import reprogram
 from reprogram import evaluate, fit, load_host
+from reprogram.errors import ConfigError
 from reprogram.hosts.defended import split
 
 TINY = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
@@ -188,3 +189,39 @@ def test_pruned_and_quantized_weights():
             step = np.abs(row).max() / 3
             np.testing.assert_allclose(new, np.round(row / step) * step, atol=1e-6)
     assert np.isclose(sum((w == 0).sum() for w in weights[1]) / len(sizes), 0.5, atol=0.01)
+
+
+OWN = """
+import torch
+
+WEIGHTS = torch.linspace(-1, 1, 4 * 12).reshape(4, 12)
+
+
+def classify(pixels):
+    return torch.nn.functional.adaptive_avg_pool2d(pixels, 2).flatten(1) @ WEIGHTS.T
+
+
+def name(pixels):
+    return [int(index) for index in classify(pixels).argmax(1)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "access"),
+    [("classify", "gradient"), ("classify", "scores"), ("name", "label")],
+)
+def test_a_function_of_ones_own_file_can_be_defended(tmp_path, function, access):
+    """What it is known again by stays its own, so that a program that was learned on it loads behind a defence."""
+    (tmp_path / "own.py").write_text(OWN)
+    outputs = ", outputs='labels', class_names=('a', 'b', 'c', 'd')" if function == "name" else ""
+    spec = f"python(function={str(tmp_path / 'own.py') + ':' + function!r}, size=8, access={access!r}{outputs})"
+    bare = reprogram.load_host(spec)
+    defended = reprogram.load_host(f"defended:({spec})?by=bit-depth(bits=1)")
+    assert (defended.info.access, defended.fingerprint) == (access, bare.fingerprint)
+    images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(defended(images), bare((images > 0.5).float()))
+
+
+def test_a_host_that_stands_for_several_answers_is_refused():
+    with pytest.raises(ConfigError, match="put averaged outside"):
+        reprogram.load_host("defended:(averaged:(linear:8)?times=2)?by=blur")

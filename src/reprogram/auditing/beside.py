@@ -1,0 +1,145 @@
+"""A host audited without and with defences before it: two audits of the same grid, side by side."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from reprogram._version import __version__
+from reprogram.auditing.audit import Audit, default_folder, prepare
+from reprogram.auditing.compare import change_of
+from reprogram.auditing.report import AuditReport, Estimate, Interval
+from reprogram.auditing.subject import Rung
+from reprogram.hosts.defended import Defended
+from reprogram.registry import format_spec
+from reprogram.utils.files import write_atomic
+
+WITHOUT, WITH = "without", "with"
+"""The folders of the two audits below the one that is named, and their names in files."""
+
+FILE = "comparison.json"
+"""The file that holds the two side by side."""
+
+LIMIT = (
+    "Each attack learns through the defence, but isn't made for it: an attacker who knows it well may get more. What a "
+    "defence takes from those who use the model as it is meant isn't measured here."
+)
+"""What the comparison doesn't show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An estimate without and with the defences.
+
+    Attributes:
+        rung: the rung of access.
+        task: the task's short name.
+        budget: in images.
+        gain_without: the net gain on the bare host; None where its cells failed.
+        interval_without: 95 % of it.
+        gain_with: the net gain through the defences; None where they don't show this rung, or where cells failed.
+        interval_with: 95 % of it.
+        difference: with − without; None where one of them isn't known.
+        interval: 95 % of the difference.
+        share_left: with / without; None unless the interval without lies above 0.
+        state: "better" where less can be got with the defences and the interval lies below 0, "worse" where it lies
+            above, else "same"; "not-shown" where the defences hide the rung, "missing" where cells failed.
+    """
+
+    rung: Rung
+    task: str
+    budget: int
+    gain_without: float | None
+    interval_without: Interval | None
+    gain_with: float | None
+    interval_with: Interval | None
+    difference: float | None
+    interval: Interval | None
+    share_left: float | None
+    state: Literal["worse", "better", "same", "not-shown", "missing"]
+
+
+def prepare_both(host: str, defence: str, *, out: str | Path = "", **options: Any) -> tuple[Audit, Audit]:
+    """Plan the audits of a host without and with defences; nothing is asked.
+
+    Args:
+        host: its spec; it computes here.
+        defence: specs of defences in order, joined by `+`.
+        out: the folder of both, each in one of its own below; by default runs/audit-defended-HOST.
+        options: those of `reprogram.auditing.audit.prepare`.
+
+    Returns:
+        The audits without and with.
+
+    Raises:
+        ConfigError: there is no such defence, the host can't have one, or what `prepare` refuses.
+    """
+    spec = format_spec(Defended(Defended.Config(host=host, by=defence)))  # Its own spec would lose a file's folder.
+    folder = Path(out or default_folder(spec))
+    behind = prepare(spec, out=folder / WITH, **options)
+    return prepare(host, out=folder / WITHOUT, **options), behind
+
+
+def side_by_side(without: AuditReport, behind: AuditReport) -> tuple[Row, ...]:
+    """The estimates of both reports, in the order of the bare host's grid.
+
+    Rungs are compared one by one: what is attacked on a rung, and how, is the same in both, also where the defences
+    hide other rungs.
+
+    Args:
+        without: the report of the bare host.
+        behind: that of the host behind defences.
+    """
+    shown = {attack.rung for attack in behind.grid.attacks}
+    found = [{(e.rung, e.task, e.budget): e for e in report.estimates} for report in (without, behind)]
+    grid = without.grid
+    keys = [(a.rung, t.name, budget) for a in grid.attacks for t in grid.tasks for budget in grid.budgets]
+    return tuple(_row(key, found[0].get(key), found[1].get(key), key[0] in shown) for key in keys)
+
+
+def write_comparison(folder: Path, defence: str, without: AuditReport, behind: AuditReport) -> dict[str, Any]:
+    """Write both side by side into the folder, as a whole or not at all.
+
+    Args:
+        folder: of both audits.
+        defence: specs of the defences.
+        without: the report of the bare host.
+        behind: that of the host behind defences.
+
+    Returns:
+        What was written.
+
+    Raises:
+        WriteError: the file can't be written.
+    """
+    values = {
+        "version": __version__,
+        "host": without.host.spec,
+        "defence": defence,
+        "limit": LIMIT,
+        "reports": {name: f"{name}/audit.json" for name in (WITHOUT, WITH)},
+        "rows": [asdict(row) for row in side_by_side(without, behind)],
+    }
+    write_atomic(folder / FILE, (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return values
+
+
+def _row(key: tuple[Rung, str, int], bare: Estimate | None, behind: Estimate | None, shown: bool) -> Row:
+    row = Row(
+        rung=key[0],
+        task=key[1],
+        budget=key[2],
+        gain_without=None if bare is None else bare.gain,
+        interval_without=None if bare is None else bare.interval,
+        gain_with=None if behind is None else behind.gain,
+        interval_with=None if behind is None else behind.interval,
+        difference=None,
+        interval=None,
+        share_left=None,
+        state="missing" if shown else "not-shown",
+    )
+    if bare is None or behind is None:
+        return row
+    change = change_of(bare, behind)
+    left = behind.gain / bare.gain if bare.interval[0] > 0 else None
+    return replace(row, difference=change.difference, interval=change.interval, share_left=left, state=change.state)
