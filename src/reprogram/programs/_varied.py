@@ -26,6 +26,7 @@ class VariedProgram(DenseProgram):
     """
 
     moves = True
+    varies = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(DenseProgram.Config):

@@ -121,4 +121,4 @@ def _moved(images: Float[Tensor, "b C h w"], view: View) -> Float[Tensor, "b C h
     move = images.new_tensor([[2 * view.right], [2 * view.down]])
     theta = torch.cat([turn, -turn @ move], dim=1)[None]
     grid = F.affine_grid(theta, [1, *images.shape[1:]], align_corners=False)
-    return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), align_corners=False)
+    return F.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)
