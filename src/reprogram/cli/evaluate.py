@@ -41,7 +41,7 @@ def evaluate_command(
     """Measure a program's accuracy on a task.
 
     Args:
-        program_file: written by fit.
+        program_file: written by fit, or the folder of its run.
         task: spec of the task, e.g. mnist or folder:PATH.
         split: which images.
         test_images: how many images of the split, "all" or a number: a stratified sample by the program's seed, as

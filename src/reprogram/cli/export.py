@@ -43,7 +43,7 @@ def export_command(
     The file is run by its own runtime first, and gets its name only if it answers as the program does.
 
     Args:
-        program_file: written by fit.
+        program_file: written by fit, or the folder of its run.
         out: the file to write; its suffix is the format's own.
         to: the format: onnx, pt2 or openvino, with options such as onnx(opset=20); by default that of the suffix.
         pixels: the type of the images that the file takes, uint8 levels or float32 numbers in [0, 1].

@@ -19,7 +19,7 @@ def inspect_command(program_file: Path, /, *, json: Annotated[bool, Parameter(ne
     """Check a program file and show what it holds; its host isn't loaded.
 
     Args:
-        program_file: written by fit.
+        program_file: written by fit, or the folder of its run.
         json: print it as JSON.
     """
     from reprogram.programfile.file import read
@@ -68,7 +68,7 @@ def _facts(path: Path, file: "ProgramFile") -> list[tuple[object, ...]]:
 def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
     """A row for each of the first task labels, with the host labels that are mapped to it."""
     header, label_map = file.header, file.adapter.label_map
-    weights, name_of = label_map.weights(), _host_labels(header.host)
+    weights, name_of = label_map.weights(), _columns(file)
     rows: list[tuple[object, ...]] = []
     for index, (task_label, host_labels) in enumerate(zip(header.task.classes, label_map.assignment(), strict=True)):
         if index == MAX_ROWS:
@@ -81,6 +81,14 @@ def _labels(file: "ProgramFile") -> list[tuple[object, ...]]:
         more = "" if num_hidden <= 0 else " and others" if weights else f" and {num_hidden} more"
         rows.append((f"label {task_label!r}", ", ".join(shown) + more))
     return rows
+
+
+def _columns(file: "ProgramFile") -> Any:
+    """A function that names a column of the scores that the label map reads: a host label, maybe in a view."""
+    name_of, num_labels = _host_labels(file.header.host), file.header.host.num_classes
+    if file.adapter.program.num_groups == 1:
+        return name_of
+    return lambda column: f"{name_of(column % num_labels)} (view {column // num_labels + 1})"
 
 
 def _host_labels(host: "HostHeader") -> Any:

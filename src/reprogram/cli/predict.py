@@ -48,7 +48,7 @@ def predict_command(
     Images that can't be read are named on stderr; the others are answered all the same, and the exit code is 3.
 
     Args:
-        program_file: written by fit.
+        program_file: written by fit, or the folder of its run.
         images: image files, folders, and patterns such as 'photos/**/*.jpg'; - reads a list of paths from stdin, one a
             line.
         list: a file with a list of paths, one a line.

@@ -151,7 +151,7 @@ def _answers(model: Reprogrammed, images: UInt8[Tensor, "b c h w"]) -> list[dict
     """The task's and the host's answer to each image of a batch on the model's device."""
     scores = model.host_scores(images)
     best = model.label_map(scores).softmax(dim=1).cpu().max(dim=1)
-    host = model.host.info.top_labels(scores.cpu())
+    host = model.host.info.top_labels(model.program.host_answer(scores).cpu())
     return [
         {"label": model.task.classes[index], "probability": probability, "host": tuple(top)}
         for index, probability, top in zip(best.indices.tolist(), best.values.tolist(), host, strict=True)

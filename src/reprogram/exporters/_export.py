@@ -211,13 +211,8 @@ def _on_cpu(model: Reprogrammed) -> Reprogrammed:
 
 
 def _check_model(model: Reprogrammed, host_top: int) -> None:
-    """Refuse what no graph can hold, and a number of answers that the host doesn't give."""
+    """Refuse hosts without weights to write, and a number of answers that the host doesn't give."""
     info = model.host.info
-    if model.program.moves:
-        raise ConfigError(
-            f"program {model.program.name()} can't be exported: it draws each image a frame of its own, by random "
-            "numbers from the image's pixels"
-        )
     answers = isinstance(model.host, AnsweringHost) or info.access in ("top-k", "label")
     if answers or (info.access != "gradient" and next(model.host.net.parameters(), None) is None):
         raise ConfigError(f"host {info.id} can't be exported: it only answers, and its weights aren't to be seen")

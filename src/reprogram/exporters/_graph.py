@@ -44,6 +44,11 @@ def capture(pipeline: Pipeline, images: Tensor) -> ExportedProgram:
     Raises:
         ConfigError: a part can't be captured; the message says which, and why.
     """
+    if pipeline.program.moves:
+        raise ConfigError(
+            f"program {pipeline.program.name()} can't be exported: it is drawn anew for each image, and a file draws "
+            "nothing; serve it, or use predict"
+        )
     with quiet(), torch.no_grad():
         return _exported(folded(pipeline, images), images)
 

@@ -65,7 +65,7 @@ def check(run: Run, model: Reprogrammed, images: Tensor, *, largest: int, on_ima
         worst = max(worst, _compare(ours, theirs, len(batch)))
         if host_answers:
             with torch.no_grad():
-                probabilities = model.host_scores(batch).float().softmax(dim=1).numpy()
+                probabilities = model.program.host_answer(model.host_scores(batch)).float().softmax(dim=1).numpy()
             _compare_host(probabilities, *host_answers)
         done += len(batch)
         on_images(min(done, len(images)))

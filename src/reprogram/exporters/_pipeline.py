@@ -55,7 +55,7 @@ class Pipeline(nn.Module):
         scores = self.label_map.run(host_scores).float()
         if not self.host_top:
             return (scores,)
-        top = host_scores.float().softmax(dim=1).topk(self.host_top, dim=1)
+        top = self.program.host_answer(host_scores).float().softmax(dim=1).topk(self.host_top, dim=1)
         return scores, top.indices, top.values
 
     def _host_input(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b C H W"]:

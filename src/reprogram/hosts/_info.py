@@ -131,15 +131,15 @@ class HostInfo:
         """The host's own answers for people: the most probable of its labels, by the softmax of its scores.
 
         Args:
-            scores: b × K host scores, or b × V · K where each of V views has columns of its own.
+            scores: b × K host scores.
             most: how many labels are named for each image; all K where these are fewer.
 
         Returns:
             For each image a list of `label` and `probability`, the most probable one first.
         """
-        top, apart = scores.softmax(dim=1).topk(min(most, scores.shape[1])), scores.shape[1] > self.num_classes
+        top = scores.softmax(dim=1).topk(min(most, scores.shape[1]))
         return [
-            [{"label": self.column(i, apart=apart), "probability": p} for p, i in zip(values, indices, strict=True)]
+            [{"label": self.label(i), "probability": p} for p, i in zip(values, indices, strict=True)]
             for values, indices in zip(top.values.tolist(), top.indices.tolist(), strict=True)
         ]
 

@@ -162,7 +162,7 @@ def read(path: Path, *, download: bool = False) -> ProgramFile:
     """Read and check a program file, without its host.
 
     Args:
-        path: the program file, or `hub:REPO[@REV]` for one of the Hugging Face Hub.
+        path: the program file, the folder of its run, or `hub:REPO[@REV]` for one of the Hugging Face Hub.
         download: whether one of the Hub may be fetched; otherwise it has to be in the Hub's cache on this machine.
 
     Raises:
@@ -188,14 +188,14 @@ def read(path: Path, *, download: bool = False) -> ProgramFile:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open an ordinary file; refuse folders, links, pipes and devices."""
+    """Open an ordinary file, or that of a run's folder; refuse links, pipes, devices and other folders."""
     try:
         kind = path.lstat().st_mode
     except (OSError, ValueError):
         raise ProgramFileError(f"{why_missing(path)}; give the path of a program file") from None
     inside = path / "program.safetensors"
     if stat.S_ISDIR(kind) and inside.is_file():
-        raise ProgramFileError(f"a folder; give the program file in it, {inside}")
+        return _open(inside)
     if not stat.S_ISREG(kind):
         raise ProgramFileError("not an ordinary file; give the program file itself")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

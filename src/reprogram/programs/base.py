@@ -114,9 +114,20 @@ class Program(Component, nn.Module):
         if self.num_groups > 1:
             # V x b x K to b x V · K
             return views.transpose(0, 1).flatten(1)
-        # log(1/V Σ_v softmax(s_v)) + 1/V Σ_v log Σ_j exp(s_vj), V x b x K to b x K
-        means = views.log_softmax(dim=2).logsumexp(dim=0) - math.log(self.num_views)
-        return means + views.logsumexp(dim=2).mean(dim=0)[:, None]
+        return _mean_answer(views)
+
+    def host_answer(self, scores: Float[Tensor, "b m"]) -> Float[Tensor, "b K"]:
+        """What the host itself says of each task image, in its own labels, whatever the label map reads.
+
+        Args:
+            scores: b × m scores as `combined` returns them.
+
+        Returns:
+            b × K scores: those that were given, or of groups those whose probabilities are the mean of the groups'.
+        """
+        if self.num_groups == 1:
+            return scores
+        return _mean_answer(scores.unflatten(1, (self.num_groups, -1)).transpose(0, 1))
 
     def draw(self, framed: Framed) -> Framed:
         """Draw the program and clip it, whatever was drawn before: all that `forward` computes.
@@ -140,6 +151,12 @@ class Program(Component, nn.Module):
     def _valid(self, pixels: Tensor) -> Tensor:
         pixels = pixels.clamp(0, 1)
         return round_to_8bit(pixels) if self.config.round_8bit else pixels
+
+
+def _mean_answer(views: Float[Tensor, "V b K"]) -> Float[Tensor, "b K"]:
+    # log(1/V Σ_v softmax(s_v)) + 1/V Σ_v log Σ_j exp(s_vj), V x b x K to b x K
+    means = views.log_softmax(dim=2).logsumexp(dim=0) - math.log(views.shape[0])
+    return means + views.logsumexp(dim=2).mean(dim=0)[:, None]
 
 
 class DenseProgram(Program):

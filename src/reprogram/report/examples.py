@@ -77,12 +77,12 @@ def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list
 
     Args:
         model: the model whose host gave the scores.
-        scores: b × K host scores.
+        scores: b × K host scores, or b × V · K where each of V views has columns of its own.
 
     Returns:
         For each image a list of `label` and `probability`, the most probable one first.
     """
-    return model.host.info.top_labels(scores, TOP)
+    return model.host.info.top_labels(model.program.host_answer(scores), TOP)
 
 
 def picture(pixels: Float[Tensor, "C H W"]) -> str:

@@ -118,7 +118,8 @@ class Answering:
                 for name in batches.keys() - {HOST}:
                     index = self.served[name].index
                     assert index is not None
-                    outcomes[name] = self.models[index].label_map(every[index]), every[index]
+                    model, answers = self.models[index], every[index]
+                    outcomes[name] = model.label_map(answers), model.program.host_answer(answers)
         for name, (scores, of_host) in outcomes.items():
             if not torch.isfinite(scores).all():
                 raise ConfigError(f"{name}: the host's scores aren't finite")

@@ -153,7 +153,8 @@ def _described(desk: Desk) -> dict[str, Any]:
 
 def _read_from(model: Reprogrammed) -> dict[str, list[str]]:
     """The first host labels that each task label is read from, where a label map has such."""
-    names = [[model.host.info.label(i) for i in row[:HOST_LABELS]] for row in model.label_map.assignment()]
+    name = functools.partial(model.host.info.column, apart=model.program.num_groups > 1)
+    names = [[name(i) for i in row[:HOST_LABELS]] for row in model.label_map.assignment()]
     return {label: row for label, row in zip(model.task.classes, names, strict=False) if row}
 
 

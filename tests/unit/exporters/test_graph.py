@@ -107,7 +107,7 @@ def test_programs_with_a_frame_for_each_image_are_refused(program, one_line, tmp
     model = reprogram.Reprogrammed.build(tiny_model().host, task, program=program)
     with pytest.raises(reprogram.ConfigError) as error:
         reprogram.export(model, tmp_path / "a.onnx", task=task)
-    one_line(error, f"program {model.program.name()} can't be exported: it draws each image a frame of its own")
+    one_line(error, f"program {model.program.name()} can't be exported: it is drawn anew for each image")
     assert not [*tmp_path.iterdir()]
 
 

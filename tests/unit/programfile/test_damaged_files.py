@@ -77,14 +77,23 @@ def test_odd_paths_are_refused(good, tmp_path, one_line):
         one_line(error)
 
 
-def test_a_run_folder_in_place_of_its_program_is_refused_with_the_program_named(good, tmp_path, one_line):
+def test_a_run_folder_stands_for_its_program_and_other_folders_are_refused(good, tmp_path, one_line):
     with pytest.raises(reprogram.ProgramFileError) as error:
         read(tmp_path)
-    assert "program.safetensors" not in one_line(error)
-    (tmp_path / "program.safetensors").write_bytes(good)
+    one_line(error, "not an ordinary file")
+    inside = tmp_path / "program.safetensors"
+    inside.write_bytes(good)
+    assert read(tmp_path).header.digest == read(inside).header.digest
+    inside.write_bytes(good[:-1])
     with pytest.raises(reprogram.ProgramFileError) as error:
         read(tmp_path)
-    one_line(error, f"give the program file in it, {tmp_path / 'program.safetensors'}")
+    one_line(error)
+    inside.unlink()
+    (tmp_path / "elsewhere").write_bytes(good)
+    inside.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(reprogram.ProgramFileError) as error:
+        read(tmp_path)
+    one_line(error, "not an ordinary file")
 
 
 def test_an_unreadable_file_is_refused(good, tmp_path, one_line):

@@ -3,14 +3,17 @@
 import math
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import map_coordinates
 from scipy.special import logsumexp, softmax
 
 import reprogram
 from helpers import random_task, tiny_model
 from helpers_components import images
+from reprogram.cli import main
 from reprogram.evaluation.baselines.map_alone import map_alone_scores
 from reprogram.programs.views import VIEWS, View, _shown
 from reprogram.registry import configure
@@ -19,6 +22,8 @@ from reprogram.runs.config import from_values
 from reprogram.runs.execute import execute
 from reprogram.runs.forecast import TEST, forecast
 from reprogram.runs.measure import build
+from reprogram.serving.answering import Answering
+from reprogram.serving.options import ServeOptions
 from reprogram.serving.shared_host import SharedHost
 from reprogram.tasks._factory import load_task
 
@@ -182,3 +187,36 @@ def test_a_saved_program_gives_the_same_answers(tmp_path):
     shared, single = SharedHost([again, tiny_model(task, program="none", canvas="resize")])([images(), images()[:3]])
     torch.testing.assert_close(shared, model(images()), rtol=1e-4, atol=1e-5)
     assert single.shape[0] == 3
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_every_way_to_an_answer_tells_the_models_and_the_hosts_own(apart, tmp_path, capsys):
+    """Predict, serve and an exported file, whose host's answer is the mean of the views' whatever the map reads."""
+    task = random_task()
+    spec = f"views(count=3, apart={apart})"
+    model = tiny_model(task, program=spec, label_map="evidence-bayes", canvas="resize")
+    reprogram.fit(model, task, learner="none", loss="task", images=16)
+    batch = task.test.images[:5]
+    with torch.no_grad():
+        wanted = model(batch)
+        rows = model.host(model.program(model.canvas(batch))).double().numpy().reshape(3, 5, -1)
+    mean = softmax(rows, axis=2).mean(axis=0)
+    done = reprogram.export(model, tmp_path / "views.onnx", task=task, host_top=2, max_batch=4)
+    session = onnxruntime.InferenceSession(done.path)
+    scores, labels, probabilities = session.run(None, {"images": batch.numpy()})
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probabilities, np.sort(mean)[:, :-3:-1], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(mean, labels, 1), probabilities, atol=1e-5)
+
+    answering = Answering({"views": model}, {"views": "1"}, ServeOptions())
+    served, of_host = answering.compute({"views": batch})["views"]
+    np.testing.assert_allclose(served, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(of_host.softmax(dim=1), mean, atol=1e-5)
+
+    Image.fromarray(batch[0].permute(1, 2, 0).numpy()).save(tmp_path / "image.png")
+    (answer,) = reprogram.predict_files(model, tmp_path / "image.png")
+    assert answer.label == model.task.classes[int(wanted[0].argmax())]
+    assert [top["label"] for top in answer.host] == [model.host.info.label(i) for i in mean[0].argsort()[:-4:-1]]
+
+    assert main(["inspect", str(model.save(tmp_path / "views.safetensors"))]) == 0
+    assert ("(view 3)" in capsys.readouterr().out) == apart
