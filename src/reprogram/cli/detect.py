@@ -66,10 +66,8 @@ def detect_command(
     reader = _detector(detector, state)
     if not queries and state is None:
         raise DataError("no queries; give image files, folders, or logs (CSV files)")
-    if benign_queries is not None and not benign:
-        raise ConfigError("--benign-queries makes queries of photographs; name their folder with --benign")
-    if false_positives is not None and not benign:
-        raise ConfigError("--false-positives is a share of benign queries; name them with --benign")
+    if not benign:
+        _need_no_benign(benign_queries, false_positives)
     asked = None
     if reader.reads != "image":
         if host is None:
@@ -101,6 +99,14 @@ def detect_command(
     if failures:
         return DataError.exit_code
     return ALARMED if fail_on_alarm and alarms else 0
+
+
+def _need_no_benign(benign_queries: int | None, false_positives: float | None) -> None:
+    """Refuse options that say something of benign queries, where none are named."""
+    if benign_queries is not None:
+        raise ConfigError("--benign-queries makes queries of photographs; name their folder with --benign")
+    if false_positives is not None:
+        raise ConfigError("--false-positives is a share of benign queries; name them with --benign")
 
 
 def _accounts(rows: list[dict[str, Any]]) -> int:

@@ -127,7 +127,9 @@ class Program(Component, nn.Module):
         """
         if self.num_groups == 1:
             return scores
-        return _mean_answer(scores.unflatten(1, (self.num_groups, -1)).transpose(0, 1))
+        # b x V · K to V x b x K
+        views = scores.reshape(scores.shape[0], self.num_groups, scores.shape[1] // self.num_groups)
+        return _mean_answer(views.transpose(0, 1))
 
     def draw(self, framed: Framed) -> Framed:
         """Draw the program and clip it, whatever was drawn before: all that `forward` computes.
