@@ -25,9 +25,8 @@ class ChangedWeights(InnerSource):
         """
         raise NotImplementedError
 
-    def build(self, *, download: bool = False) -> Host:
-        """Build the host, and change its weights."""
-        host = self._source().build(download=download)
+    def made_of(self, host: Host) -> Host:
+        """Change a host's weights."""
         changed = self._changed(host)
         changed.info = replace(changed.info, id=self.spec())
         return changed

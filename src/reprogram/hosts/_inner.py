@@ -21,6 +21,26 @@ class InnerSource(HostSource):
     instead: ClassVar[str] = "say all options once"
     takes_services: ClassVar[bool] = False
 
+    def build(self, *, download: bool = False) -> Host:
+        """Build the other host, and this one of it.
+
+        Where answers are bought, what the other one was asked while it was built is on the bill. A host that gives
+        gradients computes here, and numbers what its defences draw from its own first image on.
+        """
+        inner = self._source().build(download=download)
+        host = self.made_of(inner)
+        if host.info.access != "gradient":
+            host.meter = inner.meter
+        return host
+
+    def made_of(self, host: Host) -> Host:
+        """This source's host, made of the other one.
+
+        Args:
+            host: the other host.
+        """
+        raise NotImplementedError
+
     def info(self) -> HostInfo | None:
         """The record of the other host, with this one's name and access."""
         info = self._source().info()

@@ -51,9 +51,8 @@ class Averaged(InnerSource):
         host = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
         return cls.Config(host=f"defended(host={host!r}, by='noise')", times=2)
 
-    def build(self, *, download: bool = False) -> Host:
-        """Build the host that is asked."""
-        host = self._source().build(download=download)
+    def made_of(self, host: Host) -> Host:
+        """Ask a host several times."""
         return AveragedHost(host, self.config.times, replace(host.info, id=self.spec()))
 
 

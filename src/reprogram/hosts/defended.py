@@ -46,9 +46,9 @@ class Defended(InnerSource):
         host = "timm:test_resnet(pretrained=False, num_classes=16, size=48)"
         return cls.Config(host=host, by="blur(sigma=1.0)+rounding(decimals=2)")
 
-    def build(self, *, download: bool = False) -> Host:
-        """Build the host behind its defences."""
-        guard, host = self._guard(), self._source().build(download=download)
+    def made_of(self, host: Host) -> Host:
+        """Put a host behind its defences."""
+        guard = self._guard()
         self.check_asked_once(host)
         if host.guard is not None or isinstance(host, AnsweringHost):
             raise ConfigError(

@@ -68,9 +68,8 @@ class Restricted(InnerSource):
         """The first labels of a tiny ResNet, with four decimals."""
         return cls.Config(host="timm:test_resnet(pretrained=False, num_classes=16, size=48)", access="topk", round=4)
 
-    def build(self, *, download: bool = False) -> Host:
-        """Build the host that is restricted."""
-        host = self._source().build(download=download)
+    def made_of(self, host: Host) -> Host:
+        """Restrict a host."""
         self.check_asked_once(host)
         access = self._access(host.info.access)
         return RestrictedHost(host, self.config, replace(host.info, id=self.spec(), access=access))

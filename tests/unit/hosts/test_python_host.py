@@ -104,3 +104,14 @@ def test_mistakes_get_one_line(file, spec, words):
     with pytest.raises(reprogram.ReprogramError, match=words) as error:
         reprogram.load_host(spec.format(file.parent))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("around", ["{}", "restricted:({})", "defended:({})?by=rounding", "averaged:({})"])
+def test_what_loading_asks_is_on_the_bill_whatever_stands_around_it(around, tmp_path):
+    file, log = tmp_path / "counting.py", tmp_path / "asked"
+    file.write_text(
+        f"def ask(x):\n    with open({str(log)!r}, 'a') as file:\n        file.write('.' * len(x))\n"
+        "    return x.mean((2, 3)).detach() - 0.2\n"
+    )
+    host = reprogram.load_host(around.format(f"python:{file}:ask?size=8"))
+    assert host.meter.images == len(log.read_text()) > 0
