@@ -30,7 +30,7 @@ judges: .venv-judges/ready
 	.venv-judges/bin/python -m pytest -m judge
 
 # Every program with every label map on every canvas; make test does with about every second pair. Then each of
-# them as an ONNX file, which takes an hour.
+# them as an ONNX file, which takes long.
 combinations: $(READY)
 	ALL_COMBINATIONS=1 $(BIN)/python -m pytest tests/contract/test_every_variant.py tests/contract/test_exports.py
 

@@ -86,7 +86,7 @@ def test_each_program_canvas_and_label_map_is_captured_and_folded(squares):
 
 
 def combinations():
-    """All of them with `make combinations`, which takes an hour; else none."""
+    """All of them with `make combinations`, which takes long; else none."""
     if not os.environ.get("ALL_COMBINATIONS"):
         return []
     programs = [name for name in names("programs") if not find("programs", name).moves]
