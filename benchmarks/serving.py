@@ -33,6 +33,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "results/paper/runs/squares-EfficientNet_Lite0-frame-s0-82b61626/program.safetensors"
 OUT = ROOT / "results" / "serving"
+CORES = os.sched_getaffinity(0)
 IMAGES = 256
 """Different images that are asked about."""
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ class Expected:
         self.images = task.test.images.numpy()
         rng = np.random.default_rng(0)
         self.photos = rng.integers(0, 256, (32, 3, *self.model.host.info.size), dtype=np.uint8)
-        with torch.no_grad():
+        with torch.no_grad(), on_a_core_of_its_own():
             one_by_one = [self.model(image[None]).softmax(1) for image in torch.from_numpy(self.images)]
             self.squares = torch.cat(one_by_one).numpy()
             pixels = torch.from_numpy(self.photos).float() / 255
@@ -66,7 +67,7 @@ class Expected:
         torch = self.torch
         source = self.images if name == "squares" else self.photos
         images = torch.from_numpy(source[np.arange(batch) % len(source)])
-        with torch.no_grad():
+        with torch.no_grad(), on_a_core_of_its_own():
             call = (
                 (lambda: self.model(images)) if name == "squares" else (lambda: self.model.host(images.float() / 255))
             )
@@ -84,6 +85,19 @@ class Expected:
         }
 
 
+@contextlib.contextmanager
+def on_a_core_of_its_own():
+    """Compute where OMP_PROC_BIND puts the threads: two that wait for each other on one core hardly move.
+
+    This thread is bound by it too, and so would be its clients and the servers that it starts: afterwards it isn't.
+    """
+    os.sched_setaffinity(0, {min(CORES)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES)
+
+
 def png(values):
     """An image as a PNG file."""
     from PIL import Image
@@ -99,8 +113,9 @@ class Server:
     def __init__(self, threads, *more):
         command = [sys.executable, "-m", "reprogram", "serve", f"squares={PROGRAM}", "--port", "0", "--json"]
         self.command = [*command, "--threads", str(threads), *more]
+        free = {key: value for key, value in os.environ.items() if key != "OMP_PROC_BIND"}
         self.process = subprocess.Popen(  # noqa: S603
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=free
         )
         text = b""
         while not text.rstrip().endswith(b"}"):
@@ -298,15 +313,36 @@ async def paced(port, expected, per_s, seconds, seed=0):
 
 
 def run_load(options, expected):
-    """Answers under load, and what memory they took."""
-    server = Server(options.threads)
+    """Answers under load, and what memory they took over time."""
+    server, memory = Server(options.threads), []
+
+    async def watched():
+        watching = asyncio.create_task(watch(server, memory))
+        result = await load(server.port, expected, options.requests, options.clients)
+        watching.cancel()
+        return result
+
     try:
         before = server.memory()
-        result = asyncio.run(load(server.port, expected, options.requests, options.clients))
-        result |= {"memory_before": before, "memory_after": server.memory()}
+        result = asyncio.run(watched())
+        result |= {"memory_before": before, "memory_after": server.memory(), **growth(memory)}
     finally:
         result_code = server.stop()
     return result | {"exit_code": result_code}
+
+
+async def watch(server, memory):
+    """Note the server's memory in MiB, three times a minute."""
+    while True:
+        await asyncio.sleep(20)
+        memory.append(round(server.memory() / 2**20, 1))
+
+
+def growth(memory):
+    """Memory by thirds of a minute, and how it grows once the first third of the time is over."""
+    later = memory[len(memory) // 3 :]
+    slope = float(np.polyfit(np.arange(len(later)), later, 1)[0]) * 3 if len(later) > 2 else 0.0
+    return {"memory_mib": memory, "growth_mib_per_minute_after_a_third": slope}
 
 
 def run_throughput(options, expected):
@@ -367,34 +403,21 @@ def run_latency(options, expected):
 
 
 def run_soak(options, expected):
-    """Memory under a load that goes on."""
+    """Memory under a load that goes on: that of `load`, for a time instead of a number of requests."""
     server, memory = Server(options.threads), []
-    try:
+
+    async def watched():
+        watching = asyncio.create_task(watch(server, memory))
         end = time.monotonic() + 60 * options.minutes
-        total = Counter()
-        while time.monotonic() < end:
-            part = asyncio.run(
-                load(
-                    server.port,
-                    expected,
-                    10**9,
-                    options.clients,
-                    seed=len(memory),
-                    deadline=min(end, time.monotonic() + 20),
-                )
-            )
-            total.update(
-                requests=part["requests"],
-                images=part["images"],
-                status_5xx=part["status_5xx"],
-                wrong_answers=part["wrong_answers"],
-            )
-            memory.append(round(server.memory() / 2**20, 1))
+        result = await load(server.port, expected, 10**9, options.clients, deadline=end)
+        watching.cancel()
+        return result
+
+    try:
+        result = asyncio.run(watched())
     finally:
         server.stop()
-    later = memory[len(memory) // 3 :]
-    slope = float(np.polyfit(np.arange(len(later)), later, 1)[0]) * 3 if len(later) > 2 else 0.0
-    return {**total, "minutes": options.minutes, "memory_mib": memory, "growth_mib_per_minute_after_a_third": slope}
+    return {**result, "minutes": options.minutes, **growth(memory)}
 
 
 def run_stop(options, expected):
@@ -477,6 +500,7 @@ def main():
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
+    os.environ["OMP_PROC_BIND"] = "true"  # Of this process, before it loads PyTorch.
     start, facts = time.perf_counter(), machine()
     result = COMMANDS[options.command](options, Expected(options.threads))
     out = options.out or OUT / f"{options.command}.json"

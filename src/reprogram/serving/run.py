@@ -1,6 +1,8 @@
 """`reprogram.serve`: programs on one host as a service, until it is told to stop."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
@@ -31,6 +33,17 @@ def require_extra() -> None:
         except ImportError:
             package = name.replace("_", "-")
             raise ConfigError(f"serve: the package {package} isn't installed; pip install 'reprogram[serve]'") from None
+
+
+@contextlib.contextmanager
+def collected_once() -> Iterator[None]:
+    """In the block, what there is now isn't searched for garbage again, which takes a fifth of a second each time."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def serve(
@@ -91,4 +104,5 @@ def serve(
         say(f"warning: listens on {settings.address}: everyone who reaches this machine can ask it, {who}")
     elif tokens:
         say(f"clients need a bearer token, that of {VARIABLE}")
-    return run(desk, listening, lambda server: on_start(server, port))
+    with collected_once():
+        return run(desk, listening, lambda server: on_start(server, port))
