@@ -81,6 +81,7 @@ docs: $(READY)
 results: $(READY)
 	$(BIN)/python docs/_ext/results.py
 	$(BIN)/python docs/_ext/black_box.py
+	$(BIN)/python docs/_ext/audits.py
 	$(BIN)/python docs/_ext/results_index.py
 	$(BIN)/python docs/_ext/detectors.py
 

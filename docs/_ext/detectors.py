@@ -1,10 +1,12 @@
-"""The tables of docs/detectors.md, from results/detectors/*.json: `python docs/_ext/detectors.py` writes them."""
+"""The tables of docs/detectors.md, from results/detectors and results/hiding: `python docs/_ext/detectors.py`."""
 
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
+
+import kept
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "detectors.md"
@@ -134,6 +136,26 @@ def circumstances(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def hiding(runs: list[kept.Run]) -> str:
+    """What programs reach that look different on every image, beside those that stand still; the best first."""
+    rows = []
+    for config, result in sorted(runs, key=lambda run: -run[1]["test"]["accuracy"]):
+        test = result["test"]
+        low, high = test["interval"]
+        rows.append(
+            [
+                f"`{config['program']}`",
+                f"**{test['accuracy']:.3f}**",
+                f"{low:.3f} to {high:.3f}",
+                test["n"],
+                result["seed"],
+                kept.worth(result),
+            ]
+        )
+    head = ["program", "test accuracy", "95 % interval", "n", "seed", "worth"]
+    return f"{table(head, rows)}\n\n{kept.circumstances([result for _, result in runs])}." if rows else NONE
+
+
 def page(text: str) -> str:
     """The page with every block written anew."""
     results = load()
@@ -143,6 +165,7 @@ def page(text: str) -> str:
         "attacks": attacks(results),
         "attacks at own thresholds": attacks([one for one in results if one["reads"] == "image"], "usual"),
         "circumstances": circumstances(results),
+        "hiding": hiding(kept.load("hiding")),
     }
     for name, block in blocks.items():
         begin, end = f"<!-- {name}: written by make results -->", f"<!-- end of {name} -->"

@@ -5,6 +5,7 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def _row(path: Path, folder: Path) -> Row:
     name = path.relative_to(folder).as_posix()
     if "detector" in data:
         return _detector(data, name)
+    if "verdict" in data and "estimates" in data:
+        return _audit(data, name)
     if "arms" in data:
         return _benchmark(data, name)
     if str(data.get("command", "")).startswith("python benchmarks/serving.py"):
@@ -154,6 +157,22 @@ def _benchmark(data: dict[str, Any], name: str) -> Row:
         measured[f"{arm} ms"] = f"{1000 * one['median_s']:.1f}" if one else ""
         measured[f"{arm} MiB"] = "" if memory is None else f"{memory / 2**20:.1f}"
     return Row({"host": _host(data["host"]), **options}, measured, name)
+
+
+def _audit(data: dict[str, Any], name: str) -> Row:
+    """What `reprogram audit` wrote: the verdict, and what it stands on."""
+    verdict, bill = data["verdict"], data["bill"]
+    began, ended = (datetime.fromisoformat(data[key]) for key in ("began", "ended"))
+    measured = {
+        "verdict": verdict["level"],
+        "gain": f"{verdict['gain']:.3f}",
+        "interval": " to ".join(f"{end:.3f}" for end in verdict["interval"]),
+        "rung": verdict["rung"],
+        "budget": str(verdict["budget"]),
+        "images asked": str(bill["images"]),
+        "seconds": f"{(ended - began).total_seconds():.0f}",
+    }
+    return Row({"task": verdict["task"], "host": _host(data["host"]["spec"])}, measured, name)
 
 
 def _detector(data: dict[str, Any], name: str) -> Row:

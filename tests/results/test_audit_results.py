@@ -1,0 +1,42 @@
+"""The page of the audits: current, and every number on it is one of a stored audit."""
+
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = sorted((ROOT / "results" / "audit").glob("*.json"))
+
+
+@pytest.fixture
+def audits(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The page's generator."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import audits
+
+    return audits
+
+
+def test_the_page_is_current(audits: ModuleType) -> None:
+    text = audits.PAGE.read_text(encoding="utf-8")
+    assert audits.written(text) == text, "run make results"
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_hosts_line_is_its_largest_budgets(audits: ModuleType, path: Path) -> None:
+    """The gain of each rung is the accuracy less the largest term, computed here anew from the cells."""
+    audit = json.loads(path.read_text(encoding="utf-8"))
+    page = audits.PAGE.read_text(encoding="utf-8")
+    line = re.search(rf"^\| {re.escape(audits._called(path.stem))} \| \*\*(.*)$", page, re.M)
+    assert line is not None
+    shown = [float(value) for value in re.findall(r"([+-]\d\.\d\d) \(", line.group(0))]
+    for rung, gain in zip(audits.RUNGS, shown, strict=True):
+        of_rung = [cell for cell in audit["cells"] if cell["rung"] == rung]
+        most = max(cell["budget"] for cell in of_rung)
+        cells = [cell for cell in of_rung if cell["budget"] == most]
+        terms = {name: sum(cell["terms"][name] for cell in cells) / len(cells) for name in cells[0]["terms"]}
+        accuracy = sum(cell["accuracy"] for cell in cells) / len(cells)
+        assert gain == pytest.approx(accuracy - max(terms.values()), abs=0.00501)
