@@ -25,7 +25,13 @@ __init__ __main__ cli
 """
 LAYER = {name: number for number, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
 FAMILIES = set(LAYERS.strip().splitlines()[3].split())
-USED_BY_FAMILIES = {"augmentations": {"tasks"}, "labelmaps": {"tasks"}, "defences": {"hosts"}, "detectors": {"hosts"}}
+USED_BY_FAMILIES = {
+    "augmentations": {"tasks"},
+    "labelmaps": {"tasks"},
+    "defences": {"hosts"},
+    "detectors": {"hosts"},
+    "losses": {"detectors"},
+}
 
 
 def imported(path, strings=True):

@@ -51,7 +51,7 @@ def detect_command(
         queries: image files, folders, and logs: CSV files with the columns `file` and `account`, in the order of the
             queries; their paths count from the log's folder.
         detector: a detector's spec, or the file that --state wrote.
-        host: is asked for its answers where the detector reads them; images are then brought to its size.
+        host: images are brought to its size, and it is asked for its answers where the detector reads them.
         account: who sent the images that no log names.
         benign: queries that the threshold is set from: files, folders and logs.
         benign_queries: make so many benign queries of the photographs that --benign names, of many accounts: also
@@ -69,9 +69,9 @@ def detect_command(
     if not benign:
         _need_no_benign(benign_queries, false_positives)
     asked = None
-    if reader.reads != "image":
-        if host is None:
-            raise ConfigError(f"{reader.name()}: reads the host's {reader.reads}; give --host")
+    if host is None and reader.reads != "image":
+        raise ConfigError(f"{reader.name()}: reads the host's {reader.reads}; give --host")
+    if host is not None:
         _check_threshold(reader, benign)
         start_torch(common.threads)
         asked = _host(host, download, common.device)
@@ -92,13 +92,11 @@ def detect_command(
         reader.save(state)
     alarms = [row for row in found if row["alarm"]]
     if common.json:
-        emit({"detector": reader.name(), "threshold": reader.threshold, "queries": found, "alarms": len(alarms)})
+        told = {"detector": reader.name(), "threshold": reader.threshold, "queries": found, "alarms": len(alarms)}
+        emit({**told, "unread": [as_utf8(error) for error in failures]})
     else:
-        senders = f"{_accounts(alarms):,} of {_accounts(found):,} accounts"
-        print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {senders}")
-    if failures:
-        return DataError.exit_code
-    return ALARMED if fail_on_alarm and alarms else 0
+        print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {_senders(alarms)} of {_senders(found)} accounts")
+    return DataError.exit_code if failures else ALARMED if fail_on_alarm and alarms else 0
 
 
 def _need_no_benign(benign_queries: int | None, false_positives: float | None) -> None:
@@ -109,9 +107,9 @@ def _need_no_benign(benign_queries: int | None, false_positives: float | None) -
         raise ConfigError("--false-positives is a share of benign queries; name them with --benign")
 
 
-def _accounts(rows: list[dict[str, Any]]) -> int:
+def _senders(rows: list[dict[str, Any]]) -> str:
     """How many accounts sent some queries."""
-    return len({row["account"] for row in rows})
+    return f"{len({row['account'] for row in rows}):,}"
 
 
 def _detector(spec: str, state: Path | None) -> "Detector":
@@ -204,7 +202,7 @@ def _made(folders: list[str], number: int, host: "Host | None") -> Iterator[tupl
 def _answered(
     sent: Iterable[tuple[str, str, Any]], reader: "Detector", host: "Host | None"
 ) -> Iterator[tuple[str, "Query"]]:
-    """The queries as a detector reads them, with the host's answers where it wants them."""
+    """The queries as a detector reads them: of the host's size, and with its answers where the detector wants them."""
     import numpy as np
 
     from reprogram.detectors._detect import host_answers
@@ -219,5 +217,5 @@ def _answered(
         else:
             channels, height, width = host.info.shape
             pixels = np.asarray(images.to_tensor(images.fit(picture, height, width), channels))
-        answer = None if host is None else host_answers(host, reader.reads, pixels[None])[0]
+        answer = None if host is None or reader.reads == "image" else host_answers(host, reader.reads, pixels[None])[0]
         yield path, Query(image=pixels, account=account, answer=answer)

@@ -37,7 +37,10 @@ def cell_statistics(image: Array, side: int) -> Array:
 
 
 def informative(cells: Array) -> Array:
-    """Which cells aren't blank in the image's most frequent blank colour, such as the bars of a letterbox.
+    """Which cells aren't blank in one of the image's two most frequent blank colours.
+
+    One is that of the bars of a letterbox, or of a page; the other that of a white wall or a sky that is shown there
+    and is larger than the bars, which alone would leave bars that never change.
 
     Args:
         cells: what `cell_statistics` gave.
@@ -52,5 +55,5 @@ def informative(cells: Array) -> Array:
     colour = (cells[:3] // 16).astype(int)
     codes = colour[0] * 256 + colour[1] * 16 + colour[2]
     values, numbers = np.unique(codes[flat], return_counts=True)
-    kept: Array = ~(flat & (codes == values[numbers.argmax()]))
+    kept: Array = ~(flat & np.isin(codes, values[np.argsort(-numbers, kind="stable")[:2]]))
     return kept

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class Detector(Component):
             layer; `host_answers` asks a host for them.
         fits: whether `calibrate` gives half of the benign queries to `fit`.
         usual_threshold: the alarm rings above it where nothing else is given; None where it has to be calibrated.
+        highest: no score lies above it; infinity where there is no such number.
         threshold: the alarm rings above it.
         false_positive_rate: the share of benign queries that `calibrate` allowed; None where it wasn't called.
         num_calibrated: the benign queries that the threshold was set from.
@@ -66,6 +68,7 @@ class Detector(Component):
     reads: ClassVar[Literal["image", "scores", "features"]] = "image"
     fits: ClassVar[bool] = False
     usual_threshold: ClassVar[float | None] = None
+    highest: ClassVar[float] = math.inf
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -174,7 +177,8 @@ class Detector(Component):
 
         The threshold is the k-th largest of n scores with k = ⌊rate · (n + 1)⌋: a further query of the same kind lies
         above it with a probability of at most the rate (split conformal prediction). A detector that `fits` learns
-        from every second query, and the threshold is set from the others.
+        from every second query, and the threshold is set from the others. Where as many benign queries as the rate
+        allows have the highest score there is, nothing lies above the threshold, and a warning says so.
 
         Args:
             queries: benign traffic, at least 1 / rate queries, twice as many where the detector `fits`.
@@ -197,6 +201,13 @@ class Detector(Component):
         self.reset()
         self.threshold = threshold_of(scores, false_positive_rate, self.name())
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
+        if self.threshold >= self.highest:
+            warnings.warn(
+                f"{self.name()}: the alarm never rings, for benign queries have the highest score there is "
+                f"({self.highest:g}); allow more false alarms than {false_positive_rate:g}, or give threshold=",
+                UserWarning,
+                stacklevel=2,
+            )
         return self.threshold
 
     def _learned_from(self, queries: Iterable[Query]) -> Iterable[Query]:

@@ -24,6 +24,7 @@ class Blacklight(AccountDetector):
     """
 
     usual_threshold = 24.5 / 50
+    highest = 1.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

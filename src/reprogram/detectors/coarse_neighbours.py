@@ -26,6 +26,7 @@ class CoarseNeighbours(AccountDetector):
     """
 
     usual_threshold = -12.0
+    highest = 0.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

@@ -19,6 +19,7 @@ class Concentration(AccountDetector):
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
     usual_threshold = 0.75
+    highest = 1.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

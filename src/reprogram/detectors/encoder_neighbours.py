@@ -25,6 +25,7 @@ class EncoderNeighbours(AccountDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "features"
+    highest = 0.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

@@ -31,6 +31,7 @@ class Piha(AccountDetector):
     """
 
     usual_threshold = 0.95 - 1e-9
+    highest = 1.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

@@ -19,13 +19,14 @@ class StillCells(AccountDetector):
     The image is cut into side × side cells; of each, the mean colour and the standard deviation inside are taken. An
     account keeps their mean and variance over its latest queries. A program stands still in all cells around the task
     image, and so does one that moves by some pixels or adds noise of a pixel's size: a cell averages over both. Cells
-    that are blank and have the image's most frequent blank colour, such as the bars of a letterbox, are left out.
-    A query that repeats an earlier one byte for byte is a retry, and isn't counted.
+    that are blank and have one of the image's two most frequent blank colours, such as the bars of a letterbox, are
+    left out. A query that repeats an earlier one byte for byte is a retry, and isn't counted.
 
     What a program does that changes the colours of whole cells from query to query is that nothing stands still.
     """
 
     usual_threshold = -12.0
+    highest = 0.0
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AccountDetector.Config):

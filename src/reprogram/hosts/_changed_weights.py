@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError
 from reprogram.hosts._inner import InnerSource
 from reprogram.hosts.base import Host
+from reprogram.hosts.python import PythonHost
 
 
 class ChangedWeights(InnerSource):
@@ -32,7 +33,9 @@ class ChangedWeights(InnerSource):
         return changed
 
     def _changed(self, host: Host) -> Host:
-        if host.guard is not None or type(host) is not Host:
+        if host.guard is not None or type(host) not in (Host, PythonHost):
+            if host.guard is None and not isinstance(self._source(), InnerSource):
+                raise ConfigError(f"{self.name()}: {self.config.host} isn't made of PyTorch's layers; give one that is")
             raise ConfigError(f"{self.name()}: {self.config.host} isn't a bare host; put {self.name()} inside")
         net = copy.deepcopy(host.net)
         layers = [part for part in net.modules() if isinstance(part, nn.Linear | nn.modules.conv._ConvNd)]

@@ -21,6 +21,7 @@ class Answered:
         single_labels: the k host labels whose scores the task scores are; None for label maps of another kind.
         counts: k × K, how often each host label was the largest for images of each class, in earlier answers that the
             label map keeps; None where it keeps none.
+        features: b × d, the input of the host's last layer; None unless the loss says `reads_features`.
     """
 
     host: Float[Tensor, "b K"]
@@ -28,6 +29,7 @@ class Answered:
     labels: Int[Tensor, " b"]
     single_labels: Int[Tensor, " k"] | None = None
     counts: Float[Tensor, "k K"] | None = None
+    features: Float[Tensor, "b d"] | None = None
 
 
 class Loss(Component):
@@ -37,6 +39,8 @@ class Loss(Component):
         differentiable: whether the loss has a gradient with respect to the scores that says where to go. One without is
             refused for learners that follow gradients.
         reads_host: whether all K host scores have to be computed, and not only those that the label map reads.
+        reads_features: whether the features of the host's last layer have to be computed, in a second run of the host
+            that gives its gradient.
         whole_batch: whether the loss of an image depends on the answers to the others, so that the batch isn't computed
             in microbatches.
         bounded: whether the loss has a lower bound with a label map that learns its scores' scale.
@@ -47,6 +51,7 @@ class Loss(Component):
 
     differentiable: ClassVar[bool] = True
     reads_host: ClassVar[bool] = False
+    reads_features: bool = False
     whole_batch: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
 

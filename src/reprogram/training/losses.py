@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from reprogram.errors import ReprogramError
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.labelmaps.base import LabelMap
 from reprogram.losses.base import Answered, Loss
 from reprogram.model import Reprogrammed
@@ -105,8 +105,29 @@ def losses_of(
         labels=labels,
         single_labels=label_map.single_labels(),
         counts=label_map.answer_counts(),
+        features=features_of(model, images) if loss.reads_features else None,
     )
     return loss.losses(answered)
+
+
+def features_of(model: Reprogrammed, images: Tensor) -> Tensor:
+    """The features of the host's last layer for reprogrammed images, with a gradient where the images' program has one.
+
+    Args:
+        model: the model that is learned.
+        images: b × c × h × w, uint8 or floating point in [0, 1].
+
+    Returns:
+        b × d features.
+
+    Raises:
+        ConfigError: the host gives no gradient, or the program makes several views of an image.
+    """
+    if model.host.info.access != "gradient" or model.host.guard is not None:
+        raise ConfigError(f"the loss reads features, which {model.host.info.id} doesn't give; learn on the host itself")
+    if model.program.num_views != 1:
+        raise ConfigError("the loss reads the features of one view of an image; the program makes several")
+    return model.host.features(model.program(model.canvas(images)))[0]
 
 
 def loss_of(

@@ -84,6 +84,7 @@ def test_benign_queries_set_the_threshold(log, capsys):
         (["{log}/00.png", "--benign", "{log}/00.png", "--false-positives", "0"], "between 0 and 1"),
         (["{log}/00.png", "--host", "no-such-host", "--detector", "energy"], "name them with --benign"),
         (["{log}/00.png", "--host", "no-such-host", "--detector", "neighbours(threshold=1.0)"], "with --benign"),
+        (["{log}/00.png", "--host", "no-such-host"], "no-such-host"),
     ],
 )
 def test_mistakes_are_one_line(arguments, text, log, tmp_path, monkeypatch, capsys):
@@ -98,6 +99,27 @@ def test_unread_images_are_named_and_the_others_read(log, tmp_path, capsys):
     (tmp_path / "log.csv").write_text(f"file,account\nnone.png,a\n{log}/00.png,a\n")
     code, out, err = run(capsys, tmp_path / "log.csv")
     assert code == 3 and "none.png" in err and out == "alarms: 0 of 1 queries, by 0 of 1 accounts\n"
+    code, out, err = run(capsys, tmp_path / "log.csv", "--json")
+    told = json.loads(out)
+    assert code == 3 and len(told["queries"]) == 1 and err == f"reprogram: {told['unread'][0]}\n"
+
+
+def test_a_detector_of_images_reads_them_at_the_size_of_the_host(log, monkeypatch, capsys):
+    read, own = [], reprogram.Detector.observe
+    monkeypatch.setattr(
+        "reprogram.Detector.observe", lambda self, image, *a: read.append(image) or own(self, image, *a)
+    )
+    code, out, _ = run(capsys, "--host", "linear:16", log / "00.png", log / "02.png")
+    assert code == 0 and "of 2 queries" in out
+    assert {image.shape for image in read} == {reprogram.load_host("linear:16").info.shape}
+
+
+def test_a_threshold_that_nothing_exceeds_is_said(log, capsys):
+    """Honest retries have the highest score of this detector; no query scores more."""
+    benign = ["--benign", log / "00.png", log / "00.png", log / "00.png", log / "02.png", "--false-positives", "0.3"]
+    with pytest.warns(UserWarning, match="the alarm never rings"):
+        code, out, _ = run(capsys, "--detector", "blacklight", log / "04.png", *benign)
+    assert code == 0 and out == "alarms: 0 of 1 queries, by 0 of 1 accounts\n"
 
 
 @pytest.mark.parametrize(

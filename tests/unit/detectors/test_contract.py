@@ -11,6 +11,7 @@ import reprogram
 from reprogram.detectors._accounts import AccountTable
 from reprogram.detectors._checks import threshold_of
 from reprogram.detectors.base import Detector, Query
+from reprogram.registry import names
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (3, 20, 20), dtype=np.uint8)
@@ -62,6 +63,24 @@ def test_a_detector_without_a_threshold_says_so(one_line):
             reprogram.load_detector("energy").calibrate(queries, rate)
     with pytest.raises(reprogram.ConfigError, match="nothing was learned"):
         reprogram.load_detector("neighbours(threshold=1.0)").observe(IMAGE, "a", [1.0, 2.0])
+
+
+@pytest.mark.parametrize("name", sorted(set(names("detectors"))))
+def test_no_score_lies_above_the_highest(name):
+    """Also where an account sends one image again and again, or one answer."""
+    detector = reprogram.load_detector(name)
+    if detector.fits:
+        detector.fit(RNG.normal(size=(40, 6)))
+    moving = [np.roll(IMAGE, i % 3, axis=2) for i in range(120)]
+    answers = RNG.normal(size=(5, 6)).repeat(24, axis=0)
+    scores = [detector._score(image, "a", answer) for image, answer in zip(moving, answers, strict=True)]
+    assert max(scores) <= detector.highest
+
+
+def test_a_threshold_that_nothing_exceeds_is_warned_of():
+    queries = [Query(image=IMAGE)] * 20
+    with pytest.warns(UserWarning, match="the alarm never rings"):
+        assert reprogram.load_detector("piha").calibrate(queries, 0.1) == 1
 
 
 def test_the_account_seen_least_recently_makes_room():

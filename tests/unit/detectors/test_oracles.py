@@ -165,6 +165,17 @@ def test_persistent_detail_is_the_share_that_stays():
     assert scores(detector("persistent-detail(places=4000)"), noisy)[-1] > 0.8
 
 
+@pytest.mark.parametrize("name", ["still-cells(least=8)", "coarse-neighbours(k=8)"])
+def test_bars_around_a_white_wall_are_no_repetition(name):
+    """The picture between the bars is blank in more cells than the bars are, but not in their colour."""
+    images = np.zeros((20, 3, 96, 96), np.uint8)
+    images[:, :, 16:80] = 255
+    images[:, :, 64:80] = (
+        np.random.default_rng(0).integers(0, 256, (20, 3, 16, 1, 12, 1)).repeat(8, 5).reshape(20, 3, 16, 96)
+    )
+    assert max(scores(detector(name), images)) < -20
+
+
 def test_still_cells_is_the_deviation_over_time():
     """Of the plain mean of a block; against NumPy's variance while the account is young."""
     images = pictures(20, (3, 60, 60), seed=8)

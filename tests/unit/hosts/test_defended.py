@@ -191,6 +191,26 @@ def test_pruned_and_quantized_weights():
     assert np.isclose(sum((w == 0).sum() for w in weights[1]) / len(sizes), 0.5, atol=0.01)
 
 
+def test_weights_of_a_module_in_a_file_of_ones_own(tmp_path, one_line):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5))\n"
+        "def function(pixels): return pixels.mean((2, 3))\n"
+    )
+    own = f"python:{tmp_path}/mine.py:module?size=8"
+    torch.manual_seed(0)
+    host = load_host(f"pruned(host={own!r}, share=0.25)")
+    bare = host.net[1].weight[host.net[1].weight != 0].abs()
+    assert np.isclose((host.net[1].weight == 0).float().mean(), 0.25, atol=0.01) and len(bare)
+    torch.manual_seed(0)
+    few = load_host(f"quantized(host={own!r}, bits=3)")
+    assert all(len(row.unique()) <= 7 for row in few.net[1].weight) and few.fingerprint != host.fingerprint
+    for kind in ("pruned", "quantized"):
+        with pytest.raises(reprogram.ConfigError) as error:
+            load_host(f"{kind}(host={f'python:{tmp_path}/mine.py:function?size=8'!r})")
+        one_line(error, "no convolution or linear layer of PyTorch")
+
+
 OWN = """
 import torch
 

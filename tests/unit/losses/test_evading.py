@@ -6,8 +6,9 @@ import torch
 from scipy.special import logsumexp, softmax
 
 import reprogram
+from reprogram.detectors.base import Query
 from reprogram.losses.base import Answered
-from reprogram.training.losses import loss_named
+from reprogram.training.losses import features_of, loss_named
 
 
 def answered(requires_grad=False):
@@ -38,3 +39,92 @@ def test_it_is_what_the_other_loss_is():
     assert not loss_named("evading(loss='host')").bounded
     with pytest.raises(reprogram.ConfigError, match="evades already"):
         loss_named("evading(loss='evading')")
+
+
+FEATURES = np.random.default_rng(0).normal(1.0, 1.0, (200, 12))
+
+
+def calibrated(spec, path, width=12):
+    """The file of a detector that learned from benign answers, and the detector."""
+    detector = reprogram.load_detector(spec)
+    tiny = np.zeros((1, 1, 1), np.uint8)
+    queries = [Query(image=tiny, answer=answer[:width]) for answer in FEATURES]
+    detector.calibrate(queries, 0.2)
+    detector.save(path)
+    return detector
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "mahalanobis",
+        "neighbours(k=3)",
+        "energy(temperature=2.0)",
+        "energy(low=True)",
+        "largest-softmax(confident=True)",
+    ],
+)
+def test_a_kept_detector_is_evaded_as_it_is(spec, tmp_path):
+    """The loss adds what the detector itself says beyond its own threshold."""
+    detector = calibrated(spec, tmp_path / "kept.safetensors")
+    answers = torch.randn(9, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2
+    scores = np.array([detector.value(answer) for answer in answers.numpy()])
+    path = str(tmp_path / "kept.safetensors")
+    values = Answered(host=answers.requires_grad_(), task=answers[:, :4], labels=torch.arange(9) % 4, features=answers)
+    middle = float(np.median(scores))
+    for threshold, tau in ((None, detector.threshold), (middle, middle)):
+        found = loss_named(f"evading(loss='task', detector={path!r}, weight=3.0, threshold={threshold})")
+        added = found.losses(values) - loss_named("task").losses(values)
+        np.testing.assert_allclose(added.detach(), 3 * np.maximum(scores - tau, 0), atol=1e-5)
+        assert bool(torch.autograd.grad(added.sum(), values.host)[0].any()) == (scores > tau).any()
+
+
+def test_a_program_learns_to_stay_below_a_detector_of_features(resnet, digits, tmp_path):
+    """On images that the detector's features lie far from; the host's features are those that `Host.features` gives."""
+    host = resnet
+    generator = torch.Generator().manual_seed(0)
+    benign = torch.rand(120, *host.info.shape, generator=generator) * 0.2 + 0.4
+    detector, tiny = reprogram.load_detector("mahalanobis"), np.zeros((1, 1, 1), np.uint8)
+    detector.calibrate([Query(image=tiny, answer=v) for v in host.features(benign)[0].detach().double().numpy()], 0.1)
+    path = str(detector.save(tmp_path / "kept.safetensors"))
+
+    def learned(loss):
+        model = reprogram.Reprogrammed.build(host, digits, program="frame(init=1.0)", seed=0)
+        learner = "adam(learning_rate=0.2)"
+        reprogram.fit(model, digits, images=160, validations=1, validation_images=20, loss=loss, learner=learner)
+        with torch.no_grad():
+            features = features_of(model, digits.test.images[:40]).double().numpy()
+        return np.median([detector.value(v) for v in features])
+
+    assert learned(f"evading(loss='task', detector={path!r}, weight=10.0)") < 0.7 * learned("task")
+
+
+@pytest.mark.parametrize(
+    "loss,text",
+    [
+        ("evading(detector='odin')", "largest-softmax, energy or"),
+        ("evading(detector='none.safetensors')", "none.safetensors"),
+        ("evading(detector='kept.safetensors', low=True)", "leave them out"),
+        ("evading(detector='border.safetensors')", "no gradient here"),
+        ("evading(detector='empty.safetensors')", "calibrate it first"),
+        ("evading(detector='kept.safetensors')", "features; the detector learned from 12"),
+    ],
+)
+def test_wrong_detectors_are_refused(loss, text, resnet, digits, tmp_path, monkeypatch, one_line):
+    monkeypatch.chdir(tmp_path)
+    calibrated("neighbours", "kept.safetensors")
+    reprogram.load_detector("repeated-border").save("border.safetensors")
+    reprogram.load_detector("mahalanobis").save("empty.safetensors")
+    model = reprogram.Reprogrammed.build(resnet, digits)
+    with pytest.raises(reprogram.ReprogramError) as error:
+        reprogram.fit(model, digits, images=16, validations=1, validation_images=20, loss=loss)
+    one_line(error, text)
+
+
+def test_a_host_that_gives_no_features_is_refused(digits, tmp_path, one_line):
+    calibrated("neighbours", tmp_path / "kept.safetensors")
+    model = reprogram.Reprogrammed.build(reprogram.load_host("defended:linear:12?by=blur"), digits)
+    with pytest.raises(reprogram.ConfigError) as error:
+        loss = f"evading(detector={str(tmp_path / 'kept.safetensors')!r})"
+        reprogram.fit(model, digits, images=16, validations=1, validation_images=20, loss=loss)
+    one_line(error, "learn on the host itself")
