@@ -19,7 +19,9 @@ from reprogram._version import __version__
 
 if TYPE_CHECKING:
     from reprogram.auditing.audit import audit
+    from reprogram.auditing.beside import DefenceComparison
     from reprogram.auditing.report import AuditReport
+    from reprogram.auditing.verdict import Gate
     from reprogram.canvases.base import Canvas
     from reprogram.detectors._detect import detect, load_detector
     from reprogram.detectors.base import Detector, Verdict
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "auditing.audit": ("audit",),
+    "auditing.beside": ("DefenceComparison",),
     "auditing.report": ("AuditReport",),
+    "auditing.verdict": ("Gate",),
     "canvases.base": ("Canvas",),
     "detectors._detect": ("detect", "load_detector"),
     "detectors.base": ("Detector", "Verdict"),
@@ -112,6 +116,7 @@ __all__ = [
     "Canvas",
     "ConfigError",
     "DataError",
+    "DefenceComparison",
     "Detector",
     "Evaluation",
     "ExportParityError",
@@ -120,6 +125,7 @@ __all__ = [
     "FitProgress",
     "FitResult",
     "Framed",
+    "Gate",
     "Geometry",
     "Host",
     "HostInfo",

@@ -16,6 +16,10 @@ Key = tuple[str, str, int]
 """Rung, task and budget."""
 
 
+SHOWN = (None, "top_label", "map_labels", "all_scores")
+"""What a host must show when a program is used, the least first."""
+
+
 def estimates_of(
     plan: AuditPlan,
     cells: Sequence[CellResult],
@@ -114,6 +118,7 @@ def _estimate(
     over = max(terms, key=lambda term: terms[term])
     accuracy = float(np.mean([found.program.mean() for found in own]))
     chance = own[0].chance if over == "chance" else None
+    by_label = [cell.top_label for cell in group if cell.top_label is not None]
     images = round(float(np.mean([cell.queries for cell in group])))
     return Estimate(
         rung=group[0].rung,
@@ -131,6 +136,8 @@ def _estimate(
         still_rising=still_rising,
         translation=translated(group[0].task, accuracy, images, rate, price),
         cells=tuple(cell.name for cell in group),
+        must_show=max((cell.must_show for cell in group), key=SHOWN.index),
+        top_label=float(np.mean(by_label)) if len(by_label) == len(group) else None,
     )
 
 

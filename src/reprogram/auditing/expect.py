@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-from reprogram.auditing.audit import Audit
-from reprogram.auditing.formats._pictures import SHOWN as PAIRS
+from reprogram.auditing.allowance import forecast_of, most_images
+from reprogram.auditing.execute import Audit
 from reprogram.auditing.plan import PlannedCell
-from reprogram.auditing.probe import FIXED, SHOWN
 from reprogram.auditing.subject import Rung
 from reprogram.runs.folder import RunFolder
-from reprogram.runs.forecast import LEARNING, TEST, VALIDATIONS, Forecast, forecast
-from reprogram.runs.measure import build
+from reprogram.runs.forecast import LEARNING, MAP, TEST, VALIDATIONS
 from reprogram.utils.files import exists
 
 
@@ -52,7 +50,7 @@ def expected(audit: Audit, *, timed: bool = True) -> list[Expected]:
             asked = [_of_cell(audit, c, timed and c is left[0]) for c in _kinds(left)]
             per_image = next((seconds for _, _, seconds, _ in asked if seconds is not None), None)
             counts = {(c.budget, c.cell.config.baselines): sum(_kind(c) == _kind(d) for d in left) for c in left}
-            images = sum(counts[key] * n for key, n, _, _ in asked)
+            images = sum(counts[key] * (n + audit.loading) for key, n, _, _ in asked)
             apart = sum(counts[key] * seconds for key, _, _, seconds in asked)
             seconds = None if per_image is None else per_image * images + apart
             if audit.rate is not None and not audit.host.is_local:
@@ -71,16 +69,6 @@ def expected(audit: Audit, *, timed: bool = True) -> list[Expected]:
     return rows
 
 
-def probe_asks(audit: Audit) -> int:
-    """The images that are asked beside the cells, at the most.
-
-    Args:
-        audit: the audit.
-    """
-    shown = PAIRS if audit.host.is_local else 0
-    return (FIXED + SHOWN) * (4 if audit.host.info.access == "gradient" else 3) + shown
-
-
 def _kind(planned: PlannedCell) -> tuple[int, tuple[str, ...]]:
     return planned.budget, planned.cell.config.baselines
 
@@ -94,12 +82,9 @@ def _of_cell(
     audit: Audit, planned: PlannedCell, timed: bool
 ) -> tuple[tuple[int, tuple[str, ...]], int, float | None, float]:
     """A cell's kind, the images that it asks, the seconds of an image, and the seconds of what asks nothing."""
-    config, task = planned.cell.config, audit.tasks[planned.task]
-    task = task if config.shots is None else task.few(config.shots, seed=config.seed)
-    model = build(config, audit.host, task)
-    found: Forecast = forecast(config, model, task, timed=timed and audit.host.is_local)
-    after = [part for name, part in found.parts.items() if name not in (LEARNING, VALIDATIONS, "label map")]
-    images = planned.budget + sum(part.images or 0 for part in after)
+    found = forecast_of(planned, audit.host, audit.tasks[planned.task], timed=timed)
+    after = [part for name, part in found.parts.items() if name not in (LEARNING, VALIDATIONS, MAP)]
+    images = most_images(planned, found, audit.host)
     per_image = found.parts[TEST].seconds_per_image
     learning = found.parts[LEARNING].seconds_per_image
     if per_image is not None and learning is not None and planned.rung == "gradient":

@@ -10,6 +10,7 @@ import torch
 from reprogram.auditing.file import write_report
 from reprogram.auditing.formats._pictures import BEFORE_AND_AFTER, SHOWN, strongest_cell
 from reprogram.auditing.formats.base import Format
+from reprogram.auditing.probe import Prober
 from reprogram.auditing.report import AuditReport
 from reprogram.errors import ReprogramError
 from reprogram.hosts.base import Host
@@ -53,12 +54,12 @@ def write_format(report: AuditReport, folder: Path, form: Format) -> tuple[Path,
     return (path if form.file == "audit.json" else write_atomic(path, text.encode())), text
 
 
-def finish(report: AuditReport, *, host: Host, tasks: Mapping[str, Task], out: Path) -> AuditReport:
+def finish(report: AuditReport, prober: Prober, *, tasks: Mapping[str, Task], out: Path) -> AuditReport:
     """Ask what the page's pictures need, and write `audit.json` and the page into the audit's folder.
 
     Args:
         report: the report; the images that are asked now count in it as questions beside the cells.
-        host: the host.
+        prober: of the audit, which knows the host, and what was asked beside.
         tasks: by their short names.
         out: the audit's folder.
 
@@ -70,10 +71,15 @@ def finish(report: AuditReport, *, host: Host, tasks: Mapping[str, Task], out: P
     """
     task, probe, bill = tasks.get(report.verdict.task or ""), report.probe, report.bill
     if task is not None and probe is not None:
-        asked = ask_before_and_after(host, task, report, out)
-        cost = None if report.price is None else report.price * (bill.images + asked + bill.lost) / 1000
-        bill = replace(bill, images=bill.images + asked, cost=cost)
-        report = replace(report, bill=bill, probe=replace(probe, asked=probe.asked + asked))
+        with prober.log.counting(prober.host):
+            asked = ask_before_and_after(prober.host, task, report, out)
+        probe = replace(probe, asked=probe.asked + asked)
+        bill = replace(bill, images=bill.images + asked)
+    if probe is not None:
+        more = max(prober.spent - prober.lost - probe.asked, 0)
+        bill = replace(bill, images=bill.images + more, lost=bill.lost + prober.lost, beside=bill.beside + more)
+    cost = None if report.price is None else report.price * (bill.images + bill.lost) / 1000
+    report = replace(report, bill=replace(bill, cost=cost), probe=probe)
     report = write_report(out / "audit.json", report)
     write_format(report, out, format_of("html"))
     return report

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +15,17 @@ from torch.nn import functional as F
 from reprogram.auditing.report import Probe
 from reprogram.errors import ConfigError, DataError, HostUnavailableError
 from reprogram.hosts._sentinels import fixed_images
+from reprogram.hosts._store import billed_in
 from reprogram.hosts.base import Host
+from reprogram.runs.asked import AskedLog
 from reprogram.training.answers import keeping_answers
 from reprogram.utils.files import write_atomic
 
 FIXED, SHOWN = 16, 16
 """Images of coloured tiles, and images of the first task as its canvas shows them."""
+
+PASSES = ("pass1", "pass2", "pass3")
+"""The names of the passes: two at the start, one at the end."""
 
 T = TypeVar("T")
 
@@ -39,10 +44,41 @@ class Prober:
         images: b × C × H × W pixels in [0, 1].
         labels: b, a host label for each image, for the gradients of the loss.
         folder: of the files.
+
+    Attributes:
+        log: of what is asked and has no store of answers.
+        limit: the most images that are asked beside the cells, with those of processes that were killed; None for no
+            limit.
     """
 
     def __init__(self, host: Host, images: Tensor, labels: Tensor, folder: Path) -> None:
         self.host, self.images, self.labels, self.folder = host, images, labels, folder
+        self.log = AskedLog(folder / "asked.txt")
+        self.limit: int | None = None
+
+    @property
+    def done(self) -> int:
+        """The images of the passes whose answers are here, those for gradients included."""
+        return len(self.images) * sum((self.folder / f"{name}.json").exists() for name in (*PASSES, "gradients"))
+
+    @property
+    def lost(self) -> int:
+        """The images of finished passes whose answers never came whole."""
+        found = [self._read(name) for name in PASSES]
+        return sum(int(values["lost"]) for values in found if isinstance(values, dict))
+
+    @property
+    def spent(self) -> int:
+        """All that was asked beside the cells, lost images and those of killed processes included."""
+        if self.host.info.access == "gradient":
+            return self.log.total
+        return self.log.total + self.done + self.lost + self._under_way
+
+    @property
+    def _under_way(self) -> int:
+        """The images of a pass that a killed process had begun."""
+        begun = [name for name in PASSES if not (self.folder / f"{name}.json").exists()]
+        return sum(billed_in(self.folder / f"{name}.sqlite") for name in begun)
 
     def begin(self, patience_s: float = PATIENCE_S) -> None:
         """Ask the two passes at the start.
@@ -54,10 +90,11 @@ class Prober:
             HostUnavailableError: the host doesn't answer in this time, or with numbers that aren't finite.
             ReprogramError: the host refuses.
         """
-        for number in (1, 2):
-            self._pass(number, patience_s)
+        for name in PASSES[:2]:
+            self._pass(name, patience_s)
         if self.host.info.access == "gradient" and self._read("gradients") is None:
-            self._write("gradients", gradients(self.host, self.images, self.labels))
+            with self._limited(), self.log.counting(self.host):
+                self._write("gradients", gradients(self.host, self.images, self.labels))
 
     def end(self, patience_s: float = PATIENCE_S) -> Probe:
         """Ask the pass at the end.
@@ -68,25 +105,37 @@ class Prober:
         Returns:
             What all passes found.
         """
-        first, second, last = (self._pass(number, patience_s) for number in (1, 2, 3))
+        first, second, last = (self._pass(name, patience_s) for name in PASSES)
         return judge(first, second, last, self.host, self._read("gradients") or {})
 
-    def _pass(self, number: int, patience_s: float) -> Tensor:
+    def _pass(self, name: str, patience_s: float) -> Tensor:
         """The answers of a pass: those of the file, or else those that are asked now and kept there."""
-        stored = self._read(f"pass{number}")
-        if stored is not None:
-            return torch.tensor(stored, dtype=torch.float64)
-        store = self.folder / f"pass{number}.sqlite"
-        with keeping_answers(self.host, store, run=f"probe {number}", anew=True):
+        stored = self._read(name)
+        if stored is not None:  # Earlier versions wrote the scores alone.
+            return torch.tensor(stored["scores"] if isinstance(stored, dict) else stored, dtype=torch.float64)
+        store, lost = self.folder / f"{name}.sqlite", self.host.meter.lost
+        asking = keeping_answers(self.host, store, run=f"probe {name[-1]}", anew=True)
+        with self._limited(), asking, self.log.counting(self.host):
             scores: Tensor = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
         if not bool(torch.isfinite(scores).all()):
             raise HostUnavailableError(
                 f"host {self.host.info.id}: answers with numbers that aren't finite (NaN or infinity); mend the host"
             )
-        self._write(f"pass{number}", scores.tolist())
+        self._write(name, {"scores": scores.tolist(), "lost": self.host.meter.lost - lost})
         for end in ("", "-wal", "-shm"):
             store.with_name(store.name + end).unlink(missing_ok=True)
         return scores
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """In the block, the meter refuses what would exceed the limit."""
+        meter = self.host.meter
+        if self.limit is not None:  # A pass that goes on adds what was under way to the meter.
+            meter.total_limit = meter.billed + self.limit - self.spent + self._under_way
+        try:
+            yield
+        finally:
+            meter.total_limit = None
 
     def _read(self, name: str) -> Any:
         path = self.folder / f"{name}.json"

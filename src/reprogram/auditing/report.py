@@ -8,6 +8,7 @@ from typing import Literal
 
 from reprogram.auditing.flags import Flag
 from reprogram.auditing.subject import AuditedHost, Grid, Rung
+from reprogram.utils.text import html_rows, html_table
 
 SCHEMA = 1
 """The version of the report's structure; another one isn't read."""
@@ -45,6 +46,10 @@ class CellResult:
         lost: images whose answers never came whole, and which a service may bill.
         seconds: of learning.
         program: the learned program's file, relative to the report; empty where there is none.
+        must_show: the least that the host must show when the program is used, whatever was seen while it was learned:
+            "top_label", "map_labels" for the scores of the map's labels, or "all_scores"; None where it isn't known.
+        top_label: the accuracy by the host's top label alone, where the label map can be read by it: each class has one
+            label of its own, or the map reads nothing else; None where it can't.
     """
 
     name: str
@@ -69,6 +74,8 @@ class CellResult:
     lost: int
     seconds: float
     program: str
+    must_show: Literal["top_label", "map_labels", "all_scores"] | None = None
+    top_label: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,10 @@ class Estimate:
             where there is no smaller budget.
         translation: its price.
         cells: the names of the finished cells.
+        must_show: the least that the host must show when the programs are used, the most of all cells; None where it
+            isn't known.
+        top_label: the mean accuracy of somebody who sees the host's top label alone when the programs are used; None
+            where a program can't be read by it.
     """
 
     rung: Rung
@@ -128,6 +139,8 @@ class Estimate:
     still_rising: bool | None
     translation: Translation
     cells: tuple[str, ...]
+    must_show: Literal["top_label", "map_labels", "all_scores"] | None = None
+    top_label: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,12 +214,16 @@ class Bill:
         lost: whose answers never came whole.
         seconds: of learning, all cells together.
         cost: of all images at the stated price; None without a price.
+        beside: images of `images` that no cell and no pass counts: those that a function is asked for each time that it
+            is loaded, those that a killed process asked and another one asked again, and those of failed cells. Some
+            may be lost, and not answered.
     """
 
     images: int
     lost: int
     seconds: float
     cost: float | None
+    beside: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,3 +269,19 @@ class AuditReport:
     probe: Probe | None
     bill: Bill
     digest: str
+
+    def _repr_html_(self) -> str:
+        """The verdict, the estimates and the flags for a notebook; `report.html` in the audit's folder has the rest."""
+        facts = {
+            "host": self.host.id,
+            "verdict": self.verdict.text,
+            "read first": self.limits[0] if self.limits else "",
+        }
+        intervals = [f"{e.interval[0]:+.3f} to {e.interval[1]:+.3f}" for e in self.estimates]
+        rows = [
+            (e.rung, e.task, f"{e.budget:,}", f"{e.accuracy:.3f}", f"{e.gain:+.3f}", interval)
+            for e, interval in zip(self.estimates, intervals, strict=True)
+        ]
+        table = html_rows(("rung", "task", "images", "accuracy", "net gain", "95 % interval"), rows)
+        flags = html_rows(("severity", "flag", "what was found"), [(f.severity, f.name, f.text) for f in self.flags])
+        return html_table(facts) + table + (flags if self.flags else "")

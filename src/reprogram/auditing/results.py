@@ -98,6 +98,8 @@ def read_cell(
             lost=result.get("bill", {}).get("lost", 0),
             seconds=result["seconds"],
             program=_relative(RunFolder(folder).program, out),
+            must_show=result.get("host_shows", {}).get("needed"),
+            top_label=result.get("host_shows", {}).get("top_label", {}).get("accuracy"),
         ),
         answers,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram._version import __version__
-from reprogram.auditing.audit import prepare
+from reprogram.auditing.prepare import prepare
 from reprogram.auditing.report import AuditReport
 from reprogram.errors import ConfigError
 from reprogram.evaluation.baselines.direct_training import training_once
@@ -113,7 +113,7 @@ def self_test(
         out: the folder of the audits; the same call goes on with what is missing.
         hosts: what is expected, by kind of the host source `known-answer`, or by a host's spec; by default `KNOWN`.
         say: called with a line on each audit.
-        options: of `reprogram.auditing.audit.prepare` that are others than the battery's, such as rungs or budgets.
+        options: of `reprogram.auditing.prepare.prepare` that are others than the battery's, such as rungs or budgets.
 
     Returns:
         A case for each seed and host.

@@ -30,6 +30,8 @@ class What:
         test_images: that accuracies are measured on; by default the battery's.
         rate: images a second of the host's rate limit, to say how long an attack takes.
         price: of 1,000 images, in any unit, to say what an attack costs.
+        queries: images that the whole audit may ask, with what it asked before; refused where it may need more.
+        cost: money that the whole audit may cost at the price, likewise.
         out: folder of the audit; by default runs/audit-HOST.
         download: allow fetching weights and data.
     """
@@ -44,6 +46,8 @@ class What:
     test_images: Whole | None = None
     rate: float | None = None
     price: float | None = None
+    queries: Whole | None = None
+    cost: float | None = None
     out: Path | None = None
     download: bool = False
 

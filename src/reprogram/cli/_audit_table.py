@@ -1,11 +1,15 @@
 """The table of an audit on a terminal."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from reprogram.auditing.audit import Audit
-from reprogram.auditing.expect import Expected, probe_asks
+from reprogram.auditing.allowance import probe_asks
+from reprogram.auditing.beside import shared_limit
+from reprogram.auditing.execute import Audit
+from reprogram.auditing.expect import Expected
+from reprogram.auditing.formats._words import at_run_time
 from reprogram.auditing.report import AuditReport, Estimate
 from reprogram.utils.text import duration, printable
 
@@ -34,6 +38,8 @@ def show_report(report: AuditReport) -> None:
     best = {(e.rung, e.task): e for e in report.estimates}  # Budgets grow.
     for estimate in best.values():
         print(printable(f"{estimate.rung}: {estimate.translation.text}"))
+    for line in filter(None, map(at_run_time, best.values())):
+        print(printable(line))
     if report.probe is not None and report.probe.gradient_size is not None:
         print(
             f"average input gradient: size {report.probe.gradient_size:.3g}, alignment "
@@ -77,7 +83,33 @@ def plan_json(audit: Audit, rows: list[Expected]) -> dict[str, Any]:
         rows: what its cells will ask.
     """
     cells = [{"name": c.cell.name, "folder": str(c.cell.config.folder)} for c in audit.plan.cells]
-    return {"expected": [asdict(row) for row in rows], "probe_images": probe_asks(audit), "cells": cells}
+    return {"expected": [asdict(row) for row in rows], "probe_images": probe_asks(audit.host), "cells": cells}
+
+
+def limit_json(audits: Sequence[Audit]) -> dict[str, Any]:
+    """Whether a plan fits its limit, as JSON values; nothing without a limit.
+
+    Args:
+        audits: one, or those without and with defences, which share the limit.
+    """
+    limit = shared_limit(audits)
+    if limit is None:
+        return {}
+    needed = sum(audit.needed() for audit in audits)
+    return {"limit": {"images": limit, "needed": needed, "missing": max(needed - limit, 0), "fits": needed <= limit}}
+
+
+def limit_line(*, images: int, needed: int, missing: int, fits: bool) -> str:
+    """Whether a plan fits its limit, in a line.
+
+    Args:
+        images: the limit.
+        needed: images that the whole audit asks at the most, with what it has asked already.
+        missing: images that the limit is too small by.
+        fits: whether it isn't.
+    """
+    whole = f"the whole audit asks for {needed:,} images at the most, with what it has asked already"
+    return f"fits: {whole}, of {images:,}" if fits else f"doesn't fit: {whole}, {missing:,} more than {images:,}"
 
 
 def summary(audit: Audit, rows: list[Expected], workers: int) -> str:
@@ -89,7 +121,7 @@ def summary(audit: Audit, rows: list[Expected], workers: int) -> str:
         workers: that share the time.
     """
     cells, finished = sum(row.cells for row in rows), sum(row.finished for row in rows)
-    images = sum(row.images for row in rows) + probe_asks(audit)
+    images = sum(row.images for row in rows) + probe_asks(audit.host) + audit.loading
     seconds = [row.seconds for row in rows]
     known = [s for s in seconds if s is not None]
     time = f", about {duration(sum(known) / max(workers, 1))}" if len(known) == len(seconds) else ""

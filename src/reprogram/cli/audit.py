@@ -17,8 +17,8 @@ from reprogram.utils.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reprogram.auditing.audit import Audit
     from reprogram.auditing.compare import Change
+    from reprogram.auditing.execute import Audit
     from reprogram.auditing.formats.base import Format
     from reprogram.auditing.report import AuditReport
     from reprogram.auditing.verdict import Gate
@@ -92,7 +92,7 @@ def audit_command(
     if plan:
         _show_plans(audits, _num_workers(where, common), common)
         return 0
-    made = [_run(audit, where, common) for audit in audits]
+    made = _run_all(audits, where, common)
     if defence is None:
         _show(made[0], audits[0].out, formats, common)
     else:
@@ -121,8 +121,8 @@ def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", b
 
 def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequence[Audit]":
     """The audit, or with defences the one without and then the one with them."""
-    from reprogram.auditing.audit import prepare
     from reprogram.auditing.beside import prepare_both
+    from reprogram.auditing.prepare import prepare
 
     return [prepare(host, **options)] if defence is None else prepare_both(host, defence, **options)
 
@@ -130,17 +130,21 @@ def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequen
 def _show_plans(audits: "Sequence[Audit]", workers: int, common: Common) -> None:
     """Print the plan of the audit, or of both under their names."""
     from reprogram.auditing.expect import expected
-    from reprogram.cli._audit_table import plan_json, show_plan
+    from reprogram.cli._audit_table import limit_json, limit_line, plan_json, show_plan
 
     plans = [(audit, expected(audit)) for audit in audits]
+    limits = limit_json(audits)
     if common.json:
         values = [plan_json(audit, rows) for audit, rows in plans]
-        emit(values[0] if len(audits) == 1 else {audit.out.name: v for audit, v in zip(audits, values, strict=True)})
+        both = {audit.out.name: value for audit, value in zip(audits, values, strict=True)}
+        emit({**(values[0] if len(audits) == 1 else both), **limits})
         return
     for audit, rows in plans:
         if len(audits) > 1:
             print(printable(f"{audit.out.name}: {audit.host.info.id}"))
         show_plan(audit, rows, workers)
+    if limits:
+        print(limit_line(**limits["limit"]))
 
 
 def _num_workers(where: Where, common: Common) -> int:
@@ -150,6 +154,14 @@ def _num_workers(where: Where, common: Common) -> int:
     return where.workers or max((os.cpu_count() or 1) // (common.threads or 1), 1)
 
 
+def _run_all(audits: "Sequence[Audit]", where: Where, common: Common) -> "list[AuditReport]":
+    """Run the audits, unless together they may need more than their limit."""
+    from reprogram.auditing.beside import require_both
+
+    require_both(audits)
+    return [_run(audit, where, common) for audit in audits]
+
+
 def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
     """Say what the audit asks, and run it."""
     from reprogram.auditing.expect import expected
@@ -157,7 +169,8 @@ def _run(audit: "Audit", where: Where, common: Common) -> "AuditReport":
     from reprogram.cli.sweep import display_cells
 
     if not common.quiet:
-        Display(common.quiet).say(summary(audit, expected(audit), _num_workers(where, common)))
+        rows = expected(audit, timed=audit.limit is None)  # What is timed counts nowhere, and a limit is a limit.
+        Display(common.quiet).say(summary(audit, rows, _num_workers(where, common)))
     with display_cells(len(audit.plan.cells), common.quiet) as (say, on_event):
         return audit.run(threads=common.threads or 1, say=say, on_event=on_event, **vars(where))
 

@@ -10,6 +10,16 @@ IMAGES = 16
 """Images that the effect is measured on, at the most: evenly spaced ones, as many tasks hold theirs class by class."""
 
 
+def num_asked(model: Reprogrammed, images: int) -> int:
+    """The images that `program_effect` asks the host for, with and without the program together.
+
+    Args:
+        model: the model.
+        images: n, as `program_effect` is given them.
+    """
+    return 0 if model.program.num_groups > 1 else 2 * len(range(0, images, -(-images // IMAGES)))
+
+
 @torch.no_grad()
 def program_effect(model: Reprogrammed, images: UInt8[Tensor, "n c h w"]) -> dict[str, float | int] | None:
     """How much that which a program adds to the host's scores differs among images.

@@ -31,6 +31,7 @@ class InnerSource(HostSource):
         host = self.made_of(inner)
         if host.info.access != "gradient":
             host.meter = inner.meter
+        host.asked_apart = inner.asked_apart + (0 if host.meter is inner.meter else inner.meter.billed)
         return host
 
     def made_of(self, host: Host) -> Host:

@@ -80,6 +80,7 @@ class Meter:
         limit: the most images, answered, lost and under way; None for no limit.
         request_limit: the most requests; None for no limit.
         cost_limit: the most money, in the price's unit; None for no limit. It has no effect without a price.
+        total_limit: the most images as `limit` counts them, of a whole run; None for no limit. Nobody lifts it.
     """
 
     calls: int = 0
@@ -92,6 +93,7 @@ class Meter:
     limit: int | None = None
     request_limit: int | None = None
     cost_limit: float | None = None
+    total_limit: int | None = None
 
     def __post_init__(self) -> None:
         self.watcher: Callable[[], None] | None = None  # Called after each count, where a run sets it for a while.
@@ -212,10 +214,11 @@ class Meter:
         spent = f"{self.images:,} are spent"
         spent += f", {self.lost:,} lost" if self.lost else ""
         spent += f", {self.in_flight:,} under way" if self.in_flight else ""
-        if self.limit is not None and under_way + images > self.limit:
-            raise BudgetError(
-                f"the host may be asked for {self.limit:,} images at the most; {spent}, and {images:,} more are wanted"
-            )
+        for limit in (self.limit, self.total_limit):
+            if limit is not None and under_way + images > limit:
+                raise BudgetError(
+                    f"the host may be asked for {limit:,} images at the most; {spent}, and {images:,} more are wanted"
+                )
         if self.request_limit is not None and self.requests + 1 > self.request_limit:
             raise BudgetError(
                 f"the host may be sent {self.request_limit:,} requests at the most; {self.requests:,} are spent"

@@ -38,7 +38,20 @@ class Host(FrozenHost):
             every image whole; the scores are the same up to rounding.
         precision: the type that the host computes in. Pixels, scores and the gradient of the pixels are of its
             weights' own type; "float32" computes in that type, whichever it is.
+        asked_apart: images that another host was asked for while this one was built of it, and that this one's meter
+            doesn't count; negative where the meter counts what was asked before.
     """
+
+    asked_apart: int = 0
+
+    @property
+    def asked_to_build(self) -> int:
+        """The images that it was asked for while it was built, as long as it wasn't asked for others.
+
+        Weights that are here are tried out too, and that is nobody's bill: 0.
+        """
+        has_weights = next(self.net.parameters(), None) is not None
+        return 0 if has_weights else self.meter.billed + self.asked_apart
 
     @classmethod
     def wrap(

@@ -43,7 +43,9 @@ class Given(HostSource):
             raise HostUnavailableError(
                 f"given:{self.config.name}: is held by the Python process that gave it; give it there again"
             )
-        return Given.held[self.config.name]
+        host = Given.held[self.config.name]
+        host.asked_apart = -host.meter.billed  # Nothing is asked now, whatever its meter counted before.
+        return host
 
     def nameable(self) -> bool:
         """False: a program file can't hold code."""

@@ -31,6 +31,12 @@ SPECS = {
 }
 """The family of each option that is a spec, by the option's name."""
 
+UNNAMED = {
+    *("out", "data", "download", "device", "baselines", "checkpoint_every", "cuda_graphs"),
+    *("keep_answers", "total_queries", "track"),
+}
+"""The options that don't decide the result."""
+
 DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task"}
 """The defaults of version 0.1 that are others now, by today's names."""
 
@@ -60,6 +66,8 @@ class RunConfig(FitOptions):
         skip_bad: go on without image files that can't be read; the result names them.
         device: cpu, cuda, cuda:1, mps, or auto for the best there is.
         engine: compute what the batch shares once ("shared"), or every image whole ("dense"); the numbers are the same.
+        total_queries: the most images that the host is ever asked for by the whole run, with test, baselines, loading
+            it and what killed processes asked; a run that wants more ends with an error.
         track: tools that the run is followed in, e.g. tensorboard; see reprogram list trackers.
         keep_answers: keep the file of the host's answers in the folder of a finished run; a run that goes on needs it.
         out: the run folder; without it runs/TASK-HOST-PROGRAM-SEED.
@@ -81,6 +89,7 @@ class RunConfig(FitOptions):
     engine: EngineName = "shared"
     track: tuple[str, ...] = added_later(())
     keep_answers: bool = added_later(False)
+    total_queries: int | None = added_later(None)
     out: str = ""
 
     def __post_init__(self) -> None:
@@ -100,8 +109,9 @@ class RunConfig(FitOptions):
             if not is_listed("trackers", name := parse(spec).name):
                 raise ConfigError(f"no tracker {name!r}; {nearest(name, names('trackers'))}")
         check_sample_size("test_images", self.test_images)
-        if self.shots is not None and self.shots < 1:
-            raise ConfigError(f"shots={self.shots}; at least 1 is expected")
+        for option in ("shots", "total_queries"):
+            if (value := getattr(self, option)) is not None and value < 1:
+                raise ConfigError(f"{option}={value}; at least 1 is expected")
 
     @classmethod
     def option_fields(cls) -> list[Field[Any]]:
@@ -124,18 +134,7 @@ class RunConfig(FitOptions):
         default, so that the identities of older runs stay as they are.
         """
         later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
-        unnamed = {
-            "out",
-            "data",
-            "download",
-            "device",
-            "baselines",
-            "checkpoint_every",
-            "cuda_graphs",
-            "keep_answers",
-            "track",
-        }
-        return self.stored(skip={*unnamed, *later})
+        return self.stored(skip={*UNNAMED, *later})
 
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
         """The options by the names and spellings of version 0.1, from which digests in folders' names are made.

@@ -3,20 +3,23 @@
 The folder holds `config.toml` (as resolved), `run.json` (when the run began and ended), `checkpoint.safetensors` and
 the checkpoint before it, and `answers.sqlite` of a host that only answers (while the run goes on), `history.jsonl`,
 `program.safetensors`, `predictions.csv` (one line a test image), `examples.json`, `report.html` and, written last,
-`result.json`. The same configuration on an interrupted folder resumes the run; on a finished one it returns the result.
+`result.json`; and `asked.txt` where the host was asked for more than the result counts, see `reprogram.runs.asked`. The
+same configuration on an interrupted folder resumes the run; on a finished one it returns the result.
 The parent folder holds an index of the runs, see `reprogram.runs.index`.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from reprogram.canvases.base import size_in_window
 from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
+from reprogram.hosts._store import billed_in
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure
+from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import forecast
@@ -35,7 +38,13 @@ from reprogram.utils.process import local_device, resolve_device
 
 
 class Loader:
-    """Loads the host and the task of a run. This class loads them anew; a subclass may share them."""
+    """Loads the host and the task of a run. This class loads them anew; a subclass may share them.
+
+    Attributes:
+        asked: images that the host was asked for while it was last loaded, and that its meter doesn't count.
+    """
+
+    asked: int = 0
 
     def host(self, config: RunConfig) -> Host:
         """Load a run's host; its meter stands at zero.
@@ -106,7 +115,8 @@ def execute(
             return folder.read_result()
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
-        model, task, data_check = _load(config, say, loader or Loader())
+        log = AskedLog(folder.asked, config.total_queries)
+        model, task, data_check = _load(config, say, loader or Loader(), log, folder)
         group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
@@ -116,6 +126,7 @@ def execute(
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
         progress = RunProgress(expected, on_progress)
         with keeping_answers(model.host, folder.answers if group.size == 1 else None):
+            contexts.enter_context(_counted(model.host, log, group.is_main))
             fit_result = _learn(config, folder, model, task, say, progress, tracking)
             if fit_result.ended_early:
                 say(f"learning ended early, at {fit_result.ended_early}; the best program so far is kept")
@@ -125,6 +136,7 @@ def execute(
             tracking.finish(result)
         if not config.keep_answers:
             folder.remove_answers()
+        log.remove_needless(result["host_images"])
         return result
 
 
@@ -139,11 +151,22 @@ def _check(config: RunConfig) -> None:
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
+@contextlib.contextmanager
+def _counted(host: Host, log: AskedLog, is_main: bool) -> Iterator[None]:
+    """In the block, what a host without a store is asked is in the log; with one, its meter keeps the limit."""
+    if log.limit is not None and host.answers is not None:
+        host.meter.total_limit = max(log.limit - log.loads, 0)
+    with log.counting(host) if is_main else contextlib.nullcontext():
+        yield
+
+
 def _load(
-    config: RunConfig, say: Callable[[str], None], loader: Loader
+    config: RunConfig, say: Callable[[str], None], loader: Loader, log: AskedLog, folder: RunFolder
 ) -> tuple[Reprogrammed, Task, datacheck.DataCheck]:
     say(f"loading host {config.host}")
+    log.check(log.largest_load, spent=billed_in(folder.answers))
     host = loader.host(config).to(resolve_device(local_device(config.device)))
+    log.loaded(loader.asked)
     host.engine = config.engine
     say(f"loading task {config.task}")
     task = loader.task(config, host)

@@ -32,6 +32,7 @@ class RunFolder:
         self.times = path / "run.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.answers = path / "answers.sqlite"
+        self.asked = path / "asked.txt"
         self.tracking = path / "tracking.json"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
@@ -239,7 +240,7 @@ class RunFolder:
             )
         try:
             with self.owned():
-                for path in reversed(self.files):
+                for path in (self.asked, *reversed(self.files)):
                     path.unlink(missing_ok=True)
                 self._remove_events()
             others = sorted(path.name for path in self.path.iterdir())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reprogram.evaluation.baselines.base import Asks, BaselineInput
+from reprogram.evaluation.effect import num_asked
 from reprogram.evaluation.predict import BATCH_SIZE
 from reprogram.labelmaps._calibration import num_fit_images
 from reprogram.model import Reprogrammed
@@ -162,7 +163,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     for name in config.baselines:
         variant, options = configure("baselines", name)
         asks[name] = variant(options).asks(run)
-    asks[REPORT] = Asks(images=min(COUNT, len(task.test)), ask=model.host_scores, views=views)
+    shown = min(COUNT, len(task.test)) + num_asked(model, len(task.test))
+    asks[REPORT] = Asks(images=shown, ask=model.host_scores, views=views)
     parts = {
         name: Part(name=name, images=value.host_images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
         for name, value in asks.items()

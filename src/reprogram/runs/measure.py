@@ -116,8 +116,10 @@ def measure(
         "history": fit_result.history,
         "confusion": [list(row) for row in test.confusion],
     }
+    meter = model.host.meter  # Now that nothing more is asked.
+    result |= {"host_calls": meter.calls, "host_images": meter.images}
     if model.host.info.access != "gradient":
-        result |= {"bill": model.host.meter.bill()}  # Now that nothing more is asked.
+        result |= {"bill": meter.bill()}
     write_atomic(folder.examples, _json(examples))
     from reprogram.report.page import write_report
 

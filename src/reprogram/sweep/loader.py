@@ -40,10 +40,12 @@ class CachedLoader(Loader):
 
     def host(self, config: RunConfig) -> Host:
         """The host, as fresh as a new one: cells leave it as it came, and its meter is set to zero."""
-        if self._host is None or self._host[0] != config.host:
+        is_new = self._host is None or self._host[0] != config.host
+        if self._host is None or is_new:
             self._host = None  # The memory may be too small for two.
             self._host = (config.host, super().host(config))
         host = self._host[1]
+        self.asked = host.asked_to_build if is_new else 0
         host.renew()
         return host
 

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_CLASS_NAME = 256
@@ -121,6 +121,18 @@ def html_table(facts: Mapping[str, object]) -> str:
         for name, value in facts.items()
     )
     return f"<table>{''.join(rows)}</table>"
+
+
+def html_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows as an HTML table for a notebook; what they say is escaped.
+
+    Args:
+        headings: of the columns.
+        rows: of values, one for each column.
+    """
+    head = "".join(f"<th>{html.escape(printable(heading))}</th>" for heading in headings)
+    body = ("".join(f"<td>{html.escape(printable(value))}</td>" for value in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in body)}</table>"
 
 
 def sparkline(values: Sequence[float], width: int = 240, height: int = 60) -> str:

@@ -1,9 +1,13 @@
 """`reprogram audit --defence`: a host without and with defences, side by side."""
 
+import dataclasses
 import json
 
 import pytest
+import torch
+from torch import nn
 
+import reprogram
 from reprogram.auditing.beside import prepare_both
 from reprogram.auditing.file import read_report
 from reprogram.cli import main
@@ -95,6 +99,28 @@ def test_both_audits_stand_side_by_side_and_nothing_is_asked_twice(command, tmp_
     assert all((out / name / "audit.junit.xml").exists() for name in ("without", "with"))
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/runs/*/result.json")} == times
     assert read_report(reports["with"]).bill.images == behind.bill.images
+    # Python returns the same, and asks nothing for it.
+    options = {"battery": command[3], "executor": "inline", "out": out}
+    both = reprogram.audit(command[1], defences=["bit-depth(bits=1)", "rounding(decimals=1)"], **options)
+    assert isinstance(both, reprogram.DefenceComparison)
+    assert json.loads(json.dumps([dataclasses.asdict(row) for row in both.rows])) == values["rows"]
+    assert both.behind.estimates == behind.estimates and both.without.estimates == without.estimates
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/runs/*/result.json")} == times
+    assert "difference" in both._repr_html_() and "<script" not in both._repr_html_()
+
+
+def test_a_module_that_python_holds_is_audited_beside_a_defence(command, tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(75, 6))
+    host = reprogram.Host.wrap(net, size=20, name="held")
+    options, before = {"battery": command[3], "rungs": ["label"], "out": tmp_path / "out"}, host.meter.images
+    with pytest.raises(reprogram.BudgetError, match=r"needs .* more than 300"):
+        reprogram.audit(host, defences="label-only", queries=300, **options)
+    assert not (tmp_path / "out").exists() and host.meter.images == before
+    both = reprogram.audit(host, defences="label-only", queries=2000, **options)
+    assert both.without.bill.images + both.behind.bill.images <= 2000
+    (row,) = both.rows
+    assert row.difference == 0.0  # The label is all that this rung shows.
 
 
 def test_a_rung_that_the_defence_hides_is_named(command, tmp_path, capsys):

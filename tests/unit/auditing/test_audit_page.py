@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from reprogram.auditing.file import read_report
+from reprogram.auditing.formats import _pictures
 from reprogram.auditing.formats._pictures import BEFORE_AND_AFTER, strongest_cell
-from reprogram.auditing.formats._words import signed
+from reprogram.auditing.formats._words import RUNG_WORDS, signed
 from reprogram.auditing.output import format_of
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -89,6 +90,10 @@ def test_every_estimate_term_and_flag_is_there(page, report):
         assert f"{signed(estimate.gain)} ({signed(low)} to {signed(high)})" in page.text
         assert estimate.translation.text in page.text
         assert all(f"{value:.3f}" in page.text for value in estimate.terms.values())
+    by_label = [e for e in report.estimates if e.rung == "label" and e.budget == max(report.grid.budgets)]
+    assert page.text.count("at run time the host must show all scores; whoever sees the top label alone") == 4
+    for e in by_label:
+        assert f"by the top label alone the program has {e.accuracy:.3f} of the images right (100 % of it)" in page.text
     for flag in report.flags:
         assert flag.text in page.text and flag.advice[1:] in page.text
     assert report.checksum in page.text and all(limit in page.text for limit in report.limits)
@@ -119,3 +124,25 @@ def test_a_report_of_nothing_makes_a_page(report, tmp_path):
     empty = replace(report, verdict=verdict, grid=grid, estimates=(), cells=(), flags=(), probe=None, price=None)
     text = Reader(format_of("html").render(empty, tmp_path)).text
     assert "nothing is known" in text and "No check raised a flag." in text and report.limits[0] in text
+
+
+def test_points_of_the_curve_sit_at_their_budgets_with_their_intervals_and_names(report, monkeypatch):
+    figures = []
+    monkeypatch.setattr(_pictures, "svg", lambda figure: figures.append(figure) or "")
+    _pictures.gain_curve(report, report.grid.tasks[0].name)
+    (axes,) = figures[0].axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    names = {text.get_text(): text for text in axes.texts}
+    markers = set()
+    for rung in {estimate.rung for estimate in report.estimates}:
+        own = [e for e in report.estimates if (e.rung, e.task) == (rung, report.grid.tasks[0].name)]
+        line = lines[RUNG_WORDS[rung].name]
+        assert list(line.get_xdata()) == [e.budget for e in own] and list(line.get_ydata()) == [e.gain for e in own]
+        caps = [other for other in axes.get_lines() if other.get_marker() == "_"]
+        (ends,) = [other for other in caps if other.get_color() == line.get_color()]
+        assert sorted(ends.get_ydata()) == sorted(end for e in own for end in e.interval)
+        assert set(ends.get_xdata()) == {e.budget for e in own}
+        assert names[RUNG_WORDS[rung].name].xy == (own[-1].budget, own[-1].gain)
+        markers.add(line.get_marker())
+    assert axes.get_xscale() == "log" and len(markers) == 3
+    assert len(set(_pictures.LINES)) == len(set(_pictures.MARKERS)) == len(set(_pictures.COLOURS)) == 5

@@ -9,7 +9,7 @@ import pytest
 
 import reprogram.auditing
 from reprogram.auditing.compare import checksum
-from reprogram.auditing.file import from_json, json_schema, read_report, to_json, write_report
+from reprogram.auditing.file import _digest, from_json, json_schema, read_report, to_json, write_report
 from reprogram.auditing.flags import KINDS, SEVERITIES
 from reprogram.errors import DataError
 
@@ -44,6 +44,17 @@ def test_a_report_keeps_to_the_schema_and_comes_back_as_it_was(values, tmp_path)
     assert written == report == read_report(tmp_path)
     assert {flag.name for flag in report.flags} <= set(KINDS)
     assert {kind.severity for kind in KINDS.values()} == set(SEVERITIES)
+
+
+def test_a_report_of_an_earlier_version_is_read(values):
+    """It says nothing of what was asked beside, and of what a host must show at run time."""
+    del values["bill"]["beside"]
+    for part in (*values["estimates"], *values["cells"]):
+        del part["must_show"], part["top_label"]
+    values["digest"] = _digest(values)
+    jsonschema.validate(values, json.loads(SCHEMA.read_bytes()), cls=jsonschema.Draft202012Validator)
+    report = from_json(values)
+    assert report.bill.beside == 0 and {estimate.must_show for estimate in report.estimates} == {None}
 
 
 def test_the_stored_report_is_consistent(values):

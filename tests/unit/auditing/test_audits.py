@@ -229,7 +229,15 @@ def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_
     command = ["audit", spec, "--battery", str(place / "battery.toml"), "--out", str(tmp_path / "out")]
     assert main([*command, "--plan", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
-    assert len(planned["cells"]) == 4 and not (tmp_path / "out").exists()
+    assert len(planned["cells"]) == 4 and not (tmp_path / "out").exists() and "limit" not in planned
+    needed = sum(row["images"] for row in planned["expected"]) + planned["probe_images"]
+    for limit, line in ((needed, "fits: the whole"), (needed - 5, "doesn't fit: the whole")):
+        assert main([*command, "--plan", "--queries", str(limit)]) == 0
+        assert line in (shown := capsys.readouterr().out) and f"{needed:,} images" in shown
+    assert "5 more than" in shown
+    assert main([*command, "--queries", str(needed - 5), "--quiet"]) == reprogram.BudgetError.exit_code
+    assert f"needs {needed:,} images at the most, 5 more than" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     inline = [*command, "--executor", "inline", "--rungs", "label", "--budgets", "60", "--quiet"]
     assert main([*inline, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)

@@ -50,9 +50,9 @@ def test_the_forecast_is_what_the_meter_counts(tmp_path, options):
     values = {**RUN, **options, "out": str(tmp_path / "a")}
     parts = forecast_of(values).parts
     result = execute(from_values(values))
-    assert parts[REPORT].images == COUNT
-    # The report's few images are asked for after the result was made.
-    assert sum(part.images for part in parts.values()) - COUNT == result["host_images"]
+    # The pictures of the report, and what the program adds to the scores of at most 16 images.
+    assert parts[REPORT].images == COUNT + 2 * {60: 15, 20: 10}[result["test"]["n"]]
+    assert sum(part.images for part in parts.values()) == result["host_images"]
     assert parts[LEARNING].images == result["images_seen"] and parts[TEST].images == result["test"]["n"]
 
 
@@ -197,5 +197,6 @@ def test_a_learner_that_only_asks_is_forecast_by_what_it_asks(tmp_path, learner,
     assert code == 0, err
     counted = json.loads((tmp_path / "a/result.json").read_bytes())["host_images"]
     learned = 32 * losses
-    assert f"{learned:,} at the most to learn from" in err and counted == learned + 8 + 8
-    assert f"asks the host for {learned + 8 + 8 + 8:,} images" in err  # The last 8 are for the report.
+    assert f"{learned:,} at the most to learn from" in err and counted == learned + 8 + 8 + 24
+    # The last 24 are for the report: 8 pictures, and 8 images with and without the program.
+    assert f"asks the host for {learned + 8 + 8 + 24:,} images" in err

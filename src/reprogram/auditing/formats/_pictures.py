@@ -14,6 +14,11 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
 """One for each rung; people who don't tell all colours apart tell these (Okabe & Ito 2008)."""
 
 MARKERS = ("o", "s", "^", "D", "v")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+"""A marker and a line for each rung: without colours too, each is known."""
+
+BAND = 0.12
+"""How dark the area between the ends of the intervals is; up to five lie on each other."""
 
 BEFORE_AND_AFTER = "before-and-after.json"
 """The file in an audit's folder with answers to the same images without and with the strongest program."""
@@ -35,37 +40,62 @@ def gain_curve(report: AuditReport, task: str) -> str:
     Returns:
         An SVG in a data URL.
     """
-    figure = figure_of(5.0, 3.6)
+    figure = figure_of(5.0, 4.1)
     axes = figure.subplots()
     drawn = [estimate for estimate in report.estimates if estimate.task == task]
     axes.axhline(0, color="#333333", linewidth=1)
+    ends: list[tuple[int, float, int, str]] = []
     for number, rung in enumerate(RUNGS):
         points = sorted((e for e in drawn if e.rung == rung), key=lambda e: e.budget)
         if not points:
             continue
         x, gains = [e.budget for e in points], [e.gain for e in points]
-        ends = [[g - e.interval[0] for g, e in zip(gains, points, strict=True)]]
-        ends += [[e.interval[1] - g for g, e in zip(gains, points, strict=True)]]
-        axes.errorbar(
-            [budget * 1.03 ** (number - 2) for budget in x],  # Beside each other, not on each other.
-            gains,
-            yerr=[[max(0.0, end) for end in side] for side in ends],
-            color=COLOURS[number],
-            marker=MARKERS[number],
-            capsize=3,
-            label=RUNG_WORDS[rung].name,
-        )
+        low, high = [[e.interval[side] for e in points] for side in (0, 1)]
+        style: dict[str, Any] = {"color": COLOURS[number], "marker": MARKERS[number], "linestyle": LINES[number]}
+        axes.fill_between(x, low, high, color=COLOURS[number], alpha=BAND, linewidth=0)
+        # The wider cap lies behind the narrower one, so that intervals at the same budget are told apart.
+        axes.vlines(x, low, high, color=COLOURS[number], linestyle=LINES[number], linewidth=1)
+        axes.plot([*x, *x], [*low, *high], color=COLOURS[number], marker="_", markersize=14 - 2 * number, linestyle="")
+        axes.plot(x, gains, **style, linewidth=1.6, markersize=6, markeredgecolor="white", label=RUNG_WORDS[rung].name)
+        ends.append((x[-1], gains[-1], number, RUNG_WORDS[rung].name))
     budgets = sorted({estimate.budget for estimate in drawn}) or list(report.grid.budgets)
     axes.set_xscale("log")
     axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
     axes.minorticks_off()
-    low = min([-0.1, *(e.interval[0] - 0.05 for e in drawn)])
-    high = max([0.2, *(e.interval[1] + 0.05 for e in drawn)])
-    axes.set(xlabel="images asked", ylabel="net gain in accuracy", ylim=(low, high), title=_plain(task))
+    lowest = min([-0.1, *(e.interval[0] - 0.05 for e in drawn)])
+    highest = max([0.2, *(e.interval[1] + 0.05 for e in drawn)])
+    axes.set(xlabel="images asked", ylabel="net gain in accuracy", ylim=(lowest, highest), title=_plain(task))
     axes.grid(axis="y", color="#dddddd")
+    _label(axes, ends, budgets, highest - lowest)
     if drawn:
-        axes.legend(title="the attacker sees", fontsize="small", title_fontsize="small")
+        figure.legend(
+            title="the attacker sees",
+            fontsize="small",
+            title_fontsize="small",
+            handlelength=3.5,
+            loc="outside lower center",
+            ncols=3,
+        )
     return svg(figure)
+
+
+def _label(axes: Any, ends: list[tuple[int, float, int, str]], budgets: list[int], height: float) -> None:
+    """Name each line at its last point, the names one above another.
+
+    Args:
+        axes: of matplotlib, with its budgets and limits.
+        ends: budget, gain, the rung's number and its name, of each line.
+        budgets: all of them, the smallest first.
+        height: of the axis of gains.
+    """
+    span = max(budgets[-1] / budgets[0], 2.0)
+    # A quarter of the logarithmic axis is for the names.
+    axes.set_xlim(budgets[0] / span**0.06, budgets[-1] * span**0.42)
+    level = float("-inf")
+    for budget, gain, number, name in sorted(ends, key=lambda end: end[1]):
+        level = max(gain, level + 0.065 * height)
+        place = (budget * span**0.04, level)
+        axes.annotate(name, (budget, gain), xytext=place, va="center", fontsize="small", color=COLOURS[number])
 
 
 def strongest(report: AuditReport, folder: Path) -> dict[str, Any] | None:

@@ -45,6 +45,14 @@ TERMS = {
 """What needs no program, by the names of the terms."""
 
 
+MUST_SHOW = {
+    "top_label": "the top label alone",
+    "map_labels": "the scores of the labels that its map reads",
+    "all_scores": "all scores",
+}
+"""What a host must show when a program is used, by the names of the report."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RungWords:
     """A rung in words.
@@ -115,6 +123,22 @@ def sentence(estimate: Estimate) -> str:
         f"{TERMS.get(estimate.over, estimate.over)}, {estimate.terms.get(estimate.over, 0):.3f}."
         + (" More images would bring more." if estimate.still_rising else "")
     )
+
+
+def at_run_time(estimate: Estimate) -> str:
+    """What the host must show when the programs of an estimate are used, as a sentence; empty where it isn't known.
+
+    Args:
+        estimate: of an audit.
+    """
+    if estimate.must_show is None:
+        return ""
+    where = f"{RUNG_WORDS[estimate.rung].name}, {estimate.task}, {estimate.budget:,} images"
+    shows = f"{where}: at run time the host must show {MUST_SHOW[estimate.must_show]}"
+    if estimate.top_label is None:
+        return f"{shows}; whoever sees the top label alone then can't read this program"
+    share = f" ({100 * estimate.top_label / estimate.accuracy:.0f} % of it)" if estimate.accuracy > 0 else ""
+    return f"{shows}; by the top label alone the program has {estimate.top_label:.3f} of the images right{share}"
 
 
 def signed(value: float) -> str:

@@ -8,7 +8,16 @@ from typing import Any
 from reprogram.auditing.file import to_json
 from reprogram.auditing.flags import KINDS
 from reprogram.auditing.formats._pictures import gain_curve, strongest
-from reprogram.auditing.formats._words import MEASURE, NO_TECHNIQUE, RUNG_WORDS, TERMS, most_asked, signed, where_from
+from reprogram.auditing.formats._words import (
+    MEASURE,
+    NO_TECHNIQUE,
+    RUNG_WORDS,
+    TERMS,
+    at_run_time,
+    most_asked,
+    signed,
+    where_from,
+)
 from reprogram.auditing.formats.base import Format
 from reprogram.auditing.report import AuditReport, Estimate
 from reprogram.utils.text import printable_all
@@ -31,6 +40,7 @@ class HTML(Format):
             program=strongest(report, folder),
             rows=[_row(report, estimate) for estimate in report.estimates],
             matrix=_matrix(report),
+            run_time=[line for estimate in most_asked(report.estimates) if (line := at_run_time(estimate))],
             flags=[_flag(flag) for flag in values["flags"]],
             terms=TERMS,
             rungs=RUNG_WORDS,

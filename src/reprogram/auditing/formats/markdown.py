@@ -7,6 +7,7 @@ from reprogram.auditing.formats._words import (
     RUNG_WORDS,
     TERMS,
     WHAT,
+    at_run_time,
     most_asked,
     signed,
     where_from,
@@ -40,6 +41,8 @@ class Markdown(Format):
         lines += [f"**{_escaped(report.verdict.text)}**", "", f"{WHAT} {MEASURE}", ""]
         if rows:
             lines += [f"| {' | '.join(HEADINGS)} |", "|---|---|---:|---:|---|---|---|", *map(_row, rows), ""]
+        if run_time := [line for estimate in rows if (line := at_run_time(estimate))]:
+            lines += ["What the host must show at run time:", "", *(f"- {_escaped(line)}." for line in run_time), ""]
         if report.flags:
             lines += ["What speaks against taking these numbers as they are:", ""]
             lines += [
