@@ -1,11 +1,13 @@
 """What detectors of reprogramming see: benign traffic sets the threshold, other benign traffic and attackers meet it.
 
     python benchmarks/detectors.py --photos ../shared/data/imagenet_sample_100 --out results/detectors
-    python benchmarks/detectors.py --photos ... --host HOST --images 2000 --out results/detectors
+    python benchmarks/detectors.py --photos CIFAR10.npz --host python:benchmarks/small_hosts.py:standard
 
 Without a host the detectors that look at images alone are measured, against frames of random numbers (stand-ins for
-learned ones: what repeats is the same) around squares. With a host the detectors that read its answers are measured,
-against programs that are learned on it here. Each detector gets one JSON file. Times are processor time of one thread.
+learned ones: what repeats is the same) around squares, and against whole runs that learn (`attackers.py`). With a host
+the detectors that read its answers are measured, against programs that are learned on it here: the plain one, and for
+each detector one that has it in its loss, with its features and its threshold at one false alarm in a hundred. Each
+detector gets one JSON file. Times are processor time of one thread.
 
 An attacker's traffic is one account unless it says otherwise: `mixed` sends a benign photograph after each query.
 """
@@ -17,19 +19,21 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from attackers import levels, mixed, of_images
+from PIL import Image
 
 import reprogram
 from reprogram.detectors._checks import threshold_of
 from reprogram.detectors._detect import host_answers, load_detector
 from reprogram.detectors.base import Detector, Query
-from reprogram.evaluation.traffic import benign, photographs
-from reprogram.registry import configure, find, format_spec, is_listed, names
+from reprogram.evaluation.traffic import as_photographs, benign, photographs
+from reprogram.registry import configure, find, format_spec, names
 from reprogram.runs.result import versions
 from reprogram.utils.environment import processor
 from reprogram.utils.files import write_atomic
@@ -37,82 +41,6 @@ from reprogram.utils.files import write_atomic
 RATES = (0.001, 0.01)
 GOAL = 10_000
 """Queries that an attacker wants answered, for the number of accounts that he needs."""
-STATIC = {f"static {w}": ("frame(init=1.0)", w) for w in (28, 64, 96, 128, 160, 192)}
-ADAPTIVE = {
-    "tiles 28": ("tiles(init=1.0)", 28),
-    "ensemble of 4": ("ensemble(members=4, init=1.0)", 28),
-    "dithered 0.03": ("dithered(eps=0.03, init=1.0)", 28),
-    "dithered 0.1": ("dithered(eps=0.1, init=1.0)", 28),
-    "swaying 0.2": ("dithered(eps=0.2, cell=24, init=1.0)", 28),
-    "jittered 2": ("jittered(pixels=2, init=1.0)", 28),
-    "jittered 8": ("jittered(pixels=8, init=1.0)", 28),
-    "jittered 32": ("jittered(pixels=32, init=1.0)", 28),
-    "jittered 8, window 128": ("jittered(pixels=8, init=1.0)", 128),
-    "jittered tiles": ("jittered-tiles", 28),
-    "disguised": ("disguised(init=1.0)", 28),
-    "disguised, sway 0.35": ("disguised(sway=0.35, init=1.0)", 28),
-}
-MIXED = {"static 28, mixed": ("frame(init=1.0)", 28), "disguised, mixed": ("disguised(init=1.0)", 28)}
-LEARNING = {"learning by spsa": "spsa", "learning by snes": "snes"}
-
-Stream = list[np.ndarray]
-
-
-def canvases(program: str, window: int, seed: int, size: int, count: int) -> Stream:
-    """What a service gets: squares inside a program with random numbers, 3 × size × size, uint8."""
-    if program == "jittered-tiles":
-        return _jittered_tiles(window, seed, size, count)
-    task = reprogram.load_task(f"squares(train=20, validation=20, test={count}, seed={seed})")
-    host = reprogram.Host.wrap(_Nothing(), size=size, name="nothing")
-    canvas = f"centre(size={window})"
-    model = reprogram.Reprogrammed.build(host, task, canvas=canvas, program=program, seed=seed)
-    with torch.no_grad():
-        return [_levels(model.program(model.canvas(task.test.images[i : i + 1])).dense())[0] for i in range(count)]
-
-
-def _jittered_tiles(window: int, seed: int, size: int, count: int) -> Stream:
-    """Coarse tiles that move by up to 8 pixels with the task image."""
-    large = canvases("tiles(init=1.0)", window, seed, size + 16, count)
-    generator = np.random.default_rng(seed)
-    places = generator.integers(0, 17, (count, 2))
-    return [image[:, a : a + size, b : b + size] for image, (a, b) in zip(large, places, strict=True)]
-
-
-class _Nothing(torch.nn.Module):
-    """Ten scores of an image, quickly."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The first ten pixels."""
-        return images.flatten(1)[:, :10]
-
-
-def _levels(pixels: torch.Tensor) -> np.ndarray:
-    return (pixels * 255).round().to(torch.uint8).numpy()
-
-
-def learning(learner: str, seed: int, size: int, count: int) -> Stream:
-    """What a service gets while a learner that only asks learns: the first queries of a run."""
-    seen: Stream = []
-
-    class Watched(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen.extend(_levels(images) if len(seen) < count else [])
-            return images.flatten(1)[:, 100:110]
-
-    host = reprogram.Host.wrap(Watched(), size=size, name="watched", mean=(0.0,) * 3, std=(1.0,) * 3)
-    host.run_as_is()
-    host.engine = "dense"
-    task = reprogram.load_task(f"squares(train=200, validation=20, test=20, seed={seed})")
-    model = reprogram.Reprogrammed.build(host, task, program="tiles(init=0.5)", seed=seed)
-    seen.clear()
-    reprogram.fit(model, task, learner=learner, images=64, batch_size=16, validations=1, seed=seed, loss="task")
-    return seen[:count]
-
-
-def mixed(stream: Stream, photos: Any, seed: int, size: int) -> Stream:
-    """A benign photograph after each query."""
-    others = benign(photos, queries=len(stream), accounts=1, size=size, seed=seed + 500, shares={"photos": 1.0})
-    return [image for pair in zip(stream, (q.image for q in others), strict=True) for image in pair]
 
 
 def first_alarm(scores: np.ndarray, threshold: float) -> int | None:
@@ -199,6 +127,7 @@ def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": arguments.size,
         "seeds": arguments.seeds,
         "queries_of_a_stream": arguments.stream,
+        "queries_of_a_run": arguments.run,
         "goal": GOAL,
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": versions(),
@@ -207,21 +136,14 @@ def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def images_alone(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
     """Measure detectors that look at images alone."""
-    photos, size, count = photographs(arguments.photos), arguments.size, arguments.stream
+    photos, size = photographs(arguments.photos), arguments.size
 
     def traffic(seed: int, number: int, **more: Any) -> Iterator[Query]:
         return benign(photos, queries=number, accounts=max(1, number // 100), size=size, seed=seed, **more)
 
-    def streams() -> Iterator[tuple[str, Callable[[int], Stream]]]:
-        for name, (program, window) in {**STATIC, **ADAPTIVE}.items():
-            yield name, lambda seed, p=program, w=window: canvases(p, w, seed, size, count)
-        for name, (program, window) in MIXED.items():
-            yield name, lambda seed, p=program, w=window: mixed(canvases(p, w, seed, size, count), photos, seed, size)
-        for name, learner in LEARNING.items():
-            yield name, lambda seed, k=learner: learning(k, seed, size, count)
-
     attacks: dict[str, dict[str, list[np.ndarray]]] = {one.name(): {} for one in chosen}
-    for name, make in streams():
+    makers = of_images(photos, size, arguments.stream, arguments.run)
+    for name, make in {name: makers[name] for name in arguments.attacks or makers}.items():
         for seed in range(arguments.seeds):
             stream = make(seed)
             for one in chosen:
@@ -229,6 +151,10 @@ def images_alone(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
                 scores = np.array([one._score(image, "attacker", None) for image in stream])
                 attacks[one.name()].setdefault(name, []).append(scores)
         say(f"{name} done")
+    if arguments.attacks:
+        for one in chosen:
+            add(stored(arguments.out, one), attacks[one.name()], circumstances(arguments)["command"])
+        return
     calibrating: dict[str, list[float]] = {one.name(): [] for one in chosen}
     for one in chosen:
         one.reset()
@@ -255,22 +181,10 @@ def images_alone(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
 
 
 def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
-    """Measure detectors that read a host's answers."""
+    """Measure detectors that read a host's answers, against programs that are learned on the host here."""
     host = reprogram.load_host(arguments.host)
-    photos, size = photographs(arguments.photos), min(host.info.shape[1:])
+    photos, size = pictures(arguments.photos), min(host.info.shape[1:])
     arguments.size = size
-    task = reprogram.load_task(arguments.task)
-    reached, attacks = {}, {}
-    for name, (program, loss) in learned_attacks().items():
-        model = reprogram.Reprogrammed.build(host, task, program=program, seed=0)
-        options = {"images": arguments.images, "batch_size": 16, "validations": 1, "loss": loss}
-        reprogram.fit(model, task, **options)
-        with torch.no_grad():
-            test = task.test.images[: arguments.stream]
-            attacks[name] = np.concatenate([_levels(model.program(model.canvas(i[None])).dense()) for i in test])
-        reached[name] = {"program": program, "loss": loss, "accuracy": reprogram.evaluate(model, task.test).accuracy}
-        say(f"{name}: {reached[name]}")
-    attacks["static, mixed"] = np.stack(mixed(list(attacks["static"]), photos, 0, size))
 
     def sent(images: np.ndarray, accounts: list[str], reads: str) -> list[Query]:
         answers = host_answers(host, reads, images)
@@ -282,36 +196,95 @@ def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
 
     first, second = traffic(1000, arguments.queries), traffic(2000, arguments.queries)
     screens = traffic(3000, arguments.queries // 8, shares={"screens": 1.0})
-    for reads in ("scores", "features"):
+    calibrating = {reads: sent(*first, reads) for reads in ("scores", "features")}
+    benign_scores: dict[str, np.ndarray] = {}
+    files: dict[str, Path] = {}
+    arguments.kept.mkdir(parents=True, exist_ok=True)
+    for one in chosen:
+        kept = list(one._learned_from(calibrating[one.reads])) if one.fits else calibrating[one.reads]
+        one.reset()
+        benign_scores[one.name()] = np.array([one._score(q.image, q.account, q.answer) for q in kept])
+        one.reset()
+        one.threshold = threshold_of(benign_scores[one.name()], max(RATES))
+        files[one.name()] = one.save(arguments.kept / f"{one.name()}.safetensors")
+    attacks, reached = learned(arguments, host, files)
+    attacks["static, mixed"] = [np.stack(mixed(list(a), photos, i, size)) for i, a in enumerate(attacks["static"])]
+    for reads, queries in calibrating.items():
         own = [one for one in chosen if one.reads == reads]
-        if not own:
+        if not own or not queries:
             continue
-        calibrating = sent(*first, reads)
         tested = sent(*second, reads) + sent(*screens, reads)
-        streams = {name: [sent(images, ["attacker"] * len(images), reads)] for name, images in attacks.items()}
+        streams = {
+            name: [sent(images, ["attacker"] * len(images), reads) for images in several]
+            for name, several in attacks.items()
+        }
         for one in own:
-            kept = list(one._learned_from(calibrating)) if one.fits else calibrating
-            one.reset()
-            scores = np.array([one._score(q.image, q.account, q.answer) for q in kept])
             found = measured(one, streams, iter(tested))
-            row = result(one, scores, found, circumstances(arguments))
+            row = result(one, benign_scores[one.name()], found, circumstances(arguments))
             keep(arguments.out, one, {**row, "learned": reached, "task": arguments.task, "images": arguments.images})
 
 
-def learned_attacks() -> dict[str, tuple[str, str]]:
-    """Programs to learn: the 2018 frame, one that moves, and where the loss is there, one that knows the detector."""
-    found = {"static": ("frame", "host"), "jittered": ("jittered(pixels=8)", "host")}
-    if is_listed("losses", "evading"):
-        found["evading softmax"] = ("frame", "evading(loss='host', weight=1.0)")
-        found["evading energy"] = ("frame", "evading(loss='host', detector='energy', weight=0.1)")
-    return found
+WEIGHTS = {"largest-softmax": (10.0, 40.0), "energy": (1.0, 4.0), "mahalanobis": (10.0,), "neighbours": (10.0,)}
+"""λ of the loss `evading` against each detector: guesses by the size of its score, all of which are shown."""
+
+
+def learned(
+    arguments: argparse.Namespace, host: reprogram.Host, files: dict[str, Path]
+) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
+    """Programs on a host: the 2018 frame, one that moves, and for each detector one that has it in the loss.
+
+    Returns:
+        The queries of each program and seed, and by program what was learned and the accuracy of each seed.
+    """
+    task = reprogram.load_task(arguments.task)
+    wanted = {"static": ("frame", "host"), "jittered": ("jittered(pixels=2)", "host")}
+    for name, weights in WEIGHTS.items():
+        for weight in weights if name in files else ():
+            loss = f"evading(loss='host', detector={str(files[name])!r}, weight={weight})"
+            wanted[f"evading {name}, weight {weight:g}"] = "frame", loss
+    queries: dict[str, list[np.ndarray]] = {}
+    reached: dict[str, Any] = {}
+    for name, (program, loss) in wanted.items():
+        reached[name] = {"program": program, "loss": loss, "accuracy": []}
+        for seed in range(arguments.seeds):
+            model = reprogram.Reprogrammed.build(host, task, program=program, label_map="first", seed=seed)
+            options = {"images": arguments.images, "batch_size": 32, "num_microbatches": 1, "validations": 4}
+            reprogram.fit(model, task, seed=seed, loss=loss, **options)
+            with torch.no_grad():
+                test = task.test.images[: arguments.stream]
+                shown = [levels(model.program(model.canvas(image[None])).dense()) for image in test]
+            queries.setdefault(name, []).append(np.concatenate(shown))
+            reached[name]["accuracy"].append(reprogram.evaluate(model, task).accuracy)
+            say(f"{name}: {reached[name]}")
+    return queries, reached
+
+
+def pictures(path: Path | None) -> list[Any]:
+    """Photographs of a folder, or the test images of an `.npz` file that the task `cifar10` takes."""
+    if path is None or path.suffix != ".npz":
+        return photographs(path)
+    return as_photographs([Image.fromarray(pixels) for pixels in np.load(path)["x_test"]])
 
 
 def keep(folder: Path, detector: Detector, value: dict[str, Any]) -> None:
     """Write a result."""
-    stem = format_spec(detector).replace("(", ".").replace(")", "").replace("=", "-").replace(", ", ".")
-    write_atomic(folder / f"{stem}.json", (json.dumps(value, indent=1) + "\n").encode())
+    write_atomic(stored(folder, detector), (json.dumps(value, indent=1) + "\n").encode())
     say(f"{detector.name()}: {value['cost']['us_a_query']:.0f} us")
+
+
+def stored(folder: Path, detector: Detector) -> Path:
+    """Where a detector's result is."""
+    stem = format_spec(detector).replace("(", ".").replace(")", "").replace("=", "-").replace(", ", ".")
+    return folder / f"{stem}.json"
+
+
+def add(path: Path, attacks: dict[str, list[np.ndarray]], command: str) -> None:
+    """Hold more attacks against the thresholds of a result, and note the command."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    for at in value["rates"].values():
+        at["attacks"] |= {name: met(scores, at["threshold"]) for name, scores in attacks.items()}
+    value["added"] = [*value.get("added", []), command]
+    write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def say(text: str) -> None:
@@ -324,15 +297,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("detectors", nargs="*", help="specs; by default all that apply")
     parser.add_argument(
-        "--photos", type=Path, default=None, help="folder of photographs; by default scikit-learn's two"
+        "--photos",
+        type=Path,
+        default=None,
+        help="folder of photographs, or an .npz file of CIFAR-10; by default scikit-learn's two",
     )
     parser.add_argument("--host", default="", help="measure the detectors that read this host's answers")
-    parser.add_argument("--task", default="squares(train=4000, validation=60, test=400)")
-    parser.add_argument("--images", type=int, default=2000, help="training images of each program")
+    parser.add_argument("--task", default="digits")
+    parser.add_argument("--images", type=int, default=6400, help="training images of each program")
     parser.add_argument("--queries", type=int, default=4000, help="benign queries to calibrate, and as many to test")
+    parser.add_argument("--attacks", nargs="+", help="measure these alone, and add them to the results that are there")
     parser.add_argument("--seeds", type=int, default=3, help="streams of each attacker")
     parser.add_argument("--stream", type=int, default=120, help="queries of an attacker's stream")
+    parser.add_argument("--run", type=int, default=600, help="queries of a whole run that learns")
     parser.add_argument("--size", type=int, default=224, help="of the images, in pixels")
+    parser.add_argument(
+        "--kept", type=Path, default=Path("runs/detectors"), help="folder of the detectors that attackers have"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/detectors"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -128,11 +128,16 @@ def circumstances(results: list[Result]) -> str:
         own = [one for one in results if one["command"] == command]
         benign = sorted({(one["benign"]["calibrated"], one["benign"]["tested"]) for one in own})
         counts = "; ".join(f"{a:,} benign queries set the threshold, {b:,} others tested it" for a, b in benign)
-        streams = f"{own[0]['seeds']} streams of {own[0]['queries_of_a_stream']} queries an attack"
+        number = own[0]["seeds"]
+        streams = f"{number} stream{'s' * (number > 1)} of {own[0]['queries_of_a_stream']} queries an attack"
+        if own[0]["reads"] == "image":
+            streams += f", whole runs have up to {own[0]['queries_of_a_run']}"
         lines.append(f"- `{command}`: {counts}; {streams}; {own[0]['machine']['processor']}")
+        lines += [f"  and `{added}`, at the same thresholds" for added in own[0].get("added", [])]
         if "learned" in own[0]:
-            reached = ", ".join(f"{name} {value['accuracy']:.3f}" for name, value in own[0]["learned"].items())
-            lines.append(f"  ({own[0]['images']:,} training images each; test accuracy: {reached})")
+            reached = ", ".join(f"{name} {reached_by(own[0], name)}" for name in own[0]["learned"])
+            lines.append(f"  (programs for `{own[0]['task']}` of {own[0]['images']:,} training images each; mean test")
+            lines.append(f"  accuracy: {reached})")
     return "\n".join(lines)
 
 
@@ -156,6 +161,29 @@ def hiding(runs: list[kept.Run]) -> str:
     return f"{table(head, rows)}\n\n{kept.circumstances([result for _, result in runs])}." if rows else NONE
 
 
+def reached_by(result: Result, program: str) -> str:
+    """The mean accuracy of a learned program's seeds."""
+    values = result["learned"][program]["accuracy"]
+    return f"{sum(values) / len(values):.3f}"
+
+
+def evading(results: list[Result]) -> str:
+    """Detectors of answers: the plain program, and those of an attacker who knows the detector."""
+    rows = []
+    for one in results:
+        if "learned" not in one:
+            continue
+        name = one["detector"].partition("(")[0]
+        knowing = [attack for attack in one["learned"] if attack.startswith(f"evading {name},")]
+        for attack in ("static", *(knowing or ["static, mixed"])):
+            says = {"static": "nothing: the plain program", "static, mixed": "a photograph after each query"}
+            adds = says.get(attack, f"the score in the loss, {attack.rpartition(', ')[2]}")
+            alarms = [one["rates"][rate]["attacks"][attack]["true_positives"] for rate in ("0.001", "0.01")]
+            accuracy = reached_by(one, "static" if attack == "static, mixed" else attack)
+            rows.append([f"`{one['detector']}`", adds, accuracy, *(f"{100 * share:.1f} %" for share in alarms)])
+    return table(["detector", "the attacker adds", "accuracy", "true alarms at 0.1 %", "at 1 %"], rows)
+
+
 def page(text: str) -> str:
     """The page with every block written anew."""
     results = load()
@@ -163,7 +191,9 @@ def page(text: str) -> str:
         "overview": overview(results),
         "costs": costs(results),
         "attacks": attacks(results),
+        "attacks at 1 %": attacks(results, "0.01"),
         "attacks at own thresholds": attacks([one for one in results if one["reads"] == "image"], "usual"),
+        "evading": evading(results),
         "circumstances": circumstances(results),
         "hiding": hiding(kept.load("hiding")),
     }
