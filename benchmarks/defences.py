@@ -25,7 +25,7 @@ import torch
 import reprogram
 from reprogram.evaluation.baselines.map_alone import label_map_alone
 from reprogram.hosts.defended import split
-from reprogram.utils.images import photograph
+from reprogram.utils.photographs import photograph
 from reprogram.utils.spec import parse
 
 COLUMNS = ("host", "task", "rung", "defence", "attacker", "seed", "accuracy", "n", "alone", "images", "seconds")

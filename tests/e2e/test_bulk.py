@@ -69,6 +69,7 @@ def test_a_row_for_each_image_in_its_order(program, photos, tmp_path, ending):
     out = tmp_path / f"rows.{ending}"
     code, text, err = cli("predict", program, photos, "--out", out, "--quiet")
     assert code == 3 and "150 images, 1 of which" in text and "left out: 1 files ending in .txt" in err
+    assert err.count(str(photos / "b" / "7.png")) == 1, "it is named on stderr too"
     rows, paths = rows_of(out), sorted(photos.rglob("*.png"))
     assert list(rows[0]) == COLUMNS and [row["image"] for row in rows] == list(map(str, paths))
     bad = [row for row in rows if row["error"]]

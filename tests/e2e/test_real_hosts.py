@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import reprogram
-from reprogram.utils.images import photograph
+from reprogram.utils.photographs import photograph
 
 PHOTOS = 40
 HOSTS = {

@@ -190,7 +190,7 @@ def test_a_slow_answer_is_waited_for_aloud_and_a_later_question_wins(opened):
     with running(models(wait_s=0.9)) as run:
         page = opened(run)
         upload(page, "slow.png", png(PHOTO))
-        page.wait_for_function("() => /slow.png … [1-9] s/.test(document.getElementById('status').textContent)")
+        page.wait_for_function("() => /^[1-9] s/.test(document.getElementById('clock').textContent)")
         assert page.get_attribute("#results", "aria-busy") == "true"
         upload(page, "later.png", png(PHOTO[:, :30]))
         page.wait_for_selector("article", timeout=30_000)

@@ -26,6 +26,8 @@ COLUMNS: dict[str, type] = {
     "program": str,
 }
 """The type of each column."""
+MAX_NAMED = 10
+"""Unread images that are named on stderr; the column `error` names all."""
 DIGITS = 7
 """Significant digits of a probability: what float32 holds."""
 
@@ -170,7 +172,7 @@ def written(
 
 def _appended(table: Table, paths: Iterator[Path], total: int | None, answer: Any, display: Display) -> dict[str, Any]:
     before, unread, paths = table.matched(paths)
-    done = before
+    done, named = before, 0
     if before:
         display.say(f"{table.out}: {before:,} images are answered; going on behind them")
     if not table.to_stdout:
@@ -181,12 +183,18 @@ def _appended(table: Table, paths: Iterator[Path], total: int | None, answer: An
             answers = answer(paths)
             while some := list(islice(answers, table.at_once)):
                 table.write(some)
-                done, unread = done + len(some), unread + sum(bool(one.error) for one in some)
+                errors = [one.error for one in some if one.error]
+                done, unread = done + len(some), unread + len(errors)
+                for error in errors[: max(0, MAX_NAMED - named)]:
+                    print(f"reprogram: {printable(error)}", file=sys.stderr)
+                named += len(errors)
                 show(done, unread)
         if not table.to_stdout:
             table.file.finish()
     finally:
         table.file.close()
+    if named > MAX_NAMED:
+        print(f"reprogram: {named - MAX_NAMED:,} more can't be read; the column error says why", file=sys.stderr)
     return {"images": done, "before": before, "unread": unread}
 
 

@@ -45,7 +45,8 @@ def predict_command(
 ) -> int:
     """Say what each image is, by the task's labels, and what the host itself sees in it.
 
-    Images that can't be read are named on stderr; the others are answered all the same, and the exit code is 3.
+    Images that can't be read are named on stderr, with --out the first ten and the number of the others; all others are
+    answered all the same, and the exit code is 3.
 
     Args:
         program_file: written by fit, or the folder of its run.

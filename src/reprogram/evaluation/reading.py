@@ -20,11 +20,14 @@ class Answers:
 
     Attributes:
         scores: n × k task scores (logits).
-        top_labels: n host labels, each with the highest of the host's K scores.
+        top_labels: n host labels, each with the highest of the host's K scores; where the views of an image have
+            columns of their own, by the mean of the views' probabilities.
+        num_groups: how many groups of K columns the label map reads: the views, where each has its own.
     """
 
     scores: Float[Tensor, "n k"]
     top_labels: Int[Tensor, " n"]
+    num_groups: int = 1
 
 
 @torch.no_grad()
@@ -41,8 +44,10 @@ def read_answers(model: Reprogrammed, split: Split, *, batch_size: int | None = 
     for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
         host_scores = model.host_scores(images)
         scores.append(model.label_map(host_scores).float())
-        top_labels.append(host_scores.argmax(dim=1))
-    return Answers(scores=torch.cat(scores).cpu(), top_labels=torch.cat(top_labels).cpu())
+        top_labels.append(model.program.host_answer(host_scores).argmax(dim=1))
+    return Answers(
+        scores=torch.cat(scores).cpu(), top_labels=torch.cat(top_labels).cpu(), num_groups=model.program.num_groups
+    )
 
 
 def host_shows(label_map: LabelMap, answers: Answers, labels: Int[Tensor, " n"]) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def host_shows(label_map: LabelMap, answers: Answers, labels: Int[Tensor, " n"])
     if label_map.reads_top_label:
         shown |= {"needed": "top_label", "top_label": {**accuracy, "outside": 0}}
     single = label_map.single_labels()
-    if single is not None:
+    if single is not None and answers.num_groups == 1:  # Which view is surer isn't seen by their top labels.
         top = by_top_label(answers.top_labels, single.cpu())
         correct, outside = int((top == labels).sum()), int((top < 0).sum())
         result = Evaluation(n=len(labels), correct=correct, loss=float("nan"))

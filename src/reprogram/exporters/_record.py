@@ -26,6 +26,7 @@ def record(model: Reprogrammed, *, pixels: str, host_top: int) -> dict[str, str]
         "task": task.name,
         "class_names": json.dumps(task.classes, ensure_ascii=False),
         "images": f"{pixels}, b x {' x '.join(map(str, task.shape))}, {'0 to 255' if pixels == 'uint8' else '0 to 1'}",
+        "preprocessing": _preprocessing(*task.shape),
         "scores": "logits: their softmax are probabilities, their largest is the label",
         "program_digest": digest_of(model.adapter, host=model.host, task=task, provenance=model.provenance),
         "canvas": format_spec(model.canvas),
@@ -38,3 +39,15 @@ def record(model: Reprogrammed, *, pixels: str, host_top: int) -> dict[str, str]
     if host_top:
         texts["host_class_names"] = json.dumps([info.label(i) for i in range(info.num_classes)], ensure_ascii=False)
     return texts
+
+
+def _preprocessing(channels: int, height: int, width: int) -> str:
+    """How an image file becomes an image of the file, as `reprogram predict` makes it."""
+    if channels not in (1, 3):
+        return "none: the host's normalisation is in the file"
+    colour = "RGB" if channels == 3 else "grey (ITU-R BT.601)"
+    return (
+        f"decoded to 8-bit {colour}, turned as EXIF says, transparency laid over white; resized to cover {height} x "
+        f"{width} pixels (bilinear, antialiased) and cut to the centre; channels first; the host's normalisation is in "
+        "the file"
+    )

@@ -42,7 +42,7 @@ def as_markdown(heads: Sequence[str], rows: Rows) -> str:
     def line(cells: Sequence[object]) -> str:
         return (
             "| "
-            + " | ".join("".join(f"\\{c}" if c in "\\`*_[]|<" else c for c in _text(cell)) for cell in cells)
+            + " | ".join("".join(f"\\{c}" if c in "\\`*_[]|<&~" else c for c in _text(cell)) for cell in cells)
             + " |"
         )
 
@@ -70,7 +70,8 @@ def as_latex(heads: Sequence[str], rows: Rows) -> str:
     """
 
     def line(cells: Sequence[object]) -> str:
-        return " & ".join("".join(_LATEX.get(c, c) for c in _text(cell)) for cell in cells) + r" \\"
+        text = " & ".join("".join(_LATEX.get(c, c) for c in _text(cell)) for cell in cells) + r" \\"
+        return f"{{}}{text}" if text[0] in "[*" else text  # Or they would be arguments of the rule or row before.
 
     numeric = [all(isinstance(row[i], int | float) or row[i] in (None, "") for row in rows) for i in range(len(heads))]
     columns = "".join("r" if is_number else "l" for is_number in numeric)

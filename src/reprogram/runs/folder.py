@@ -187,6 +187,22 @@ class RunFolder:
         """
         self._note(self._began, _now(), error)
 
+    def forget(self) -> bool:
+        """Remove what `begin` wrote, where the run wrote nothing else.
+
+        Returns:
+            Whether the folder holds nothing of the run any more.
+        """
+        begun = (self.config, self.times)
+        try:
+            if any(path not in (*begun, self.lock) for path in self.path.iterdir()):
+                return False
+            for path in begun:
+                path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
     def _note(self, began: str, ended: str | None, error: str) -> None:
         self._began = began
         times = {"began": began, "ended": ended, "error": error or None}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from reprogram.errors import ConfigError, DataError, ProcessLostError, WriteError
+from reprogram.errors import BudgetError, ConfigError, DataError, ProcessLostError, WriteError
 from reprogram.runs.config import MARK, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.record import Record, describe, read_part
@@ -231,6 +231,8 @@ class RunIndex:
 def recorded(folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -> Iterator[None]:
     """Note a run's beginning, end and failure in its folder and in the index.
 
+    A run that is refused before it has learned anything leaves nothing behind.
+
     Args:
         folder: the run's folder, owned by this process.
         config: the run's configuration.
@@ -256,6 +258,8 @@ def recorded(folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -
     try:
         yield
     except BaseException as error:
+        if isinstance(error, ConfigError | BudgetError) and folder.forget():
+            raise
         with contextlib.suppress(DataError):
             folder.end("" if isinstance(error, INTERRUPTIONS) else f"{type(error).__name__}: {error}")
         raise

@@ -16,6 +16,7 @@ from reprogram.serving.batcher import Outcome
 from reprogram.serving.options import ServeOptions
 from reprogram.serving.shared_host import SharedHost
 from reprogram.utils import images as image_files
+from reprogram.utils.photographs import as_photograph
 
 HOST = "host"
 """The name under which the host itself is asked, without a program."""
@@ -161,7 +162,7 @@ class Answering:
         if image.size == (width, height):
             return image_files.to_tensor(image, channels)
         info = self.host.info
-        pixels = image_files.as_photograph(
+        pixels = as_photograph(
             image, size=info.size, crop=info.crop, interpolation=info.interpolation, channels=channels
         )
         return (pixels[0] * 255).round().byte()

@@ -74,7 +74,7 @@ def _methods(request: Request) -> set[str]:
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= set(getattr(route, "methods", None) or ())
-    return found
+    return found | ({"HEAD"} if "GET" in found else set())
 
 
 async def _wrong_option(_: Request, error: Exception) -> Response:

@@ -58,6 +58,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # Answered as GET is; the protocol below leaves the body out.
+            scope = {**scope, "method": "GET"}
         start, answer = time.perf_counter(), _Answer(send, self.desk)
         try:
             self._admit(scope)

@@ -35,8 +35,10 @@ def read(body: bytes, head_length: str | None, served: Served, names: Sequence[s
     """
     head, behind = _split(body, head_length)
     if not head and head_length is not None:  # Triton's raw binary request: the body is the tensor.
-        rows = len(behind) / math.prod(served.shape)
-        shape = [int(rows) if rows.is_integer() else -1, *served.shape]
+        count, rest = divmod(len(behind), size := math.prod(served.shape))
+        if rest or not count:
+            raise _wrong(f"the body has {len(behind):,} bytes and no JSON; images of {size:,} bytes are expected")
+        shape = [count, *served.shape]
         document: Any = {"inputs": [{"name": INPUT, "shape": shape, "datatype": "UINT8",
                                      "parameters": {"binary_data_size": len(behind)}}],
                          "parameters": {"binary_data_output": True}}  # fmt: skip
@@ -118,8 +120,10 @@ def _images(tensor: Any, behind: memoryview, served: Served, most: int) -> Tenso
 
 def _shape(tensor: Any, most: int) -> list[int]:
     shape = _get(tensor, "shape", list, "the input")
-    if not shape or len(shape) > 4 or not all(type(side) is int and 0 < side < 2**31 for side in shape):
-        raise _wrong("the input's shape isn't a list of positive numbers")
+    if not 1 <= len(shape) <= 4:
+        raise _wrong(f"the input's shape has {len(shape)} numbers; [n, c, h, w] is expected, or [n] for files")
+    if not all(type(side) is int and 0 < side < 2**31 for side in shape):
+        raise _wrong("the input's shape isn't a list of positive whole numbers")
     if shape[0] > most:
         raise _wrong(f"{shape[0]:,} images; at most {most:,} are taken in a request, send fewer at a time")
     return list(shape)

@@ -132,14 +132,16 @@ async function show(file, name) {
   complain("");
   byId("results").setAttribute("aria-busy", "true");
   byId("status").textContent = `Asking about ${name} …`;
-  const clock = setInterval(() => {
-    byId("status").textContent = `Asking about ${name} … ${Math.round((performance.now() - start) / 1000)} s`;
+  const clock = setInterval(() => { // Beside the status, so that it isn't read aloud every second.
+    byId("clock").textContent = `${Math.round((performance.now() - start) / 1000)} s`;
   }, 1000);
   try {
     const answer = await call("/v1/show", { method: "POST", body: file, signal: state.waiting.signal });
     if (number !== state.asked) return;
     byId("results").replaceChildren(...answer.shown.map(card));
-    byId("status").textContent = `Answers to ${name}, after ${((performance.now() - start) / 1000).toFixed(1)} s.`;
+    const said = answer.shown.map((one) => `${one.model} says ${one.label}`).join("; ");
+    byId("status").textContent =
+      `Answers to ${name}, after ${((performance.now() - start) / 1000).toFixed(1)} s: ${said}.`;
   } catch (error) {
     if (number !== state.asked) return;
     byId("results").replaceChildren();
@@ -148,7 +150,10 @@ async function show(file, name) {
     if (error.status === 401) byId("login").hidden = false;
   } finally {
     clearInterval(clock);
-    if (number === state.asked) byId("results").removeAttribute("aria-busy");
+    if (number === state.asked) {
+      byId("clock").textContent = "";
+      byId("results").removeAttribute("aria-busy");
+    }
   }
 }
 

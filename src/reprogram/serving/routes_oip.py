@@ -1,7 +1,5 @@
 """The routes of the Open Inference Protocol v2."""
 
-from collections.abc import Awaitable, Callable
-
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
@@ -42,10 +40,6 @@ def _say(app: FastAPI, desk: Desk) -> None:
         """Whether requests are answered; once the server was told to stop it isn't ready any more."""
         return JSONResponse({"live": True, "ready": desk.is_ready}, 200 if desk.is_ready else 503)
 
-    heads = {"live": lambda: Response(), "ready": lambda: Response(status_code=200 if desk.is_ready else 503)}
-    for name, head in heads.items():
-        app.add_route(f"/v2/health/{name}", always(head), methods=["HEAD"], include_in_schema=False)
-
     @app.get("/v2", responses=answers(thing(name=TEXT, version=TEXT, extensions=TEXTS)))
     async def server() -> Response:
         """What the server is, and what it understands beyond the protocol."""
@@ -55,19 +49,6 @@ def _say(app: FastAPI, desk: Desk) -> None:
     async def models() -> Response:
         """The names of what can be asked: programs, and the host itself."""
         return JSONResponse({"models": list(desk.answering.served)})
-
-
-def always(respond: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
-    """A route's function that needs nothing of the request.
-
-    Args:
-        respond: makes the response.
-    """
-
-    async def endpoint(_: Request) -> Response:
-        return respond()
-
-    return endpoint
 
 
 def _describe(app: FastAPI, desk: Desk, path: str) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,6 @@ from reprogram.serving.answering import HOST, Answering, Seen, Served
 from reprogram.serving.bodies import image_file
 from reprogram.serving.description import CLASSIFIED, FILE_BODY, SHOWN, answers
 from reprogram.serving.desk import Desk
-from reprogram.serving.routes_oip import always
 
 HOST_LABELS = 3
 """The host's own labels that are shown beside an answer, at the most; as `reprogram predict` shows them."""
@@ -95,11 +95,16 @@ def _read_only(app: FastAPI, desk: Desk) -> None:
 
     for path, (name, kind) in PAGE.items():
         page = Response((FOLDER / name).read_bytes(), media_type=f"{kind}; charset=utf-8")
-        app.add_route(path, always(functools.partial(_same, page)), methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_route(path, _always(page), methods=["GET"], include_in_schema=False)
 
 
-def _same(response: Response) -> Response:
-    return response
+def _always(response: Response) -> Callable[[Request], Awaitable[Response]]:
+    """A route's function that has one answer."""
+
+    async def endpoint(_: Request) -> Response:
+        return response
+
+    return endpoint
 
 
 def _answer(answering: Answering, served: Served, scores: Tensor, of_host: Tensor, *, top: int) -> dict[str, Any]:

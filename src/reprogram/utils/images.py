@@ -9,7 +9,6 @@ Files of more than `MAX_PIXELS` are refused before they are decoded; decoding ta
 import contextlib
 import errno
 import io
-import math
 import stat
 import struct
 import threading
@@ -33,6 +32,8 @@ from reprogram.utils.pixel_layout import decode
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 * 2**20
+MAX_SIDE = 1_000_000
+"""Pixels of the longest side that is decoded: each row has its cost, however few pixels it has."""
 MAX_RETRIED = 64 * 2**20
 """Bytes of the largest file that is looked into again, without its metadata, if it can't be read."""
 DAMAGED = (
@@ -45,14 +46,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", *_LATER)
 """Pillow's names of the formats. Two plugins are imported above, or Pillow would import all it has for such a file."""
 _SILENCER, _silencing = threading.Lock(), 0
 _added: list[Any] = []
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-    "hamming": Image.Resampling.HAMMING,
-}
 
 
 def read(path: str | Path) -> Image.Image:
@@ -167,6 +160,10 @@ def _decoded(file: BinaryIO, name: str | Path, most_pixels: int) -> Image.Image:
             raise DataError(
                 f"{name}: {image.width}x{image.height} pixels; at most {most_pixels:,} are read, make it smaller"
             )
+        if max(image.size) > MAX_SIDE:
+            raise DataError(
+                f"{name}: {image.width}x{image.height} pixels; a side has at most {MAX_SIDE:,}, make it smaller"
+            )
         assert isinstance(image, ImageFile.ImageFile)
         picture = decode(image)
         return to_8bit(turned(picture, orientation(image)))
@@ -234,54 +231,6 @@ def fit(image: Image.Image, height: int, width: int) -> Image.Image:
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
-
-
-def photograph(
-    path: str | Path, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3
-) -> Tensor:
-    """A photograph as a host expects it: the shorter side is resized to size / crop, then the centre is cut out.
-
-    Args:
-        path: the image file.
-        size: H and W of the host's input, in pixels.
-        crop: the part of the resized shorter side that the host sees, above 0 and at most 1.
-        interpolation: a key of `RESAMPLING`; any other stands for "bicubic".
-        channels: 1 or 3.
-
-    Returns:
-        1 × channels × H × W pixels in [0, 1].
-
-    Raises:
-        DataError: the file can't be read.
-    """
-    return as_photograph(read(path), size=size, crop=crop, interpolation=interpolation, channels=channels)
-
-
-def as_photograph(
-    image: Image.Image, *, size: tuple[int, int], crop: float, interpolation: str, channels: int = 3
-) -> Tensor:
-    """The same of an image that was read.
-
-    Args:
-        image: 8-bit grey or RGB.
-        size: as for `photograph`.
-        crop: as for `photograph`.
-        interpolation: as for `photograph`.
-        channels: 1 or 3.
-
-    Returns:
-        1 × channels × H × W pixels in [0, 1].
-    """
-    image = image.convert("L" if channels == 1 else "RGB")
-    height, width = size
-    side = math.floor(max(height, width) / crop)
-    shorter = min(image.size)
-    resized = image.resize(
-        (math.floor(image.width * side / shorter), math.floor(image.height * side / shorter)),
-        RESAMPLING.get(interpolation, Image.Resampling.BICUBIC),
-    )
-    left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
-    return to_tensor(resized.crop((left, top, left + width, top + height)), channels)[None].float() / 255
 
 
 def to_png(pixels: Tensor) -> bytes:

@@ -1,6 +1,7 @@
 """Exported files: what they hold, what they answer in their own runtimes, and that only right ones get their names."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,15 +11,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import reprogram
-from helpers import random_task, tiny_model
+from helpers import ROOT, random_task, tiny_model
 from reprogram.cli import main
 from reprogram.exporters import _export
 from reprogram.exporters._parity import _batches, _compare, _compare_host
 from reprogram.exporters.onnx import Onnx
 from reprogram.exporters.pt2 import Pt2
 from reprogram.programfile.file import read
+from reprogram.utils import images
 
 ALONE = """
 import json, sys
@@ -92,6 +95,23 @@ def test_a_file_runs_without_this_package(done, model, task, folder, tmp_path):
     np.testing.assert_allclose(answers["scores"], scores.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(answers["labels"], host.indices.numpy())
     np.testing.assert_allclose(answers["probabilities"], host.values.numpy(), rtol=1e-4)
+
+
+def test_the_documented_way_from_an_image_file_is_that_of_predict(done, model, tmp_path, monkeypatch, capsys):
+    """The example of docs/export.md, run on a long image: it sees the pixels that `predict` sees."""
+    (code,) = re.findall(r"## Run it without.*?```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.S)
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    seen = {}
+    exec(code.replace("squares.onnx", done.path.as_posix()), seen)  # noqa: S102
+    _, channels, height, width = seen["session"].get_inputs()[0].shape
+    expected = images.to_tensor(images.fit(images.read(tmp_path / "image.png"), height, width), channels)
+    assert np.array_equal(seen["pixels"], expected.numpy())
+    (answer,) = reprogram.predict_files(model, tmp_path / "image.png")
+    assert capsys.readouterr().out.strip() == answer.label
+    said = done.metadata["preprocessing"]
+    assert "RGB" in said and f"cover {height} x {width} pixels" in said and "normalisation is in the file" in said
 
 
 def test_an_exported_file_is_a_host_again(done, model, task):

@@ -60,6 +60,17 @@ def test_all_runs_are_curves_of_one_picture(tmp_path):
         write_curves(tmp_path / "a.gif", histories)
 
 
+@pytest.mark.parametrize("name", ["[2cm]", "*x"])
+def test_a_row_of_latex_is_no_argument_of_the_row_before(name):
+    lines = as_latex(["run", "n"], [[name, 1], [name, 2]]).splitlines()
+    rows = [line for line in lines if name in line]
+    assert len(rows) == 2 and all(row.startswith("{}") for row in rows)
+
+
+def test_markdown_shows_entities_and_strokes_as_they_are():
+    assert r"\&lt; \~\~x\~\~" in as_markdown(["run"], [["&lt; ~~x~~"]])
+
+
 def test_runs_compare_and_report(tmp_path):
     four_runs(tmp_path)
     code, out, err = runs_cli(

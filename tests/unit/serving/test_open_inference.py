@@ -180,11 +180,9 @@ def test_image_files_as_bytes(server, served):
 def test_a_photograph_for_the_host_is_cropped_and_its_own_size_is_not(server, served):
     own, large = levels(1, (32, 32, 3))[0], levels(1, (80, 50, 3))[0]
     info = next(iter(served.values())).host.info
-    from reprogram.utils import images as image_files
+    from reprogram.utils.photographs import as_photograph
 
-    cropped = image_files.as_photograph(
-        Image.fromarray(large), size=(32, 32), crop=info.crop, interpolation=info.interpolation
-    )
+    cropped = as_photograph(Image.fromarray(large), size=(32, 32), crop=info.crop, interpolation=info.interpolation)
     for array, pixels in ((own, own.transpose(2, 0, 1)[None]), (large, (cropped * 255).round().byte().numpy())):
         answer = server.post("/v1/classify?model=host&top=24", png(array)).json()
         scores = softmax(expected(served, "host", np.ascontiguousarray(pixels)))[0]
@@ -255,6 +253,21 @@ def test_bytes_that_are_no_request(server):
     for size in (len(raw), len(raw) - 1, -1, "6", True):
         head["parameters"]["binary_data_size"] = size
         assert binary(server, "filled", {"inputs": [head]}, raw).status_code == 400
+    for size, words in ((43, "43 bytes and no JSON; images of 42 bytes"), (0, "0 bytes and no JSON")):
+        answer = server.post(path, bytes(size), Inference_Header_Content_Length="0")
+        assert answer.status_code == 400 and words in answer.json()["error"], answer.text
+    answer = server.infer("filled", {"inputs": [{**GOOD, "shape": [1, 1, 1, 6, 7]}]})
+    assert "5 numbers" in answer.json()["error"]
+
+
+def test_head_says_what_get_says_without_the_body(server):
+    paths = ("/", "/page.js", "/v2", "/v2/models", "/v2/models/framed", "/v2/models/framed/ready", "/v1/programs")
+    for path in (*paths, "/v2/health/live", "/v2/health/ready", "/openapi.json", "/v2/models/none", "/v1/classify"):
+        head, whole = server.client.head(path), server.client.get(path)
+        assert head.status_code == whole.status_code and head.content == b"", path
+        for name in ("content-type", "content-length", "allow"):
+            assert head.headers.get(name) == whole.headers.get(name), path
+    assert server.client.get("/v2").status_code == 200, "the connection goes on behind it"
 
 
 def test_paths_and_methods_that_are_not_there(server):
@@ -262,6 +275,6 @@ def test_paths_and_methods_that_are_not_there(server):
         answer = server.client.get(path)
         assert answer.status_code == 404 and answer.json().keys() == {"error"}
     assert server.infer("none", {}).status_code == 404
-    for path, allowed in (("/v2", "GET"), ("/v2/models/framed/infer", "POST"), ("/v1/classify", "POST")):
+    for path, allowed in (("/v2", "GET, HEAD"), ("/v2/models/framed/infer", "POST"), ("/v1/classify", "POST")):
         answer = server.client.delete(path)
         assert answer.status_code == 405 and answer.headers["Allow"] == allowed and answer.json().keys() == {"error"}

@@ -101,6 +101,15 @@ def test_what_is_no_image_gets_one_line(run, body, kind, words):
         assert words in answer.json()["error"] and "\n" not in answer.json()["error"]
 
 
+def test_an_image_as_thin_as_a_thread_costs_no_more_than_another(run):
+    """By its shorter side the host's photograph of it would have billions of pixels."""
+    limit = run.desk.options.max_pixels
+    for size in ((1, limit), (limit, 1), (2, limit // 2)):
+        for model in ("host", "framed"):
+            answer = run.post(f"/v1/classify?model={model}", png(*size))
+            assert answer.status_code == 200, answer.text
+
+
 def test_two_files_and_odd_options(run):
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="../../x.png"\r\n\r\n' + png(9, 9) + b"\r\n"
     form = "multipart/form-data; boundary=b"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import reprogram
-from reprogram.utils import images
+from reprogram.utils import images, photographs
 
 RGB = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 
@@ -80,6 +80,6 @@ def test_the_limit_of_pixels_is_the_callers(one_line):
 def test_a_photograph_from_memory_is_that_of_its_file(tmp_path):
     (tmp_path / "x.png").write_bytes(FILES["png"])
     options = {"size": (8, 8), "crop": 0.875, "interpolation": "bicubic"}
-    expected = images.photograph(tmp_path / "x.png", **options)
-    got = images.as_photograph(images.read_bytes(FILES["png"], most_pixels=1000), **options)
+    expected = photographs.photograph(tmp_path / "x.png", **options)
+    got = photographs.as_photograph(images.read_bytes(FILES["png"], most_pixels=1000), **options)
     assert (got == expected).all() and got.shape == (1, 3, 8, 8)

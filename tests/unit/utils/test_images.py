@@ -15,7 +15,7 @@ from PIL import Image
 
 import reprogram
 from helpers import ROOT
-from reprogram.utils import image_files, images
+from reprogram.utils import image_files, images, photographs
 
 
 def saved(tmp_path, image, name="x.png", **kwargs):
@@ -286,6 +286,6 @@ def test_photograph_is_torchvisions_eval_transform(tmp_path):
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).resize((width, height))
         path = saved(tmp_path, image)
         expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224), v2.PILToTensor()])(image)
-        got = images.photograph(path, size=(224, 224), crop=0.875, interpolation="bilinear")
+        got = photographs.photograph(path, size=(224, 224), crop=0.875, interpolation="bilinear")
         assert got.shape == (1, 3, 224, 224)
         np.testing.assert_allclose(got[0].numpy() * 255, expected.numpy(), atol=1e-3)

@@ -125,7 +125,7 @@ def _photographs(folder: Path, host: Any) -> "Sequence[Any]":
         DataError: there is none.
     """
     from reprogram.utils.image_files import list_images
-    from reprogram.utils.images import photograph
+    from reprogram.utils.photographs import photograph
 
     info = host.info
     paths = list_images(folder)
