@@ -82,6 +82,7 @@ results: $(READY)
 	$(BIN)/python docs/_ext/results.py
 	$(BIN)/python docs/_ext/black_box.py
 	$(BIN)/python docs/_ext/audits.py
+	$(BIN)/python docs/_ext/serving.py
 	$(BIN)/python docs/_ext/results_index.py
 	$(BIN)/python docs/_ext/detectors.py
 

@@ -37,7 +37,7 @@ def require_extra() -> None:
 
 @contextlib.contextmanager
 def collected_once() -> Iterator[None]:
-    """In the block, what there is now isn't searched for garbage again, which takes a fifth of a second each time."""
+    """In the block, what there is now isn't searched for garbage again, for which every request would have to wait."""
     gc.collect()
     gc.freeze()
     try:
