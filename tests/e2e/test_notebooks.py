@@ -26,7 +26,7 @@ def test_a_notebook_runs(name, tmp_path, monkeypatch):
     assert not [output for output in outputs if output.output_type == "error"]
     page, _ = exporters.HTMLExporter(template_name="basic").from_notebook_node(notebook)
     wanted = {
-        "audit.ipynb": ("verdict", "net gain", "read first", "the gate 0.2@label:10000 is", "audit.json", "difference"),
+        "audit.ipynb": ("verdict", "net gain", "read first", "the gate 0.2@label:10000 is", "audit.json"),
         "first_program.ipynb": ("<progress", "validation accuracy</p>", "data:image/png;base64", "95 % interval"),
         "many_images.ipynb": ("would send", "README.md", "image/png"),
     }[name]
