@@ -119,6 +119,9 @@ def test_an_upload_is_shown_with_each_program(opened, run, served):
                 canvas = model.program(model.canvas(image)).dense()[0]
             assert np.array_equal(picture, (canvas * 255).round().byte().permute(1, 2, 0).numpy())
     assert "Answers to photo.png" in page.inner_text("#status") and page.is_hidden("#problem")
+    said = page.inner_text("[role=status]")
+    assert all(f"{answer['model']} says {answer['label']}" in said for answer in shown), "it is read aloud"
+    assert page.inner_text("#clock") == "" and page.get_attribute("#clock", "aria-hidden") == "true"
     assert page.title() == "reprogram serve", "a class name is text and nothing else"
     assert page.evaluate("document.querySelectorAll('article img').length") == len(served) + 1
 

@@ -18,7 +18,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure
 from reprogram.report.examples import host_answers, picture, spread
 from reprogram.tasks.base import Task
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import read_json, write_atomic
 
 
 def format_of(spec: str) -> Format:
@@ -106,7 +106,7 @@ def ask_before_and_after(host: Host, task: Task, report: AuditReport, folder: Pa
         return 0
     path = folder / BEFORE_AND_AFTER
     try:
-        known = json.loads(path.read_bytes())
+        known = read_json(path)
         if known["cell"] == cell.name:
             return len(known["pairs"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -116,7 +116,7 @@ def ask_before_and_after(host: Host, task: Task, report: AuditReport, folder: Pa
     canvas = next(attack.canvas for attack in report.grid.attacks if attack.rung == cell.rung)
     model = Reprogrammed.build(host, task, canvas=canvas, program="none", label_map="frequency")
     try:
-        examples = json.loads((folder / cell.folder / "examples.json").read_bytes())["examples"][:SHOWN]
+        examples = read_json(folder / cell.folder / "examples.json")["examples"][:SHOWN]
         indices = spread(test.labels, len(examples))
         framed = model.canvas(test.images[indices].to(model.canvas.frame.device))
         answers = host_answers(model, host(framed))

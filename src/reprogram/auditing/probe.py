@@ -19,7 +19,7 @@ from reprogram.hosts._store import billed_in
 from reprogram.hosts.base import Host
 from reprogram.runs.asked import AskedLog
 from reprogram.training.answers import keeping_answers
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import read_json, write_atomic
 
 FIXED, SHOWN = 16, 16
 """Images of coloured tiles, and images of the first task as its canvas shows them."""
@@ -140,7 +140,7 @@ class Prober:
     def _read(self, name: str) -> Any:
         path = self.folder / f"{name}.json"
         try:
-            return json.loads(path.read_bytes()) if path.exists() else None
+            return read_json(path) if path.exists() else None
         except (OSError, ValueError):
             raise DataError(f"{path}: is damaged; remove it and give the command again") from None
 
@@ -293,7 +293,7 @@ def remember(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     """
     path = folder / "host.json"
     with contextlib.suppress(OSError, ValueError):
-        stored: dict[str, Any] = json.loads(path.read_bytes())
+        stored: dict[str, Any] = read_json(path)
         return stored
     write_atomic(path, (json.dumps(found, indent=2) + "\n").encode())
     return found

@@ -16,10 +16,11 @@ from PIL import Image
 from reprogram._version import __version__
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.programfile.file import ProgramFile, read
+from reprogram.programfile.format import MAX_FILE
 from reprogram.programfile.hub import FILE
 from reprogram.programfile.pictures import map_picture, program_picture
 from reprogram.registry import configure, format_spec
-from reprogram.utils.files import is_folder, write_atomic
+from reprogram.utils.files import is_folder, read_json, read_ordinary, write_atomic
 from reprogram.utils.text import printable
 
 TAGS = ("reprogram", "model-reprogramming", "adversarial-reprogramming", "visual-prompting")
@@ -51,7 +52,7 @@ def folder_of(
     result = result_of(path, file)
     licences = (licence, host_licence or licence_of_host(file.header.host.id), task_licence or UNSTATED)
     return {
-        FILE: path.read_bytes(),
+        FILE: read_ordinary(path, MAX_FILE),
         "config.json": config_of(file),
         "program.png": _png(program_picture(file.adapter)),
         "label_map.png": _png(map_picture(file.adapter.label_map)),
@@ -74,11 +75,18 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
         WriteError: a file can't be written.
     """
     card = folder / "README.md"
-    if card.exists() and f"library_name: {TAGS[0]}\n" not in card.read_text(encoding="utf-8", errors="replace"):
+    if card.exists() and f"library_name: {TAGS[0]}\n" not in _text_of(card):
         raise ConfigError(f"{card}: is no card of a program, and stays as it is; choose another --out")
     for name, raw in files.items():
         write_atomic(folder / name, raw)
     return folder
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_ordinary(path).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def result_of(path: Path, file: ProgramFile) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def result_of(path: Path, file: ProgramFile) -> dict[str, Any]:
         file: its content.
     """
     try:
-        result = json.loads((path.parent / "result.json").read_bytes())
+        result = read_json(path.parent / "result.json")
         header = file.header
         found = [result["task_fingerprint"], result["host_fingerprint"], result["test"]["accuracy"], result["seed"]]
         metrics = header.metrics["test_accuracy"], header.metrics["seed"]

@@ -7,7 +7,7 @@ from reprogram.errors import ConfigError
 from reprogram.programfile.card import folder_of
 from reprogram.programfile.file import read
 from reprogram.programfile.hub import Repo, endpoint, fetch, upload
-from reprogram.utils.files import exists, user_path, write_atomic
+from reprogram.utils.files import exists, read_ordinary, user_path, write_atomic
 
 
 def push(
@@ -91,7 +91,7 @@ def pull(repo: str, out: str | Path | None = None, *, download: bool = True) -> 
     checked = read(cached)
     path = user_path(out, "out") if out is not None else Path(f"{source.id.rpartition('/')[2]}.safetensors")
     raw = cached.read_bytes()
-    if exists(path) and (not path.is_file() or path.read_bytes() != raw):
+    if exists(path) and (not path.is_file() or read_ordinary(path) != raw):
         raise ConfigError(f"{path}: is there already, and is another file; choose another --out")
     assert len(raw) == checked.num_bytes
     return write_atomic(path, raw)

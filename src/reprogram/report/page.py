@@ -10,7 +10,7 @@ from reprogram.report.bill import bill_line
 from reprogram.report.doubts import doubts
 from reprogram.report.figures import BLUE, ORANGE, figure_of, svg
 from reprogram.report.mapping import ROWS, mapping
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import read_json, read_ordinary, write_atomic
 from reprogram.utils.text import cut, printable_all
 
 
@@ -111,7 +111,7 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
             curve=_curve(examples["history"]),
             confusion=_confusion(examples["confusion"], examples["classes"]),
             bars=_bars(result),
-            config=config_path.read_text(encoding="utf-8") if config_path.exists() else "",
+            config=_text_of(config_path),
             result_json=json.dumps(result, indent=2, ensure_ascii=False),
         )
     except (KeyError, TypeError, ValueError, AttributeError, TemplateError) as error:
@@ -121,10 +121,18 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
     return write_atomic(folder / "report.html", page.encode())
 
 
+def _text_of(path: Path) -> str:
+    """The text in a file, empty where it can't be read."""
+    try:
+        return read_ordinary(path).decode()
+    except OSError:
+        return ""
+
+
 def _read(path: Path) -> Any:
     """The JSON in a file of a finished run, without characters that could steer a terminal."""
     try:
-        return printable_all(json.loads(path.read_text(encoding="utf-8")))
+        return printable_all(read_json(path))
     except FileNotFoundError:
         raise DataError(f"{path.parent}: no finished run, {path.name} is missing; give the folder of one") from None
     except OSError as error:

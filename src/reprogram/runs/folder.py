@@ -14,7 +14,7 @@ from reprogram.runs.config import MARK, RunConfig, of_version_0_1, read_toml, to
 from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
-from reprogram.utils.files import exists, is_folder, remove_strays, write_atomic
+from reprogram.utils.files import exists, is_folder, read_json, read_ordinary, remove_strays, write_atomic
 from reprogram.utils.text import is_unicode, printable
 
 
@@ -64,7 +64,7 @@ class RunFolder:
     def is_of_version_0_1(self) -> bool:
         """Whether the folder holds a run that version 0.1 began; a configuration that can't be read is none."""
         with contextlib.suppress(ConfigError, OSError):
-            return self.config.read_bytes().startswith(MARK.encode()) and of_version_0_1(read_toml(self.config))
+            return read_ordinary(self.config).startswith(MARK.encode()) and of_version_0_1(read_toml(self.config))
         return False
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ class RunFolder:
             if foreign:
                 raise ConfigError(f"{self.path}: holds a {foreign[0]} of something else; choose another --out")
             return "new"
-        if not self.config.read_bytes().startswith(MARK.encode()):
+        if not self._config_text().startswith(MARK.encode()):
             raise ConfigError(
                 f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
             )
@@ -135,12 +135,21 @@ class RunFolder:
                 )
         return state
 
+    def _config_text(self) -> bytes:
+        try:
+            return read_ordinary(self.config)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.config}: can't be read ({error.strerror or error}); choose another --out"
+            ) from None
+
     def read_config(self) -> RunConfig:
         """The configuration that the folder holds.
 
         Raises:
             ConfigError: there is no configuration, or it is damaged.
         """
+        self._config_text()
         values = current_names(RunConfig, read_toml(self.config))
         options = {f.name: values[f.name] for f in fields(RunConfig) if f.name in values}
         try:
@@ -155,7 +164,7 @@ class RunFolder:
             DataError: the file can't be read.
         """
         try:
-            result: dict[str, Any] = json.loads(self.result.read_bytes())
+            result: dict[str, Any] = read_json(self.result)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"{self.result}: can't be read ({reason}); remove the folder and run it again") from None
@@ -173,7 +182,7 @@ class RunFolder:
         write_atomic(self.config, to_toml(config).encode())
         began = None
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            began = json.loads(self.times.read_bytes()).get("began")
+            began = read_json(self.times).get("began")
         self._note(began or _now(), None, "")
 
     def end(self, error: str = "") -> None:
@@ -188,20 +197,14 @@ class RunFolder:
         self._note(self._began, _now(), error)
 
     def forget(self) -> bool:
-        """Remove what `begin` wrote, where the run wrote nothing else.
-
-        Returns:
-            Whether the folder holds nothing of the run any more.
-        """
+        """Remove what `begin` wrote, where nothing else is in the folder; whether that was so."""
         begun = (self.config, self.times)
-        try:
-            if any(path not in (*begun, self.lock) for path in self.path.iterdir()):
-                return False
-            for path in begun:
-                path.unlink(missing_ok=True)
-        except OSError:
-            return False
-        return True
+        with contextlib.suppress(OSError):
+            if {*self.path.iterdir()} <= {*begun, self.lock}:
+                for path in begun:
+                    path.unlink(missing_ok=True)
+                return True
+        return False
 
     def _note(self, began: str, ended: str | None, error: str) -> None:
         self._began = began

@@ -21,7 +21,7 @@ from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.trackers.base import TrackedRun, Tracker
 from reprogram.training.results import FitProgress
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import read_json, write_atomic
 from reprogram.utils.text import printable
 
 EVERY_S = 1.0
@@ -204,7 +204,7 @@ class Tracking:
         if self._state_file is None:
             return {}
         try:
-            state = json.loads(self._state_file.read_bytes())
+            state = read_json(self._state_file)
             return {"ids": dict(state["ids"]), "images": int(state["images"])}
         except (OSError, ValueError, KeyError, TypeError):
             return {}

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import stat
@@ -14,6 +15,9 @@ from reprogram.errors import ConfigError, WriteError
 
 SCARCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system's errors that no program can prevent, whatever file they are of."""
+
+MAX_READ = 2**28
+"""The most bytes of a file that is read whole."""
 
 _writing = threading.Lock()
 
@@ -77,6 +81,43 @@ def publish(files: Sequence[Path], folder: Path) -> None:
             raise WriteError(
                 f"{folder / files[-1].name}: can't be written ({error.strerror or error}); choose another place"
             ) from error
+
+
+def read_ordinary(path: Path, most: int = MAX_READ) -> bytes:
+    """The bytes of an ordinary file; a pipe isn't waited for, and a device isn't read.
+
+    Args:
+        path: the file, or a link to it.
+        most: the most bytes that are read.
+
+    Raises:
+        OSError: it can't be read, is no ordinary file, or is larger.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no ordinary file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+        return file.read(most)
+
+
+def read_json(path: Path, most: int = MAX_READ) -> Any:
+    """The JSON in an ordinary file.
+
+    Args:
+        path: the file.
+        most: the most bytes that are read.
+
+    Raises:
+        OSError: as `read_ordinary`.
+        ValueError: it is no JSON in UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(read_ordinary(path, most).decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def user_path(value: Any, what: str = "path") -> Path:

@@ -71,3 +71,16 @@ def test_the_answers_are_the_models_own():
     with torch.no_grad():
         torch.testing.assert_close(answers.scores, model(task.test.images), rtol=1e-4, atol=1e-5)
     assert answers.top_labels.tolist() == host_scores(model, task.test.images).argmax(1).tolist()
+
+
+def test_views_with_columns_of_their_own_have_one_top_label_of_the_host():
+    """It is that of the mean of the views' probabilities, and which view is surer isn't seen by top labels alone."""
+    task = random_task(separable=False)
+    model = tiny_model(task, program="views(count=2, apart=True)", label_map="first")
+    answers = read_answers(model, task.test, batch_size=5)
+    with torch.no_grad():
+        columns = model.host_scores(task.test.images).double().numpy()
+    views = np.exp(columns.reshape(len(columns), 2, -1))
+    mean = (views / views.sum(2, keepdims=True)).mean(1)
+    assert answers.top_labels.tolist() == mean.argmax(1).tolist() and mean.shape[1] == model.host.info.num_classes
+    assert "top_label" not in host_shows(model.label_map, answers, task.test.labels)

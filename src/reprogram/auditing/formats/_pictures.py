@@ -1,6 +1,5 @@
 """The pictures of an audit: the curve of gain against budget, the strongest program, and answers before and after."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from reprogram.auditing.formats._words import RUNG_WORDS
 from reprogram.auditing.report import AuditReport, CellResult
 from reprogram.auditing.subject import RUNGS
 from reprogram.report.figures import figure_of, svg
+from reprogram.utils.files import read_json
 from reprogram.utils.text import cut, printable_all
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")
@@ -144,9 +144,7 @@ def strongest_cell(report: AuditReport) -> CellResult | None:
 def _read(path: Path) -> Any:
     """The JSON in a file of this audit; None where there is none that can be shown."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        return printable_all(json.loads(path.read_text(encoding="utf-8")))
+        return printable_all(read_json(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
 
