@@ -54,7 +54,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, n
     got, out, err = finish(process)
     assert got == code, err
     assert out == "" and err.count("\n") == 1 and "Traceback" not in err
-    left = {p.name for p in folder.iterdir()} - {"checkpoint.previous.safetensors", "history.jsonl"}
+    left = {p.name for p in folder.iterdir()} - {"checkpoint.previous.safetensors", "history.jsonl", "asked.txt"}
     assert left == {"checkpoint.safetensors", "config.toml", "run.json"}
     with safe_open(folder / "checkpoint.safetensors", framework="np") as file:
         step = json.loads(file.metadata()["record"])["state"]["step"]

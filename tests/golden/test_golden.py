@@ -12,13 +12,13 @@ from reprogram.programfile.file import read
 HERE = Path(__file__).parent
 
 PUBLIC = [
-    "AuditReport", "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "Detector", "Evaluation",
-    "ExportParityError", "FileAnswer", "FitOptions", "FitProgress", "FitResult", "Framed", "Geometry", "Host",
-    "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner", "ProcessLostError",
-    "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "SharedHost", "Split", "Task", "TaskSource",
-    "Tracker", "Tracking", "Verdict", "WriteError", "__version__", "audit", "authorise", "detect", "evaluate",
-    "export", "fit", "load", "load_detector", "load_host", "load_task", "predict_files", "pull", "push", "serve",
-    "wilson_interval",
+    "AuditReport", "Box", "BudgetError", "Canvas", "ConfigError", "DataError", "DefenceComparison", "Detector",
+    "Evaluation", "ExportParityError", "FileAnswer", "FitOptions", "FitProgress", "FitResult", "Framed", "Gate",
+    "Geometry", "Host", "HostInfo", "HostMismatchError", "HostSource", "HostUnavailableError", "LabelMap", "Learner",
+    "ProcessLostError", "Program", "ProgramFileError", "ReprogramError", "Reprogrammed", "SharedHost", "Split",
+    "Task", "TaskSource", "Tracker", "Tracking", "Verdict", "WriteError", "__version__", "audit", "authorise",
+    "detect", "evaluate", "export", "fit", "load", "load_detector", "load_host", "load_task", "predict_files", "pull",
+    "push", "serve", "wilson_interval",
 ]  # fmt: skip
 
 

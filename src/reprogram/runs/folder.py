@@ -283,9 +283,8 @@ def require_writable(folder: Path) -> None:
     if not is_unicode(str(folder)):
         raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another --out")
     try:
-        folder.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
     except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{folder}: can't be used ({reason}); choose another --out") from None

@@ -142,7 +142,7 @@ def test_test_and_baselines_show_progress_to_the_end(tmp_path):
 def test_a_limit_of_seconds_and_what_is_not_known_are_said():
     expected = forecast_of({**RUN, "seconds": 30, "baselines": ("map-alone", "untrained")}, timed=True)
     line = expected.line()
-    assert line.startswith("learns for 30 s at the most; then asks the host for 132 images") and "without" not in line
+    assert line.startswith("learns for 30 s at the most; then asks the host for 162 images") and "without" not in line
     assert expected.parts["untrained"].seconds == pytest.approx(30 + expected.parts[TEST].seconds)
     untimed = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, timed=False)
     assert untimed.parts["untrained"].seconds is untimed.parts["direct-training"].seconds is None
