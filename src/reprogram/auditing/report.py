@@ -148,8 +148,8 @@ class Verdict:
     """The answer, from the lower end of the interval of the estimate with the largest lower end.
 
     Attributes:
-        level: "gain-shown" where that end is above 0; "gain-possible" where no lower end is, but an upper end is;
-            "none-shown" where no upper end is; "unknown" where there is no estimate.
+        level: "gain-shown" where that end is above 0.02; "none-shown" where no interval's upper end is above 0;
+            "gain-possible" otherwise; "unknown" where there is no estimate.
         text: one or two sentences.
         rung: of that estimate; None where there is none, as for the fields below.
         task: its task.

@@ -16,9 +16,15 @@ LIMITS = (
     "The gain is what comes on top of what needs no program. A host whose plain answers do the work has a low gain, "
     "and does the work all the same: read the terms beside it.",
     "Each interval covers the chance in test images and seeds, by itself. Of forty intervals one lower end is too "
-    "high.",
+    "high, and the verdict takes the highest of all: so a gain counts from 0.02 on.",
 )
 """What an audit can't show; the first that is read."""
+
+SMALLEST_GAIN = 0.02
+"""A gain is shown where the lower end of its interval is above this.
+
+The verdict is of the largest lower end among several. With 0 as the bound one of a hundred audits of hosts without any
+gain showed one, by at most 0.007; nobody hijacks a model for two images of a hundred."""
 
 WORDS: dict[Rung, str] = {
     "gradient": "the weights",
@@ -46,7 +52,7 @@ def verdict_of(estimates: Sequence[Estimate]) -> Verdict:
     rising = any(e.still_rising for e in _last(estimates) if (e.rung, e.task) == (best.rung, best.task))
     where = f"with {WORDS[best.rung]} and {best.budget:,} images"
     between = f"95 % interval {low:+.2f} to {high:+.2f}"
-    if low > 0:
+    if low > SMALLEST_GAIN:
         level = "gain-shown"
         text = (
             f"Whoever sees {WORDS[best.rung]} gets at least {low:.2f} more of {best.task} for {best.budget:,} images "
@@ -54,7 +60,10 @@ def verdict_of(estimates: Sequence[Estimate]) -> Verdict:
         )
     elif any(estimate.interval[1] > 0 for estimate in estimates):
         level = "gain-possible"
-        text = f"No gain is shown, and none is excluded: {where}, {best.task} gives {best.gain:+.2f}, {between}."
+        text = (
+            f"No gain above {SMALLEST_GAIN} is shown, and none is excluded: {where}, {best.task} gives "
+            f"{best.gain:+.2f}, {between}."
+        )
     else:
         level = "none-shown"
         text = (

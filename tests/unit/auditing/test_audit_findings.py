@@ -103,6 +103,22 @@ def test_no_gain_over_the_ceilings_zero_has_no_share(report):
     assert verdict_of(()).level == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("interval", "level"),
+    [
+        ((0.021, 0.1), "gain-shown"),
+        ((0.019, 0.1), "gain-possible"),
+        ((-0.1, 0.001), "gain-possible"),
+        ((-0.1, 0.0), "none-shown"),
+    ],
+)
+def test_a_gain_too_small_to_be_told_from_chance_isnt_shown(report, interval, level):
+    estimate = dataclasses.replace(report.estimates[0], gain=interval[1] / 2, interval=interval)
+    verdict = verdict_of([estimate])
+    assert verdict.level == level
+    assert ("No gain above 0.02" in verdict.text) == (level == "gain-possible")
+
+
 def test_guessing_may_be_the_best_term(report):
     poor = dict.fromkeys(TERMS, 10) | {"chance": 20}
     _, _, (estimate,) = audited(report, {("label", "squares", 1000): (18, 20, 22)}, poor)
