@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -21,6 +22,9 @@ log = logging.getLogger("reprogram.serving")
 
 OPEN = {"/", "/page.js", "/page.css", "/v2/health/live", "/v2/health/ready"}
 """Paths that need no token: they say nothing but whether the server is there, and load the page that asks for one."""
+
+ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
+"""What comes before the path where a client sends the whole address, which each server takes (RFC 9112, 3.2.2)."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -60,6 +64,8 @@ class Gate:
             return
         if scope["method"] == "HEAD":  # Answered as GET is; the protocol below leaves the body out.
             scope = {**scope, "method": "GET"}
+        if whole := ABSOLUTE.match(scope["path"]):
+            scope = {**scope, "path": scope["path"][whole.end() :] or "/"}
         start, answer = time.perf_counter(), _Answer(send, self.desk)
         try:
             self._admit(scope)

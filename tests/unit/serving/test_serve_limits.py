@@ -46,6 +46,16 @@ def raw(run, *parts, wait_s=0.0):
     return answer
 
 
+@pytest.mark.parametrize("path", ["/v2/models/framed", "/nothing", ""])
+def test_a_whole_address_means_its_path(run, path):
+    asked = "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = [
+        raw(run, asked.format(target).encode()) for target in (path or "/", f"http://127.0.0.1:{run.port}{path}")
+    ]
+    status, body = answers[0].split(b"\r\n", 1)[0], answers[0].split(b"\r\n\r\n", 1)[1]
+    assert answers[1].startswith(status) and answers[1].endswith(body) and body
+
+
 def test_large_bodies_are_refused_before_they_are_read(run):
     answer = run.post("/v1/classify", b"x" * 200_001)
     assert answer.status_code == 413 and "200,000" in answer.json()["error"]
