@@ -49,7 +49,10 @@ class OpenVINO(Exporter):
             for key, value in metadata.items():
                 model.set_rt_info(value, [SECTION, key])
             ov.save_model(model, path, compress_to_fp16=False)
-        return [f"the weights are in {path.with_suffix('.bin').name}, which has to stay beside {path.name}"]
+        return [
+            f"the weights are in {path.with_suffix('.bin').name}, which has to stay beside {path.name}",
+            f"OpenVINO may compute in half precision; for the checked answers compile the model with {EXACT}",
+        ]
 
     def open(self, path: Path) -> Run:
         """Open the file by OpenVINO on the CPU, in float32, with as many threads as PyTorch has."""
