@@ -14,6 +14,7 @@ import ablation
 import compared
 import defences
 import few_shot
+import fixed_map
 import paper
 import reached
 import time_to_accuracy
@@ -74,6 +75,7 @@ def write(folder: Path) -> None:
         **{f"{name}.md": paper.page(name) for name in paper.INTRO},
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
+        "fixed-map.md": fixed_map.page(),
         "defences-measured.md": defences.page(),
         "reached.md": reached.page(),
         "recipes-compared.md": compared.page(),
