@@ -1,4 +1,4 @@
-"""The page of long runs with the host's first ten labels, from results/fixed-map; `docs/_ext/kept.py` keeps new ones."""
+"""The page of long runs with the host's first ten labels, from results/fixed-map; `docs/_ext/kept.py` keeps them."""
 
 import re
 from typing import Any
@@ -29,11 +29,12 @@ def page() -> str:
         return "\n".join([*lines, "*Nothing is measured yet.*", ""])
     lines += [
         "The paper's attack: the host's first ten labels, fixed beforehand, the task image at its own size in the",
-        "centre, a learned frame around it, the paper's loss over all labels and its penalty. Complete training sets,",
-        "seed 0, one thread; validation chose the program, the test split was looked at once, in float32. *Map alone*",
-        "is the same without the frame, *worth* the paired difference with its 95 % interval. The probe reads the host's",
-        "last layer for the task image enlarged to the whole input, which no program sees. `cifar10-jpeg` is CIFAR-10",
-        "after JPEG compression; {doc}`../paper` describes hosts and tasks. The paper's runs had 3 to 30 million images.",
+        "centre, a learned frame around it, the paper's loss over all labels and its penalty. Complete training",
+        "sets, seed 0, one thread; validation chose the program, the test split was looked at once, in float32.",
+        "*Map alone* is the same without the frame, *worth* the paired difference with its 95 % interval. The",
+        "probe reads the host's last layer for the task image enlarged to the whole input, which no program sees.",
+        "`cifar10-jpeg` is CIFAR-10 after JPEG compression; {doc}`../paper` describes hosts and tasks. The paper's",
+        "runs had 3 to 30 million images.",
         "",
         kept.table(HEAD, [row(*run) for run in runs]),
         "",
