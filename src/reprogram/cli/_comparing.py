@@ -10,11 +10,12 @@ from reprogram.runs.record import Record, read_history
 Table = tuple[list[str], list[list[Any]]]
 
 
-def comparison_table(records: Sequence[Record]) -> Table:
+def comparison_table(records: Sequence[Record], folders: Sequence[RunFolder]) -> Table:
     """The table of several runs: the options in which they differ, then what was measured.
 
     Args:
         records: of the runs.
+        folders: theirs, by which runs of one name are told apart.
 
     Returns:
         The heads of the columns, and the cells of each run's row; None for what isn't known.
@@ -25,24 +26,32 @@ def comparison_table(records: Sequence[Record]) -> Table:
     heads += ["test accuracy", "low", "high", "n", "worth", "worth low", "worth high"]
     heads += [*(name.replace("_", " ") for name in baselines), "validation", "images", "seconds"]
     rows = []
-    for index, record in enumerate(records):
+    for index, (record, name) in enumerate(zip(records, names_of(folders), strict=True)):
         options = [values[index] for values in columns.values()]
         measured = [*_numbers(record["test"], "accuracy", "n"), *_numbers(record["program_worth"], "difference")]
         others = [_first(record["baselines"].get(name)) for name in baselines]
         rest = [_first(record["validation"]), record["images_seen"], record["seconds"]]
-        rows.append([record["name"], record["state"], *options, *measured, *others, *rest])
+        rows.append([name, record["state"], *options, *measured, *others, *rest])
     return heads, rows
 
 
-def histories_of(folders: Sequence[RunFolder]) -> dict[str, list[dict[str, float]]]:
-    """The validations of several runs, by the runs' names; runs of one name have their folder's too.
+def names_of(folders: Sequence[RunFolder]) -> list[str]:
+    """What several runs are called beside each other: their names; runs of one name by their folders' paths.
 
     Args:
         folders: of the runs.
     """
     names = [folder.path.name for folder in folders]
-    shown = [name if names.count(name) == 1 else str(folder.path) for name, folder in zip(names, folders, strict=True)]
-    return {name: read_history(folder.history) for name, folder in zip(shown, folders, strict=True)}
+    return [name if names.count(name) == 1 else str(folder.path) for name, folder in zip(names, folders, strict=True)]
+
+
+def histories_of(folders: Sequence[RunFolder]) -> dict[str, list[dict[str, float]]]:
+    """The validations of several runs, by what `names_of` calls them.
+
+    Args:
+        folders: of the runs.
+    """
+    return {name: read_history(folder.history) for name, folder in zip(names_of(folders), folders, strict=True)}
 
 
 def _numbers(value: Record | None, key: str, *more: str) -> list[float | None]:

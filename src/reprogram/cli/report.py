@@ -48,5 +48,5 @@ def _page(runs: tuple[Path, ...], out: Path | None) -> Path:
     for folder in folders:
         if not exists(folder.config):
             raise ConfigError(f"{folder.path}: holds no run; config.toml is missing")
-    heads, rows = comparison_table([describe(folder) for folder in folders])
+    heads, rows = comparison_table([describe(folder) for folder in folders], folders)
     return write_page(out or runs[0].absolute().parent / "comparison.html", heads, rows, histories_of(folders))

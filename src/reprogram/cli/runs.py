@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from reprogram.cli._comparing import comparison_table, histories_of
+from reprogram.cli._comparing import comparison_table, histories_of, names_of
 from reprogram.cli._completers import run_names
 from reprogram.cli.console import emit, table
 from reprogram.cli.usage import refuse_empty
@@ -133,14 +133,15 @@ def compare(
         raise ConfigError("runs compare: --json and --format are two ways to print it; leave one of them out")
     located = [_located(name, runs) for name in names]
     records = [store.run(name) for store, name in located]
+    folders = [RunFolder(store.folder / name) for store, name in located]
     if curves is not None:
         from reprogram.report.comparison import write_curves
 
-        write_curves(curves, histories_of([RunFolder(store.folder / name) for store, name in located]))
+        write_curves(curves, histories_of(folders))
     if format is not None:
         from reprogram.report.comparison import TABLES
 
-        print(TABLES[format](*comparison_table(records)), end="")
+        print(TABLES[format](*comparison_table(records, folders)), end="")
         return 0
     configs = [record["config"] for record in records]
     keys = dict.fromkeys(key for config in configs for key in config if key != "out")
@@ -156,7 +157,7 @@ def compare(
         comparison = {"runs": list(names), "states": states, "differences": differences, "accuracies": accuracies}
         emit({"schema": SCHEMA, **comparison, "program_worth": worths})
         return 0
-    rows: list[tuple[object, ...]] = [("", *(record["name"] for record in records)), ("state", *states)]
+    rows: list[tuple[object, ...]] = [("", *names_of(folders)), ("state", *states)]
     rows += [(key, *map(option_text, values)) for key, values in differences.items()]
     for key, values in accuracies.items():
         rows.append((key, *(" ".join(_accuracy(value)).strip() for value in values)))

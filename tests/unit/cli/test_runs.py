@@ -43,6 +43,17 @@ def test_a_run_of_a_version_that_knew_no_worth_is_listed_without_it(tmp_path):
         assert runs_cli("list", "--runs", tmp_path)[0] == 0
 
 
+def test_runs_of_one_name_are_told_apart_in_every_table_as_in_the_picture(tmp_path):
+    paths = [tmp_path / "x", tmp_path / "y"]
+    for path in paths:
+        four_runs(path)
+    for more in ([], ["--format", "csv"], ["--format", "markdown"], ["--format", "latex"]):
+        code, out, _ = runs_cli("compare", *(path / "a" for path in paths), *more)
+        assert code == 0
+        plain = out.replace("\\", "")
+        assert all(str(path / "a") in plain for path in paths)
+
+
 def test_compare_shows_what_differs(tmp_path):
     four_runs(tmp_path)
     code, out, _ = runs_cli("compare", "a", "d", "--runs", tmp_path, "--json")
