@@ -17,6 +17,9 @@ HEAD = ["defence", "static", "knows it", "gain left", "best attacker", "images t
 LEAST_GAIN = 0.2
 """Gains below are too near to the standard error of a validation of 100 images."""
 
+SMALLEST_GAIN = 0.1
+"""Of smaller gains of the bare host no part is told: they are too near to the standard error of a test."""
+
 Line = dict[str, str]
 
 INTRO = """\
@@ -28,8 +31,8 @@ map without a program, or above guessing where that is more, as a part of the sa
 host's gain, as a multiple of the bare host's images to it; the median of the seeds. A validation of 100 images has a
 standard error of up to .05, and comes after each twentieth or tenth of a run, so that a multiple of 1.3 may be chance.
 *More than* is said where most seeds didn't come to it within their budget: the multiple is at least that. Seeds whose
-bare host never came to it are left out, and where the bare host gains less than .2 no validation can tell (–). A test
-accuracy of one run has a standard error of .026 at the most, n = 359.
+bare host never came to it are left out, and where the bare host gains less than .2 no validation can tell (–). Of a
+gain below .1 no part is told either. A test accuracy of one run has a standard error of .026 at the most, n = 359.
 """
 
 
@@ -83,10 +86,11 @@ def row(defence: str, runs: list[Line], bare: dict[str, Line]) -> list[str]:
     best = max(reached_by, key=lambda attacker: (reached_by[attacker], attacker == knowing))
     pairs = [(run, bare[seed]) for seed, run in found[knowing].items()]
     without = statistics.mean(floor(run) for run, _ in pairs)
-    left = (reached_by[best] - without) / statistics.mean(gain(run) for _, run in pairs)
+    had = statistics.mean(gain(run) for _, run in pairs)
+    left = f"{100 * (reached_by[best] - without) / had:.0f} %" if had >= SMALLEST_GAIN else "–"
     times = [cost(pairs, part) if defence else "1" for part in (0.5, 0.9)]
     means = mean(static), mean(accuracies(found[knowing]))
-    return [name, *means, f"{100 * left:.0f} %", f"`{best}`", *times, str(len(pairs))]
+    return [name, *means, left, f"`{best}`", *times, str(len(pairs))]
 
 
 def accuracies(lines: dict[str, Line]) -> list[float]:
