@@ -1,7 +1,7 @@
 """oneDNN's convolution and product with two options that PyTorch hides: clipping in the same pass, packed filters.
 
 oneDNN uses the processor's whole vector width, also where the BLAS of PyTorch's matrix products doesn't: on AMD's
-processors MKL computes with half of it. It multiplies bfloat16 in tiles where the processor has them.
+processors MKL computes with half of it. It multiplies bfloat16 in tiles (AMX) or by AVX-512, where the processor can.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _PACK_ROWS = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
 
 
 def runs(images: Tensor) -> bool:
-    """Whether oneDNN can convolve this input fast: in float32, or in a type that the processor multiplies in tiles.
+    """Whether oneDNN can convolve this input fast: in float32, or in a half precision that is faster.
 
     Args:
         images: b × c × h × w, or any other shape.

@@ -15,22 +15,26 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
     """What the processor can do is asked once in a process."""
-    precision._has_tiles.cache_clear()
+    precision._multiplies_bfloat16.cache_clear()
     yield
-    precision._has_tiles.cache_clear()
+    precision._multiplies_bfloat16.cache_clear()
 
 
-@pytest.mark.parametrize(("tiles", "kernels"), list(itertools.product([True, False], repeat=2)))
-def test_a_processor_is_fast_in_bfloat16_where_it_multiplies_tiles(
-    tiles: bool, kernels: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("tiles", "vectors", "amd", "kernels"), list(itertools.product([True, False], repeat=4)))
+def test_a_processor_is_fast_in_bfloat16_by_tiles_or_by_the_vectors_of_amd(
+    tiles: bool, vectors: bool, amd: bool, kernels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors, raising=False)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: kernels, raising=False)
-    assert fast_dtypes(CPU) == ((torch.bfloat16,) if tiles and kernels else ())
+    monkeypatch.setattr(precision, "is_amd", lambda: amd)
+    fast = kernels and (tiles or (vectors and amd))
+    assert fast_dtypes(CPU) == ((torch.bfloat16,) if fast else ())
 
 
 def test_a_processor_of_which_pytorch_says_nothing_is_fast_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     assert fast_dtypes(CPU) == ()
 
 
