@@ -1,28 +1,23 @@
-"""What more threads bring: `python benchmarks/threads.py --host efficientnet-lite0 --threads 1 2`.
+"""What more cores bring: `python benchmarks/threads.py --host efficientnet-lite0 --threads 1 2`.
 
-One learning step of the peers and of ours, in float32 and in the precision "auto", with each number of threads, all
-interleaved in one process. Ratios are medians of those to the same arm with the first number of threads, round by
-round. With `--json` one JSON object, and nothing else, is on stdout.
+The peers' step and short runs of ours, in float32 and in the precision "auto", with each number of threads: inside the
+operations, and as many processes of one thread, which is what `fit --threads N` does. All are interleaved in this
+process. Ratios are medians of those to the same arm with the first number of threads, round by round. With `--json` one
+JSON object, and nothing else, is on stdout.
 """
 
 import argparse
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from functools import partial
 
 from reprogram.utils.process import start_torch
 
-NAMES = ("peers", "engine", "half")
-
-
-def with_threads(count: int, step: Callable[[], object]) -> object:
-    """A step with a number of threads."""
-    import torch
-
-    torch.set_num_threads(count)
-    return step()
+STEPS = 60
+"""Of a run of ours; its few validation images count in its time."""
 
 
 def main() -> None:
@@ -38,35 +33,57 @@ def main() -> None:
     start_torch(max(args.threads))
     import numpy as np
     import torch
-    from arms import build
-    from measure import interleaved
+    from arms import build, random_task
 
+    import reprogram
     from reprogram.utils.environment import processor
 
     case = {"host": args.host, "window": args.window, "batch": args.batch, "num_classes": 10, "train": True}
-    steps = {name: build(name, **case) for name in NAMES}
-    arms = {f"{name} {count}": partial(with_threads, count, steps[name]) for name in NAMES for count in args.threads}
-    times = interleaved(arms, seconds=args.seconds, least=5)
+    peers = build("peers", **case)
+    host = reprogram.load_host(args.host)
+    task = random_task(args.window, host.info.channels, 10, args.batch * STEPS)
+    model = reprogram.Reprogrammed.build(host, task)
+
+    def peers_seconds(threads: int) -> float:
+        torch.set_num_threads(threads)
+        peers()  # Memory that is shared with forks is copied when it is first written.
+        begun = time.perf_counter()
+        for _ in range(2):
+            peers()
+        return (time.perf_counter() - begun) / (2 * args.batch)
+
+    def our_seconds(threads: int, *, precision: str, processes: int) -> float:
+        torch.set_num_threads(threads)
+        options = {"images": args.batch * STEPS, "batch_size": args.batch, "validations": 1, "validation_images": 10}
+        result = reprogram.fit(model, task, **options, precision=precision, processes=processes)
+        return result.seconds / result.images_seen
+
+    arms: dict[str, Callable[[], float]] = {}
+    for count in args.threads:
+        arms[f"peers, {count} threads"] = partial(peers_seconds, count)
+        for precision in ("float32", "auto"):
+            name = f"ours, {precision}, {count}"
+            arms[f"{name} threads"] = partial(our_seconds, count, precision=precision, processes=1)
+            arms[f"{name} processes"] = partial(our_seconds, count, precision=precision, processes=count)
+    readings: dict[str, list[float]] = {name: [] for name in arms}
+    begun = time.perf_counter()
+    while len(readings[next(iter(arms))]) < 3 or time.perf_counter() - begun < args.seconds:
+        for name, arm in arms.items():
+            readings[name].append(arm())
     rows = []
-    for name in NAMES:
-        first = np.array(times[f"{name} {args.threads[0]}"]["readings_s"])
-        for count in args.threads:
-            found = times[f"{name} {count}"]
-            ratio = float(np.median(first / np.array(found["readings_s"])))
-            rows.append({"arm": name, "threads": count, "median_s": found["median_s"], "times_as_fast": ratio})
+    for name, values in readings.items():
+        first = name.replace(f", {name.split(', ')[-1]}", f", {args.threads[0]} {name.split()[-1]}")
+        ratios = np.array(readings[first][1:]) / np.array(values[1:])  # The first round warms up.
+        row = {"arm": name, "images_per_s": 1 / float(np.median(values[1:])), "times_as_fast": float(np.median(ratios))}
+        rows.append(row)
     machine = {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()}
-    result = {"case": case, "rounds": times[f"engine {args.threads[0]}"]["rounds"], "rows": rows, "machine": machine}
-    result |= {"torch": torch.__version__}
+    result = {"case": case, "rounds": len(values) - 1, "rows": rows, "machine": machine, "torch": torch.__version__}
     if args.json:
         print(json.dumps(result, indent=2))
         return
     print(f"{machine['processor']}, {machine['cores']} cores, torch {torch.__version__}, {case}")
     for row in rows:
-        rate = args.batch / row["median_s"]
-        print(
-            f"{row['arm']:7s} {row['threads']} threads {1000 * row['median_s']:7.0f} ms {rate:7.1f} images/s "
-            f"{row['times_as_fast']:5.2f} times"
-        )
+        print(f"{row['arm']:30s} {row['images_per_s']:7.1f} images/s {row['times_as_fast']:5.2f} times")
 
 
 if __name__ == "__main__":

@@ -218,7 +218,9 @@ def test_more_threads_are_compared_in_one_process() -> None:
         [*command, "--seconds", "0.1", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     rows = json.loads(done.stdout)["rows"]
-    assert [(row["arm"], row["threads"]) for row in rows] == [
-        (name, count) for name in ("peers", "engine", "half") for count in (1, 2)
+    ours = [f"ours, {precision}, {{}} {what}" for precision in ("float32", "auto") for what in ("threads", "processes")]
+    assert [row["arm"] for row in rows] == [
+        name.format(count) for count in (1, 2) for name in ("peers, {} threads", *ours)
     ]
-    assert all(row["times_as_fast"] == 1 for row in rows if row["threads"] == 1)
+    assert all(row["times_as_fast"] == 1 for row in rows if " 1 " in row["arm"])
+    assert all(0 < row["images_per_s"] < 1e6 for row in rows)

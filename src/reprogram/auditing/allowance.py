@@ -147,7 +147,7 @@ def forecast_of(planned: PlannedCell, host: Host, task: Task, *, timed: bool = F
     """
     config = planned.cell.config
     task = task if config.shots is None else task.few(config.shots, seed=config.seed)
-    return forecast(config, build(config, host, task), task, timed=timed and host.is_local)
+    return forecast(config, build(config, host, task), task, processes=int(timed and host.is_local))
 
 
 def most_images(planned: PlannedCell, found: Forecast, host: Host) -> int:

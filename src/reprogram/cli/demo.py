@@ -7,7 +7,7 @@ from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.fit import resolve, show
 from reprogram.training.signals import answered_signals
 from reprogram.utils.files import exists
-from reprogram.utils.process import start_torch
+from reprogram.utils.process import num_threads, start_torch
 from reprogram.utils.text import printable
 
 LEARNING = {
@@ -18,7 +18,6 @@ LEARNING = {
     "learner": "adam(betas=(0.9, 0.99))",
     "precision": "auto",
     "batch_size": 16,
-    "num_microbatches": 1,
     "validations": 6,
 }
 """How both programs are learned: the paper's way, with a learner for few images."""
@@ -70,7 +69,15 @@ def demo_command(
     results = []
     for config in configs:
         with answered_signals(), display.learning() as on_progress:
-            results.append(execute(config, say=display.say, on_progress=on_progress, estimate=not common.quiet))
+            results.append(
+                execute(
+                    config,
+                    say=display.say,
+                    on_progress=on_progress,
+                    estimate=not common.quiet,
+                    processes=num_threads(),
+                )
+            )
     if common.json:
         emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])
         return 0

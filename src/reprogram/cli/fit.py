@@ -15,7 +15,7 @@ from reprogram.runs.folder import RunFolder
 from reprogram.runs.lock import refuse_owned
 from reprogram.training.signals import answered_signals
 from reprogram.utils.files import exists
-from reprogram.utils.process import launched_rank, start_torch
+from reprogram.utils.process import launched_rank, num_threads, start_torch
 from reprogram.utils.text import printable
 
 Flags = flags_of(RunConfig)
@@ -54,7 +54,13 @@ def fit_command(
         from reprogram.runs.execute import execute
 
         with display.learning() as on_progress:
-            result = execute(resolved, say=display.say, on_progress=on_progress, estimate=not common.quiet)
+            result = execute(
+                resolved,
+                say=display.say,
+                on_progress=on_progress,
+                estimate=not common.quiet,
+                processes=num_threads(),
+            )
     if launched_rank() > 0:
         return 0
     if common.json:

@@ -32,6 +32,7 @@ from reprogram.tasks.base import Task
 from reprogram.training.answers import keeping_answers
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.fit import fit
+from reprogram.training.processes import num_processes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.utils.distributed import process_group
 from reprogram.utils.process import local_device, resolve_device
@@ -78,6 +79,7 @@ def execute(
     command: str | None = None,
     loader: Loader | None = None,
     estimate: bool = False,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Learn, measure and report; or resume an interrupted run of the same configuration.
 
@@ -90,6 +92,7 @@ def execute(
         loader: loads host and task; by default they are loaded anew.
         estimate: whether to say before the start what the run asks of the host and how long it may take, for which a
             few images are timed.
+        processes: the most processes of one thread that learn together on a CPU; see `reprogram.fit`.
 
     Returns:
         The result, as `result.json` holds it; it is empty in all processes but the main one.
@@ -120,14 +123,17 @@ def execute(
         group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
-        expected = forecast(config, model, task, timed=group.size == 1) if estimate and group.is_main else None
+        learner, _ = configure("learners", config.learner)
+        processes = 1 if config.total_queries is not None else num_processes(processes, model, learner, config)
+        timing = processes if group.size == 1 else 0
+        expected = forecast(config, model, task, processes=timing) if estimate and group.is_main else None
         if expected is not None and state == "new":
             say(expected.line())
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
         progress = RunProgress(expected, on_progress)
         with keeping_answers(model.host, folder.answers if group.size == 1 else None):
             contexts.enter_context(_counted(model.host, log, group.is_main))
-            fit_result = _learn(config, folder, model, task, say, progress, tracking)
+            fit_result = _learn(config, folder, model, task, say, progress, tracking, processes)
             if fit_result.ended_early:
                 say(f"learning ended early, at {fit_result.ended_early}; the best program so far is kept")
             if not group.is_main:  # The main process alone measures and writes.
@@ -186,6 +192,7 @@ def _learn(
     say: Callable[[str], None],
     run_progress: RunProgress,
     tracking: Tracking,
+    processes: int,
 ) -> FitResult:
     say(f"learning from {len(task.train)} images, {len(task.validation)} for validation, {len(task.test)} for the test")
 
@@ -195,5 +202,11 @@ def _learn(
         tracking.on_progress(progress)
 
     return fit(
-        model, task, config, checkpoint=folder.checkpoint, on_progress=after_step, on_validation=run_progress.on_fit
+        model,
+        task,
+        config,
+        checkpoint=folder.checkpoint,
+        on_progress=after_step,
+        on_validation=run_progress.on_fit,
+        processes=processes,
     )

@@ -21,6 +21,7 @@ from reprogram.training.losses import loss_of
 from reprogram.training.microbatch import usual_number
 from reprogram.training.options import settled_learner
 from reprogram.training.validation import num_validation_images
+from reprogram.utils.forks import one_thread
 from reprogram.utils.seeding import seeded
 from reprogram.utils.text import duration
 
@@ -126,7 +127,7 @@ class Forecast:
         return None if None in later else sum(seconds or 0.0 for seconds in later)
 
 
-def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed: bool) -> Forecast:
+def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, processes: int) -> Forecast:
     """Count what a run will ask of its host, and time a few images of each kind; nothing of the run changes by it.
 
     The images that are timed aren't counted by the host's meter: they are no part of the run.
@@ -135,8 +136,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         config: the run's configuration.
         model: the model with its start values.
         whole_task: the run's task.
-        timed: whether to time anything. A host without weights of its own, such as a function that asks a server, is
-            never asked for it.
+        processes: of one thread that learn together, this one and its forks; 0 to time nothing. A host without weights
+            of its own, such as a function that asks a server, is never asked for it.
     """
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
     batch_size, views = min(config.batch_size, len(task.train)), model.program.num_views
@@ -155,7 +156,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
     same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
-        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size), views=views),
+        LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size, processes), views=views),
         MAP: Asks(images=num_fit_images(model.label_map, len(task.train)), ask=model.host_scores, views=views),
         VALIDATIONS: Asks(images=looked_at, ask=model, views=views),
         TEST: Asks(images=len(task.test), ask=model.host_scores, views=views),
@@ -169,9 +170,9 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
         name: Part(name=name, images=value.host_images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
         for name, value in asks.items()
     }
-    if timed and next(model.host.net.parameters(), None) is not None:
+    if processes and next(model.host.net.parameters(), None) is not None:
         batch = task.train.images[: BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])]
-        parts = _timed_parts(parts, asks, model, batch, budget.seconds)
+        parts = _timed_parts(parts, asks, model, batch, budget.seconds, processes)
     return Forecast(
         parts=parts,
         seconds=budget.seconds,
@@ -184,10 +185,23 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, timed:
 
 
 def _timed_parts(
-    parts: dict[str, Part], asks: dict[str, Asks], model: Reprogrammed, batch: Tensor, limit: float | None
+    parts: dict[str, Part],
+    asks: dict[str, Asks],
+    model: Reprogrammed,
+    batch: Tensor,
+    limit: float | None,
+    processes: int,
 ) -> dict[str, Part]:
     """The parts with their times: each kind of work is done with some images, where learning has a limit of seconds."""
-    parts = {name: replace(part, seconds_per_image=_timed(asks[name], model, batch)) for name, part in parts.items()}
+
+    def per_image(name: str) -> float | None:
+        if processes == 1 or name not in (LEARNING, VALIDATIONS, MAP):
+            return _timed(asks[name], model, batch)
+        with one_thread():  # Each process has one, and its share of the images.
+            seconds = _timed(asks[name], model, batch)
+        return None if seconds is None else seconds / processes
+
+    parts = {name: replace(part, seconds_per_image=per_image(name)) for name, part in parts.items()}
     parts |= {name: replace(parts[name], seconds_apart=value.apart()) for name, value in asks.items() if value.apart}
     learning = [parts[LEARNING].seconds, parts[VALIDATIONS].seconds] if limit is None else [limit]
     again = [*learning, parts[MAP].seconds, parts[TEST].seconds]
@@ -207,7 +221,9 @@ def _num_losses(config: RunConfig, model: Reprogrammed) -> int:
     return int(learner.num_losses)
 
 
-def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: int) -> Callable[[Tensor], Any] | None:
+def _learning(
+    config: RunConfig, model: Reprogrammed, task: Task, batch_size: int, processes: int
+) -> Callable[[Tensor], Any] | None:
     """A function that computes loss and gradient of images as a step does, in microbatches, and changes nothing.
 
     None for a learner that only asks: how long its steps take isn't known.
@@ -215,7 +231,7 @@ def _learning(config: RunConfig, model: Reprogrammed, task: Task, batch_size: in
     if configure("learners", config.learner)[0].access != "gradient":
         return None
     device = model.canvas.frame.device
-    microbatch = -(-batch_size // (config.num_microbatches or usual_number(batch_size, 1, device)))
+    microbatch = -(-batch_size // (config.num_microbatches or usual_number(batch_size, max(processes, 1), device)))
 
     def learn(images: Tensor) -> None:
         labels = task.train.labels[: len(images)].to(device)

@@ -17,6 +17,7 @@ from reprogram.training.losses import settled
 from reprogram.training.options import settled_learner
 from reprogram.training.results import FitResult
 from reprogram.utils.environment import processor
+from reprogram.utils.process import num_threads
 from reprogram.utils.text import printable
 
 RESULT_SCHEMA = 1
@@ -73,7 +74,7 @@ def build_result(
         "engine": host.engine,
         "precision": fit_result.precision,
         "device": str(host.mean.device),
-        "threads": _threads(),
+        "threads": num_threads(),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": versions(),
     }
@@ -83,9 +84,3 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide a result, by name."""
     packages = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
     return {"reprogram": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

@@ -74,7 +74,7 @@ def attempt(
     begun = time.monotonic()
     while True:
         try:
-            result = execute(config, on_progress=on_progress, command=command, loader=loader)
+            result = execute(config, on_progress=on_progress, command=command, loader=loader, processes=threads)
             return WorkerMessage(kind="finished", fraction=1.0, accuracy=result["test"]["accuracy"])
         except FolderInUseError as error:
             if time.monotonic() - begun > PATIENCE_S:

@@ -16,6 +16,7 @@ from reprogram.training.checkpoint import Interval
 from reprogram.training.losses import loss_named, settled
 from reprogram.training.notebook import NotebookLine, is_notebook
 from reprogram.training.options import FitOptions, check_fit, resume_key, settled_learner, with_changes
+from reprogram.training.processes import learning_together, num_processes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals
 from reprogram.training.state import TrainStateSaver
@@ -35,12 +36,13 @@ def fit(
     checkpoint: str | Path | None = None,
     on_progress: Callable[[FitProgress], None] | None = None,
     on_validation: Callable[[FitProgress], None] | None = None,
+    processes: int = 1,
     **changes: Any,
 ) -> FitResult:
     """Learn a model's program; the test split isn't looked at.
 
     Where torchrun started several processes, or `torch.distributed` is set up, these learn one program together: each
-    computes its shard of every batch.
+    computes its shard of every batch. On a CPU under Linux this process and forks of it can do the same.
 
     Args:
         model: the model; its program and its label map are learned in place, its host isn't touched.
@@ -51,6 +53,9 @@ def fit(
         on_progress: called after every step, in the main process. Without it, a line under the cell shows the progress
             in a notebook.
         on_validation: called after every batch of a validation, in the main process.
+        processes: on a CPU, the most processes of one thread that learn together: this one and its forks, which end
+            with the learning. One learns alone, with torch's threads, where more couldn't come to the same numbers and
+            the same bill. With the same `parts` the program doesn't depend on it.
         **changes: values for the fields of `FitOptions`, which are:
         {options}
 
@@ -87,9 +92,10 @@ def fit(
         on_validation = on_validation or line
     with (
         held_signals(checkpoint is not None) as pending,
-        process_group(model.canvas.frame.device) as group,
+        process_group(model.canvas.frame.device) as launched,
         model.host.in_precision(options.precision),
-        answers_beside(checkpoint if group.size == 1 else None, model.host, resume_key(model, options)),
+        answers_beside(checkpoint if launched.size == 1 else None, model.host, resume_key(model, options)),
+        learning_together(launched, num_processes(processes, model, type(learner), options)) as group,
     ):
         interval = Interval.parse(options.checkpoint_every)
         saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)

@@ -18,9 +18,8 @@ MICROBATCH_SIZE = 16
 def usual_number(batch_size: int, num_processes: int, device: torch.device) -> int:
     """The number of microbatches in a batch, where the options don't say it.
 
-    On a CPU it is the same for one process and for a few, so that they come to the same bits: at least two, although
-    each microbatch computes anew what its images share, and at most `MICROBATCH_SIZE` images in each. Other devices
-    are fastest with large batches: one microbatch for each process.
+    Each microbatch computes anew what its images share, so there are no more than the processes need. Where the
+    memory of a CPU's caches matters, none has more than `MICROBATCH_SIZE` images.
 
     Args:
         batch_size: images of a batch.
@@ -29,7 +28,7 @@ def usual_number(batch_size: int, num_processes: int, device: torch.device) -> i
     """
     if device.type != "cpu":
         return num_processes
-    return max(num_processes, min(batch_size, 2), -(-batch_size // MICROBATCH_SIZE))
+    return max(min(batch_size, num_processes), -(-batch_size // MICROBATCH_SIZE))
 
 
 def microbatches(n: int, count: int) -> list[slice]:

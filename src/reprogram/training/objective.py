@@ -13,7 +13,7 @@ from reprogram.tasks._split import Split
 from reprogram.training.cuda_graph import GraphedLoss
 from reprogram.training.losses import loss_named, loss_of, losses_of
 from reprogram.training.microbatch import mean_loss, microbatches
-from reprogram.types import LossKind
+from reprogram.training.options import FitOptions
 from reprogram.utils.distributed import ProcessGroup
 
 
@@ -22,19 +22,17 @@ class BatchObjective:
 
     Args:
         model: the model that is learned.
-        loss: the spec of the loss.
+        options: the run's options, the loss among them.
         num_microbatches: the number of microbatches that a batch is computed in; a loss of the whole batch is computed
             at once.
         group: the processes that learn together.
-        cuda_graphs: whether a step may be recorded and replayed, on a GPU.
 
     Raises:
         ConfigError: several processes learn with a loss of the whole batch.
     """
 
-    def __init__(
-        self, model: Reprogrammed, loss: LossKind, *, num_microbatches: int, group: ProcessGroup, cuda_graphs: bool
-    ) -> None:
+    def __init__(self, model: Reprogrammed, options: FitOptions, num_microbatches: int, group: ProcessGroup) -> None:
+        loss = options.loss
         if loss_named(loss).whole_batch:
             if group.size > 1:
                 raise ConfigError(f"loss {loss!r} compares the images of a whole batch; learn in one process")
@@ -45,7 +43,7 @@ class BatchObjective:
         fixed = model.label_map.refit_schedule == "never" and num_microbatches == group.size == 1
         fixed = fixed and model.host.guard is None
         on_gpu = model.canvas.frame.is_cuda
-        self.graphed = GraphedLoss(model, loss) if cuda_graphs and fixed and on_gpu else None
+        self.graphed = GraphedLoss(model, loss) if options.cuda_graphs and fixed and on_gpu else None
 
     def of(self, batch: Callable[[slice], Split], n: int) -> "StepObjective":
         """The objective of a batch.

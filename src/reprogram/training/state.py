@@ -42,6 +42,8 @@ class TrainState:
         history: a row for each validation.
         precision: the type that the host computes in, so that "auto" goes on as it began on another kind of machine;
             empty in checkpoints of earlier versions.
+        num_microbatches: of a batch, so that a run goes on by the same sums with another number of processes; 0 in
+            checkpoints of earlier versions.
         queries: images that the host was asked for.
         requests: requests that they came with.
         free: images that it looked at again, which the host had answered already.
@@ -62,6 +64,7 @@ class TrainState:
     loss_count: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     precision: Precision | Literal[""] = ""
+    num_microbatches: int = 0
     queries: int = 0
     requests: int = 0
     free: int = 0

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from reprogram.augmentations.base import Augmentation
-from reprogram.errors import BudgetError, DataError, ProcessLostError
+from reprogram.errors import BudgetError, DataError, ProcessLostError, WriteError
 from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.labelmaps._calibration import calibration_images, collect_statistics
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
-from reprogram.training.agreement import agreed
+from reprogram.training.agreement import Agreement
 from reprogram.training.batches import Batches
 from reprogram.training.checkpoint import LONG_S
 from reprogram.training.diagnosis import check_engine, non_finite_samples, precision_of, settle_precision, stopped
@@ -67,13 +67,6 @@ class Trainer:
         model.label_map.different_images = len(self.train)
         self.batch_size = min(options.batch_size, len(self.train))
         self.batches = Batches(self.train, augmentation, self.batch_size, options.seed)
-        self.objective = BatchObjective(
-            model,
-            options.loss,
-            num_microbatches=options.num_microbatches or usual_number(self.batch_size, group.size, device),
-            group=group,
-            cuda_graphs=options.cuda_graphs,
-        )
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
         self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch) if learner.takes_steps else 0
         self.state = TrainState()
@@ -102,7 +95,7 @@ class Trainer:
         with seeded(self.options.seed, self.train.images.device):
             self.learner.start(self.model.learned_parameters())
             self._restore()
-            self._settle_precision()
+            self._settle()
             self.queries = QueryBudget.of_run(self.model, self.learner, self.validator, self.options, len(self.train))
             try:
                 with self.queries.limiting(self.state):
@@ -125,14 +118,16 @@ class Trainer:
         self.model.load_learned_state(self.best)
         return self._result()
 
-    def _settle_precision(self) -> None:
-        """Compute in the type that the run began in, or else in one that the host can compute in."""
+    def _settle(self) -> None:
+        """Compute in the type and in the microbatches that the run began with, or else in those that suit the host."""
         host, state = self.model.host, self.state
-        if state.precision:
-            host.precision = state.precision
-            return
-        settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
-        state.precision = host.precision = precision_of(host)
+        if not state.precision:
+            settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
+        state.precision = host.precision = state.precision or precision_of(host)
+        usual = usual_number(self.batch_size, self.group.size, self.train.labels.device)
+        state.num_microbatches = state.num_microbatches or self.options.num_microbatches or usual
+        self.objective = BatchObjective(self.model, self.options, state.num_microbatches, self.group)
+        self.agree = Agreement(host.meter, self.group)
 
     def _loop(self, pending: list[int]) -> None:
         state = self.state
@@ -199,7 +194,7 @@ class Trainer:
 
     def _sync_signals(self, pending: list[int]) -> None:
         """Agree with all processes on signals and time, because these decide what comes next."""
-        self.signal, self.state.seconds = agreed(pending, self.state.seconds, self.group)
+        self.signal, self.state.seconds = self.agree(pending, self.state.seconds)
 
     def _step(self) -> None:
         state, label_map = self.state, self.model.label_map
@@ -210,6 +205,8 @@ class Trainer:
         objective = self.objective.of(lambda rows: self.batches.take(indices[rows]), len(indices))
         try:
             loss = self.learner.step(objective, Progress(fraction=self._fraction(), epoch=epoch))
+        except WriteError:  # What the host is asked couldn't be noted; nothing is wrong with the numbers.
+            raise
         except DataError as error:
             raise self._diverged(error, indices) from error
         objective.inform(label_map, self.train.labels[indices])

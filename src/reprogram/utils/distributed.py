@@ -1,6 +1,7 @@
 """Several processes that learn one program together: each computes its shard of every batch.
 
-`torchrun --nproc-per-node N -m reprogram fit ...` starts them; a `ProcessGroup` stands for all of them. A single
+`torchrun --nproc-per-node N -m reprogram fit ...` starts them, or the one process forks (`utils/forks.py`); a
+`ProcessGroup` stands for all of them. A single
 process is a group of one, and pays nothing. The numbers are those of one process with the same global batch, but for
 the order in which floating point numbers are summed.
 """
@@ -81,8 +82,8 @@ class ProcessGroup:
         if self.size == 1:
             return values
         summed = values.detach().to(self.device, copy=True)
-        with _lost():
-            dist.all_reduce(summed)
+        with lost_processes():
+            self._add_up(summed)
         return summed.to(values.device)
 
     def all_gather(self, part: Tensor, n: int, start: int | None = None) -> Tensor:
@@ -121,10 +122,8 @@ class ProcessGroup:
         """
         if self.size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
-        with _lost():
-            dist.all_gather_object(values, value)
-        return values
+        with lost_processes():
+            return self._gather(value)
 
     def on_main(self, action: Callable[[], T]) -> T:
         """Call a function in the main process alone.
@@ -147,12 +146,27 @@ class ProcessGroup:
                 outcome[0] = action()
             except ReprogramError as error:
                 outcome[1] = error
-        with _lost():
-            dist.broadcast_object_list(outcome, device=self.device)
+        with lost_processes():
+            outcome = self._spread(outcome)
         if outcome[1] is not None:
             raise outcome[1]
         result: T = outcome[0]
         return result
+
+    def _add_up(self, values: Tensor) -> None:
+        """Replace a tensor by its sum over all processes."""
+        dist.all_reduce(values)
+
+    def _gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def _spread(self, values: list[Any]) -> list[Any]:
+        """The main process's list."""
+        dist.broadcast_object_list(values, device=self.device)
+        return values
 
 
 @contextlib.contextmanager
@@ -203,10 +217,11 @@ def alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lost() -> Iterator[None]:
+def lost_processes() -> Iterator[None]:
+    """Raise a `ProcessLostError` in place of what the block raises where a connection breaks or time is over."""
     try:
         yield
-    except RuntimeError as error:  # What torch.distributed raises when a connection breaks or time is over.
+    except (RuntimeError, OSError, EOFError) as error:  # RuntimeError is torch.distributed's.
         raise ProcessLostError(
             "another process of this job is gone or too slow; the run's checkpoint is kept, "
             "start the same command again to go on"

@@ -94,6 +94,13 @@ def start_torch(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def num_threads() -> int:
+    """The number of threads that torch computes with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def resolve_device(name: str) -> Any:
     """The `torch.device` of a name.
 

@@ -26,12 +26,12 @@ RUN = {"host": HOST, "task": "squares(train=160, validation=40, test=60)", "batc
 BASELINES = ("map-alone", "all-scores", "linear-probe")
 
 
-def forecast_of(values, *, timed=False):
+def forecast_of(values, *, processes=0):
     config = from_values(values)
     host, task = load_host(config.host), load_task(config.task)
     model = build(config, host, task)
     before = dataclasses.replace(host.meter)
-    made = forecast(config, model, task, timed=timed)
+    made = forecast(config, model, task, processes=processes)
     assert host.meter == before
     return made
 
@@ -68,7 +68,7 @@ def test_timing_changes_nothing_of_the_run(tmp_path):
 
 
 def test_every_part_is_timed_and_a_function_is_never_asked():
-    made = forecast_of({**RUN, "images": 160, "baselines": BASELINES}, timed=True)
+    made = forecast_of({**RUN, "images": 160, "baselines": BASELINES}, processes=1)
     assert all(part.seconds > 0 for name, part in made.parts.items() if name != MAP) and made.seconds_after(TEST) > 0
     calls, task = [], random_task()
 
@@ -78,7 +78,7 @@ def test_every_part_is_timed_and_a_function_is_never_asked():
 
     model = reprogram.Reprogrammed.build(reprogram.Host.wrap(classifier, size=16), task)
     calls.clear()
-    untimed = forecast(from_values({"images": 160, "baselines": ()}), model, task, timed=True)
+    untimed = forecast(from_values({"images": 160, "baselines": ()}), model, task, processes=1)
     assert not calls and all(part.seconds_per_image is None for part in untimed.parts.values())
     assert "shows as it goes on" in untimed.line()
 
@@ -140,17 +140,17 @@ def test_test_and_baselines_show_progress_to_the_end(tmp_path):
 
 
 def test_a_limit_of_seconds_and_what_is_not_known_are_said():
-    expected = forecast_of({**RUN, "seconds": 30, "baselines": ("map-alone", "untrained")}, timed=True)
+    expected = forecast_of({**RUN, "seconds": 30, "baselines": ("map-alone", "untrained")}, processes=1)
     line = expected.line()
     assert line.startswith("learns for 30 s at the most; then asks the host for 162 images") and "without" not in line
     assert expected.parts["untrained"].seconds == pytest.approx(30 + expected.parts[TEST].seconds)
-    untimed = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, timed=False)
+    untimed = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, processes=0)
     assert untimed.parts["untrained"].seconds is untimed.parts["direct-training"].seconds is None
 
 
 def test_what_the_host_is_not_asked_for_takes_time_too():
     """The untrained host does the run again; the small net's time is that of the steps and passes that it takes."""
-    expected = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, timed=True)
+    expected = forecast_of({**RUN, "images": 64, "baselines": ("untrained", "direct-training")}, processes=1)
     parts = expected.parts
     again = sum(parts[name].seconds for name in (LEARNING, MAP, VALIDATIONS, TEST))
     assert parts["untrained"].images == parts["direct-training"].images == 0

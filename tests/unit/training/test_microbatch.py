@@ -55,11 +55,9 @@ def test_no_microbatch_is_refused(one_line):
 
 @pytest.mark.parametrize(
     ("batch_size", "processes", "num_microbatches"),
-    [(1, 1, 1), (16, 1, 2), (16, 2, 2), (16, 3, 3), (64, 1, 4), (64, 4, 4), (65, 2, 5)],
+    [(1, 1, 1), (1, 2, 1), (16, 1, 1), (16, 2, 2), (16, 3, 3), (64, 1, 4), (64, 4, 4), (65, 2, 5)],
 )
-def test_the_usual_number_of_microbatches_depends_on_processes_only_where_there_are_more(
-    batch_size, processes, num_microbatches
-):
+def test_there_are_usually_no_more_microbatches_than_processes_and_caches_need(batch_size, processes, num_microbatches):
     assert usual_number(batch_size, processes, torch.device("cpu")) == num_microbatches
 
 

@@ -8,6 +8,7 @@ import reprogram
 from helpers import random_task
 from reprogram.training.losses import losses_of
 from reprogram.training.objective import BatchObjective
+from reprogram.training.options import FitOptions
 from reprogram.utils.distributed import ProcessGroup
 
 
@@ -16,7 +17,7 @@ def made(label_map="first", num_microbatches=3):
     model = reprogram.Reprogrammed.build(
         "linear:12", task, canvas="centre", program="frame", label_map=label_map, seed=1
     )
-    maker = BatchObjective(model, "task", num_microbatches=num_microbatches, group=ProcessGroup(), cuda_graphs=False)
+    maker = BatchObjective(model, FitOptions(loss="task"), num_microbatches, ProcessGroup())
     return model, task, maker.of(task.train.take, 11)
 
 
@@ -94,6 +95,6 @@ def test_processes_share_the_microbatches_and_sum_what_they_have():
             return values
 
     for rank in (0, 1):
-        maker = BatchObjective(model, "task", num_microbatches=3, group=Two(rank, 2), cuda_graphs=False)
+        maker = BatchObjective(model, FitOptions(loss="task"), 3, Two(rank, 2))
         maker.of(task.train.take, 11).losses(points_of(model), slice(0, 11))
     assert torch.equal(parts[0] + parts[1], whole) and (parts[0] == 0).any()
