@@ -109,7 +109,7 @@ def execute(
         group.on_main(lambda: contexts.enter_context(folder.owned()))
         state = group.on_main(lambda: folder.prepare(config))
         if not group.is_main:
-            say, on_progress = (lambda _: None), None
+            say, on_progress, estimate = (lambda _: None), None, False
         if state == "finished":
             say(f"the run in {folder.path} is finished already")
             Checkpoint(folder.checkpoint).remove()
@@ -123,10 +123,8 @@ def execute(
         group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
-        learner, _ = configure("learners", config.learner)
-        processes = 1 if config.total_queries is not None else num_processes(processes, model, learner, config)
-        timing = processes if group.size == 1 else 0
-        expected = forecast(config, model, task, processes=timing) if estimate and group.is_main else None
+        processes = _usable(processes, config, model)
+        expected = forecast(config, model, task, processes=processes if group.size == 1 else 0) if estimate else None
         if expected is not None and state == "new":
             say(expected.line())
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
@@ -144,6 +142,12 @@ def execute(
             folder.remove_answers()
         log.remove_needless(result["host_images"])
         return result
+
+
+def _usable(processes: int, config: RunConfig, model: Reprogrammed) -> int:
+    """The number of processes that the run learns in; one where a limit holds for all that it asks."""
+    learner, _ = configure("learners", config.learner)
+    return 1 if config.total_queries is not None else num_processes(processes, model, learner, config)
 
 
 def _check(config: RunConfig) -> None:

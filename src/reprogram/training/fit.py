@@ -90,27 +90,17 @@ def fit(
     if on_progress is None and is_notebook():
         on_progress = line = NotebookLine()
         on_validation = on_validation or line
+    key, interval = resume_key(model, options), Interval.parse(options.checkpoint_every)
     with (
         held_signals(checkpoint is not None) as pending,
         process_group(model.canvas.frame.device) as launched,
         model.host.in_precision(options.precision),
-        answers_beside(checkpoint if launched.size == 1 else None, model.host, resume_key(model, options)),
+        answers_beside(checkpoint if launched.size == 1 else None, model.host, key),
         learning_together(launched, num_processes(processes, model, type(learner), options)) as group,
     ):
-        interval = Interval.parse(options.checkpoint_every)
-        saver = TrainStateSaver(model, learner, resume_key(model, options), checkpoint, interval)
-        trainer = Trainer(
-            model,
-            task,
-            options,
-            learner,
-            augmentation,
-            saver=saver,
-            group=group,
-            on_progress=on_progress,
-            on_validation=on_validation,
-        )
-        return trainer.run(pending)
+        saver = TrainStateSaver(model, learner, key, checkpoint, interval)
+        told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
+        return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
 
 
 def _build(family: str, base: type[T], component: Component | str) -> T:

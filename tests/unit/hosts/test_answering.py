@@ -118,7 +118,8 @@ def test_noise_is_that_of_the_first_time():
     host, other = noisy(), noisy()
     first = host(images)
     assert torch.equal(host(images), first), "the same answer again"
-    assert torch.equal(torch.cat([other(images[:2]), other(images)[2:]]), first), "noise goes by the place among all"
+    apart = torch.cat([other(images[:2]), other(images)[2:]])  # Rounding depends on the images of a call.
+    torch.testing.assert_close(apart, first, msg="noise goes by the place among all")
 
 
 def test_a_failed_request_keeps_the_answers_of_the_others(tmp_path):

@@ -143,7 +143,7 @@ def test_noise_goes_on_where_it_was():
     images = pixels(4)
     expected = whole(images)
     again.meter.images = 2  # As a continued run restores it.
-    assert torch.equal(again(images[2:]), expected[2:])
+    torch.testing.assert_close(again(images[2:]), expected[2:])  # Rounding depends on the images of a call.
     assert not torch.equal(whole(images), expected), "asked again, the noise is another"
     assert not torch.equal(restricted(noise=0.1, seed=4)(images), expected)
 

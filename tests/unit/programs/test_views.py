@@ -170,7 +170,7 @@ def test_every_view_is_paid_for_and_the_budget_holds(tmp_path, queries):
     config = from_values(values)
     task = load_task(config.task)
     model = build(config, reprogram.load_host(config.host), task)
-    assert forecast(config, model, task, timed=False).parts[TEST].images == 4 * 30
+    assert forecast(config, model, task, processes=0).parts[TEST].images == 4 * 30
     result = execute(config)
     asked = result["queries"]
     assert 0.7 * queries <= asked <= queries < result["bill"]["images"]
