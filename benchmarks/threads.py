@@ -16,7 +16,7 @@ from functools import partial
 
 from reprogram.utils.process import start_torch
 
-STEPS = 60
+STEPS = 24
 """Of a run of ours; its few validation images count in its time."""
 
 

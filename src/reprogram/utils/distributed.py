@@ -1,9 +1,8 @@
 """Several processes that learn one program together: each computes its shard of every batch.
 
 `torchrun --nproc-per-node N -m reprogram fit ...` starts them, or the one process forks (`utils/forks.py`); a
-`ProcessGroup` stands for all of them. A single
-process is a group of one, and pays nothing. The numbers are those of one process with the same global batch, but for
-the order in which floating point numbers are summed.
+`ProcessGroup` stands for all of them. A single process is a group of one, and pays nothing. The numbers are those of
+one process with the same global batch, but for the order in which floating point numbers are summed.
 """
 
 import contextlib

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from reprogram.errors import ReprogramError
+from reprogram.errors import ProcessLostError, ReprogramError
 from reprogram.utils.distributed import ProcessGroup
 
 T = TypeVar("T")
@@ -92,20 +92,21 @@ def forked(size: int) -> Iterator[ProcessGroup]:
 
     Yields:
         The group; each process has its own rank.
+
+    Raises:
+        ProcessLostError: the system starts no further process; none is left.
     """
     pairs = [Pipe() for _ in range(size - 1)]
     threads, forks = torch.get_num_threads(), []
     torch.set_num_threads(1)  # OpenMP's other threads don't live on in a fork.
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    for rank, pair in enumerate(pairs, start=1):
-        with warnings.catch_warnings():  # From Python 3.12 on it warns of other threads, none of which a fork needs.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            fork = os.fork()
-        if fork == 0:
-            yield from _in_fork(rank, size, pair[1], pairs)
-        forks.append(fork)
     try:
+        for rank, pair in enumerate(pairs, start=1):
+            fork = _fork()
+            if fork == 0:
+                yield from _in_fork(rank, size, pair[1], pairs)
+            forks.append(fork)
         for _, other in pairs:
             other.close()
         yield ForkedGroup(0, size, [own for own, _ in pairs])
@@ -116,6 +117,18 @@ def forked(size: int) -> Iterator[ProcessGroup]:
             os.kill(fork, signal.SIGKILL)  # It holds nothing that would be lost.
             os.waitpid(fork, 0)
         torch.set_num_threads(threads)
+
+
+def _fork() -> int:
+    """The new process's number, or 0 in that process."""
+    with warnings.catch_warnings():  # From Python 3.12 on it warns of other threads, none of which a fork needs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return os.fork()
+        except OSError as error:
+            raise ProcessLostError(
+                f"no further process can be started ({error.strerror}); give fewer threads"
+            ) from None
 
 
 def _in_fork(rank: int, size: int, pipe: Connection, pairs: list[tuple[Connection, Connection]]) -> Iterator[Any]:

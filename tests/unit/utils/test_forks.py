@@ -75,6 +75,22 @@ def test_what_no_process_expects_is_told_by_the_fork(capfd):
     assert "ZeroDivisionError: in the fork" in capfd.readouterr().err
 
 
+def test_where_no_process_can_be_started_none_is_left(monkeypatch, one_line):
+    fork, begun, threads = os.fork, [], torch.get_num_threads()
+
+    def refuse():
+        if begun:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        begun.append(fork())
+        return begun[0]
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(ProcessLostError) as error, forked(3):
+        raise AssertionError("the block must not run")
+    one_line(error, "no further process", "threads")
+    assert gone(begun[0]) and torch.get_num_threads() == threads
+
+
 def test_forks_of_a_killed_process_end(tmp_path):
     code = f"""
 import os, pathlib, torch
