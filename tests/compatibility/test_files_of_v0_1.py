@@ -103,7 +103,9 @@ def test_a_program_file_says_what_it_said(old, tmp_path, capsys, name):
     for file in (path, again):
         with torch.no_grad():
             found = reprogram.load(file)(images)
-        torch.testing.assert_close(found, torch.tensor(scores), rtol=1e-4, atol=1e-4)
+        expected = torch.tensor(scores)
+        # float32 on another processor: a hundred-thousandth of the largest score, of which small ones are differences.
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(expected.abs().max())))
     said = reprogram_json(capsys, "inspect", path)
     assert said["version"] == 1 and said["created_by"] == "reprogram 0.1.0"
     components = {part: said["components"][part]["name"] for part in ("program", "label_map")}
