@@ -25,7 +25,7 @@ GRID = """[grid]
 host = "linear:40"
 task = ["squares(train=2000, validation=50, test=50)"]
 seed = [0, 1, 2]
-epochs = 5
+epochs = 20
 validations = 20
 checkpoint_every = "1s"
 baselines = []
@@ -37,7 +37,7 @@ def wait_for(condition, alive=()):
     while not condition():
         assert time.monotonic() < end, "it never came"
         assert all(process.poll() is None for process in alive), "ended too early"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,29 @@ def kill(node):
     node.wait()
 
 
+def kill_one_at_work(out, nodes, sweep):
+    """A node whose worker is in the middle of a cell. The worker is stopped first, so that it is there still."""
+    stopped = []
+
+    def stop():
+        for lock in out.glob("*/lock"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+                pid = int(lock.read_text().split()[0])
+                os.kill(pid, signal.SIGSTOP)
+                if lock.exists() and not (lock.parent / "result.json").exists():
+                    stopped.append(pid)
+                    return True
+                os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_for(stop, [sweep])
+    above = stopped[0]
+    while above not in {node.pid for node in nodes}:
+        above = int(Path(f"/proc/{above}/stat").read_text().rpartition(")")[2].split()[1])
+    kill(next(node for node in nodes if node.pid == above))
+    os.kill(stopped[0], signal.SIGKILL)
+
+
 def sweep(grid, out, environment, *options, start=subprocess.Popen):
     return start(
         [sys.executable, "-m", "reprogram", "sweep", str(grid), "--out", str(out), "--workers", "2", *options],
@@ -116,8 +139,7 @@ def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path
     before = {path.parent.name for path in out.glob("*/result.json")}
 
     process = sweep(tmp_path / "grid.toml", out, environment, *ray, "--json")
-    wait_for(lambda: len(list(out.glob("*/lock"))) == 2, [process])
-    kill(nodes[0])
+    kill_one_at_work(out, nodes, process)
     text, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     outcomes = json.loads(text)
