@@ -1,9 +1,10 @@
 """What more cores bring: `python benchmarks/threads.py --host efficientnet-lite0 --threads 1 2`.
 
 The peers' step and short runs of ours, in float32 and in the precision "auto", with each number of threads: inside the
-operations, and as many processes of one thread, which is what `fit --threads N` does. All are interleaved in this
-process. Ratios are medians of those to the same arm with the first number of threads, round by round. With `--json` one
-JSON object, and nothing else, is on stdout.
+operations, and as many processes of one thread, which is what `fit --threads N` does. As many runs beside each other
+share nothing and wait for nothing: no way of using the cores reaches more. All are interleaved in this process. Ratios
+are medians of those to the same arm with the first number of threads, round by round. With `--json` one JSON object,
+and nothing else, is on stdout.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main() -> None:
 
     import reprogram
     from reprogram.utils.environment import processor
+    from reprogram.utils.forks import forked
 
     case = {"host": args.host, "window": args.window, "batch": args.batch, "num_classes": 10, "train": True}
     peers = build("peers", **case)
@@ -58,6 +60,11 @@ def main() -> None:
         result = reprogram.fit(model, task, **options, precision=precision, processes=processes)
         return result.seconds / result.images_seen
 
+    def seconds_beside(count: int, *, precision: str) -> float:
+        with forked(count) as group:  # Each has a whole batch of its own, and waits for no other.
+            seconds = our_seconds(1, precision=precision, processes=1)
+            return float(group.all_reduce(torch.tensor(seconds, dtype=torch.float64))) / count**2
+
     arms: dict[str, Callable[[], float]] = {}
     for count in args.threads:
         arms[f"peers, {count} threads"] = partial(peers_seconds, count)
@@ -65,6 +72,7 @@ def main() -> None:
             name = f"ours, {precision}, {count}"
             arms[f"{name} threads"] = partial(our_seconds, count, precision=precision, processes=1)
             arms[f"{name} processes"] = partial(our_seconds, count, precision=precision, processes=count)
+            arms[f"{name} runs"] = partial(seconds_beside, count, precision=precision)
     readings: dict[str, list[float]] = {name: [] for name in arms}
     begun = time.perf_counter()
     while len(readings[next(iter(arms))]) < 3 or time.perf_counter() - begun < args.seconds:

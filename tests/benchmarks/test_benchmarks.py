@@ -218,7 +218,8 @@ def test_more_threads_are_compared_in_one_process() -> None:
         [*command, "--seconds", "0.1", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     rows = json.loads(done.stdout)["rows"]
-    ours = [f"ours, {precision}, {{}} {what}" for precision in ("float32", "auto") for what in ("threads", "processes")]
+    ways = ("threads", "processes", "runs")
+    ours = [f"ours, {precision}, {{}} {way}" for precision in ("float32", "auto") for way in ways]
     assert [row["arm"] for row in rows] == [
         name.format(count) for count in (1, 2) for name in ("peers, {} threads", *ours)
     ]
