@@ -123,7 +123,7 @@ def execute(
         group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
-        processes = _usable(processes, config, model)
+        processes = _usable(processes, config, model, len(task.train))
         expected = forecast(config, model, task, processes=processes if group.size == 1 else 0) if estimate else None
         if expected is not None and state == "new":
             say(expected.line())
@@ -144,10 +144,12 @@ def execute(
         return result
 
 
-def _usable(processes: int, config: RunConfig, model: Reprogrammed) -> int:
+def _usable(processes: int, config: RunConfig, model: Reprogrammed, num_train: int) -> int:
     """The number of processes that the run learns in; one where a limit holds for all that it asks."""
     learner, _ = configure("learners", config.learner)
-    return 1 if config.total_queries is not None else num_processes(processes, model, learner, config)
+    if config.total_queries is not None:
+        return 1
+    return num_processes(processes, model, learner, config, num_train=num_train)
 
 
 def _check(config: RunConfig) -> None:

@@ -55,7 +55,7 @@ def fit(
         on_validation: called after every batch of a validation, in the main process.
         processes: on a CPU, the most processes of one thread that learn together: this one and its forks, which end
             with the learning. One learns alone, with torch's threads, where more couldn't come to the same numbers and
-            the same bill. With the same `parts` the program doesn't depend on it.
+            the same bill. With the same `parts` and one thread of torch the program doesn't depend on it.
         **changes: values for the fields of `FitOptions`, which are:
         {options}
 
@@ -91,14 +91,15 @@ def fit(
         on_progress = line = NotebookLine()
         on_validation = on_validation or line
     key, interval = resume_key(model, options), Interval.parse(options.checkpoint_every)
+    saver = TrainStateSaver(model, learner, key, checkpoint, interval)
+    count = num_processes(processes, model, type(learner), options, num_train=len(task.train))
     with (
         held_signals(checkpoint is not None) as pending,
         process_group(model.canvas.frame.device) as launched,
         model.host.in_precision(options.precision),
         answers_beside(checkpoint if launched.size == 1 else None, model.host, key),
-        learning_together(launched, num_processes(processes, model, type(learner), options)) as group,
+        learning_together(launched, min(count, saver.num_microbatches() or count)) as group,
     ):
-        saver = TrainStateSaver(model, learner, key, checkpoint, interval)
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
         return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
 

@@ -67,6 +67,7 @@ class StepObjective:
     def __init__(self, maker: BatchObjective, batch: Callable[[slice], Split], n: int) -> None:
         self.maker, self.batch, self.n = maker, batch, n
         self._tables: list[tuple[slice, Tensor]] = []  # Which images were asked at a point, and their host scores.
+        self._exchanged = 0  # The number of tables that all processes have.
 
     @property
     def num_images(self) -> int:
@@ -88,7 +89,9 @@ class StepObjective:
                 return maker.graphed.replayed(part.images, part.labels)
             return loss_of(maker.model, part.images, part.labels, maker.loss, keep and keep(rows))
 
-        return mean_loss(microbatch_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
+        loss = mean_loss(microbatch_loss, self.n, maker.num_microbatches, maker.parameters, maker.group)
+        self._exchange()
+        return loss
 
     def losses(self, points: Tensor, images: slice) -> Tensor:
         """The loss of each image at each of several points, without a gradient; the parameters stay as they are.
@@ -121,10 +124,11 @@ class StepObjective:
                         row[part] = losses_of(maker.model, split.images, split.labels, maker.loss, keep and keep(part))
         finally:
             vector_to_parameters(current, maker.parameters)
+        self._exchange()
         return maker.group.all_reduce(table)
 
     def inform(self, label_map: LabelMap, labels: Tensor) -> None:
-        """Give a label map that follows the steps all answers of this one; they are paid for. Every process calls this.
+        """Give a label map that follows the steps all answers of this one; they are paid for.
 
         Points of a step lie around the one that it starts from, and are asked on the same images: each answer to an
         image counts 1 over their number.
@@ -135,12 +139,19 @@ class StepObjective:
         """
         if not self._tables:
             return
-        scores = torch.cat([self.maker.group.all_reduce(table) for _, table in self._tables])
+        scores = torch.cat([table for _, table in self._tables])
         images = torch.cat([torch.arange(rows.start, rows.stop) for rows, _ in self._tables])
         counts = images.bincount(minlength=self.n)[images]
         label_map.on_step(
             scores, labels[images.to(labels.device)], None if int(counts.max()) == 1 else 1 / counts.double()
         )
+
+    def _exchange(self) -> None:
+        """Let every process have all answers, before the learner changes anything: a lost process is met here."""
+        for number in range(self._exchanged, len(self._tables)):
+            rows, table = self._tables[number]
+            self._tables[number] = rows, self.maker.group.all_reduce(table)
+        self._exchanged = len(self._tables)
 
     def _keeper(self, images: slice) -> Callable[[slice], Callable[[Tensor], None]] | None:
         """A function that gives what keeps the host scores of some of these images; None where nobody wants them."""

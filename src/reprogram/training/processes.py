@@ -7,6 +7,7 @@ batch with one thread, makes more of its core, although it computes anew what th
 import contextlib
 from collections.abc import Iterator
 
+from reprogram.errors import ConfigError
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.losses import loss_named, settled
@@ -18,7 +19,9 @@ LEAST_IMAGES = 2
 """The fewest images of a batch for which a process more is worth what the images share."""
 
 
-def num_processes(wanted: int, model: Reprogrammed, learner: type[Learner], options: FitOptions) -> int:
+def num_processes(
+    wanted: int, model: Reprogrammed, learner: type[Learner], options: FitOptions, *, num_train: int
+) -> int:
     """The number of processes that a run learns in; 1 where more can't come to the same numbers and the same bill.
 
     Args:
@@ -26,7 +29,13 @@ def num_processes(wanted: int, model: Reprogrammed, learner: type[Learner], opti
         model: the model that is learned.
         learner: the class of what improves it.
         options: the run's options.
+        num_train: images of the training split.
+
+    Raises:
+        ConfigError: `wanted` is no whole number from 1 on.
     """
+    if not isinstance(wanted, int) or wanted < 1:
+        raise ConfigError(f"processes={wanted!r}; a whole number from 1 on is expected")
     host, budget = model.host, options.budget
     counted = budget.host_images is not None or options.requests is not None or host.meter.total_limit is not None
     alike = host.info.access == "gradient" and host.answers is None and host.guard is None and not counted
@@ -35,7 +44,8 @@ def num_processes(wanted: int, model: Reprogrammed, learner: type[Learner], opti
         return 1
     if loss_named(settled(options.loss, model.label_map)).whole_batch:
         return 1
-    return max(1, min(wanted, options.batch_size // LEAST_IMAGES))
+    batch_size = min(options.batch_size, num_train)
+    return max(1, min(wanted, batch_size // LEAST_IMAGES, options.num_microbatches or batch_size))
 
 
 @contextlib.contextmanager

@@ -226,6 +226,11 @@ class TrainStateSaver:
         self.saved_step = state.step
         return state, groups.pop("best"), groups
 
+    def num_microbatches(self) -> int:
+        """The number of microbatches that the saved run goes on with; 0 where nothing was saved, or it isn't said."""
+        saved = self.checkpoint.load() if self.checkpoint is not None else None
+        return int(saved[1]["state"].get("num_microbatches", 0)) if saved is not None else 0
+
     def _counts(self) -> dict[str, int]:
         """The meter's counts, and how far the run has come in its store of answers."""
         meter, store = self.model.host.meter, self.model.host.answers

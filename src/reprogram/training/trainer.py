@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -146,7 +147,7 @@ class Trainer:
         """Where queries are limited, let the last program meet the best on images that no validation looked at."""
         if self.signal or not self.queries.fresh or self.state.best_step == self.state.step:
             return
-        found = better_of(self.validator, self.best, self.queries.fresh, lambda: bool(pending))
+        found = better_of(self.validator, self.best, self.queries.fresh, lambda: self.group.should_stop(pending))
         self._sync_signals(pending)
         if found is not None and not self.signal:
             self.best, self.confirmed, is_last = found
@@ -167,12 +168,13 @@ class Trainer:
 
     def _fit_map(self, pending: list[int]) -> None:
         """Fit the label map to the host's scores before the first step, where it has a refit schedule."""
-        label_map, start = self.model.label_map, time.monotonic()
+        label_map, group, start = self.model.label_map, self.group, time.monotonic()
         if label_map.refit_schedule == "never":
             return
         images = calibration_images(self.train, self.options.seed, self.queries.num_fit_images)
         label_map.statistics = label_map.empty_statistics()
-        collect_statistics(label_map, self.model.host_scores, images, group=self.group, stop=lambda: bool(pending))
+        stop = partial(group.should_stop, pending)
+        collect_statistics(label_map, self.model.host_scores, images, group=group, stop=stop)
         self._sync_signals(pending)
         if self.signal:
             return
@@ -253,7 +255,7 @@ class Trainer:
                 self.options, learned=learned, available=len(self.validator.split), views=views
             )
             self.validator.choose(state.validation_images)
-        scores, learned_state = self.validator.scores(state.step, lambda: bool(pending), self._notify)
+        scores, learned_state = self.validator.scores(state.step, lambda: self.group.should_stop(pending), self._notify)
         self._sync_signals(pending)
         if self.signal:
             return
@@ -267,6 +269,7 @@ class Trainer:
                 self.model.load_learned_state(self.best)
             raise stopped(state.step, "validation", samples, f": {error}") from error
         state.seconds += time.monotonic() - start
+        self._sync_signals(pending)  # Each process took another time, which decides when the next validation is due.
         state.validations = int(self._fraction() * self.options.validations)
         state.validated_step = state.step
         if (result.correct, -result.loss) > (state.best_correct, -state.best_loss):

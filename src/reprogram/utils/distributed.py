@@ -23,6 +23,12 @@ from reprogram.utils.process import launched_size, left_over
 TIMEOUT_S = 25.0
 """How long a process waits for the others: longer than the slowest step or its shard of the slowest validation."""
 
+LOST = (
+    "another process of this job is gone or too slow; the run's checkpoint is kept, "
+    "start the same command again to go on"
+)
+"""The message where processes can't go on together."""
+
 T = TypeVar("T")
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -81,7 +87,7 @@ class ProcessGroup:
         if self.size == 1:
             return values
         summed = values.detach().to(self.device, copy=True)
-        with lost_processes():
+        with self._reaching_all():
             self._add_up(summed)
         return summed.to(values.device)
 
@@ -121,7 +127,7 @@ class ProcessGroup:
         """
         if self.size == 1:
             return [value]
-        with lost_processes():
+        with self._reaching_all():
             return self._gather(value)
 
     def on_main(self, action: Callable[[], T]) -> T:
@@ -145,12 +151,28 @@ class ProcessGroup:
                 outcome[0] = action()
             except ReprogramError as error:
                 outcome[1] = error
-        with lost_processes():
+        with self._reaching_all():
             outcome = self._spread(outcome)
         if outcome[1] is not None:
             raise outcome[1]
         result: T = outcome[0]
         return result
+
+    def should_stop(self, pending: list[int]) -> bool:
+        """Whether a computation that all processes share is to be given up.
+
+        Args:
+            pending: the signals that this process got.
+        """
+        return bool(pending)
+
+    @contextlib.contextmanager
+    def _reaching_all(self) -> Iterator[None]:
+        """Raise a `ProcessLostError` where the block's exchange breaks off or takes too long."""
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError) as error:  # RuntimeError is torch.distributed's.
+            raise ProcessLostError(LOST) from error
 
     def _add_up(self, values: Tensor) -> None:
         """Replace a tensor by its sum over all processes."""
@@ -213,15 +235,3 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone.reset(before)
-
-
-@contextlib.contextmanager
-def lost_processes() -> Iterator[None]:
-    """Raise a `ProcessLostError` in place of what the block raises where a connection breaks or time is over."""
-    try:
-        yield
-    except (RuntimeError, OSError, EOFError) as error:  # RuntimeError is torch.distributed's.
-        raise ProcessLostError(
-            "another process of this job is gone or too slow; the run's checkpoint is kept, "
-            "start the same command again to go on"
-        ) from error

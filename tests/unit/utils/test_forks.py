@@ -67,12 +67,109 @@ def test_a_fork_that_is_killed_is_missed(number):
     assert all(gone(pid) for pid in pids[1:])
 
 
-def test_what_no_process_expects_is_told_by_the_fork(capfd):
-    with pytest.raises(ProcessLostError), forked(2) as group:
-        if not group.is_main:
-            raise ZeroDivisionError("in the fork")
-        group.all_reduce(torch.ones(3))
-    assert "ZeroDivisionError: in the fork" in capfd.readouterr().err
+class OddError(Exception):
+    """An error that can't be read back from what pickle writes of it."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConfigError("the host refuses"), ConfigError),
+        (ZeroDivisionError("in the fork"), ZeroDivisionError),
+        (OSError(28, "No space left on device"), OSError),
+        (OddError("this", "that"), RuntimeError),
+    ],
+)
+def test_the_error_that_ends_a_fork_is_raised_by_the_main_process(error, expected, capfd):
+    with pytest.raises(expected) as raised, forked(3) as group:
+        if group.rank == 2:
+            raise error
+        while True:
+            group.all_reduce(torch.ones(3))
+    assert type(raised.value) is expected and str(error) in str(raised.value)
+    note = "".join(getattr(raised.value, "__notes__", []))
+    assert ("test_forks.py" in note) == (expected in (ZeroDivisionError, OSError)) and capfd.readouterr() == ("", "")
+
+
+def test_processes_that_exchange_different_things_are_a_bug_and_no_numbers():
+    for mine, others in ((3, 2), (2, 3)):
+        with pytest.raises(AssertionError, match="different things"), forked(2) as group:
+            group.all_reduce(torch.ones(mine if group.is_main else others))
+
+
+def test_a_signal_of_one_process_stops_what_all_compute():
+    with forked(3) as group:
+        before = group.all_gather_object(group.should_stop([]))
+        if group.rank == 1:
+            group.should_stop([signal.SIGTERM])
+        group.all_gather_object(None)
+        after = group.all_gather_object(group.should_stop([]))
+    assert before == [False] * 3 and after == [True] * 3
+    with forked(2) as group:
+        assert not group.should_stop([])
+
+
+def test_a_signal_in_the_moment_of_the_fork_leaves_no_second_process_behind():
+    code = """
+import os, signal
+from reprogram.utils import forks
+fork = os.fork
+def interrupted():
+    pid = fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+os.fork = interrupted
+try:
+    with forks.forked(3) as group:
+        while True:
+            group.all_gather_object(None)
+except BaseException as error:
+    print(type(error).__name__, flush=True)
+print("on", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["ProcessLostError", "on"] and done.stderr == ""
+
+
+def test_forks_end_where_the_system_removes_them_by_itself():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with forked(3) as group:
+            ranks = group.all_gather_object(group.rank)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert ranks == [0, 1, 2]
+
+
+class NoFlush:
+    def write(self, text):
+        return len(text)
+
+
+def broken_pipe():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    stream = os.fdopen(write_end, "w")
+    stream.write("x")
+    return stream
+
+
+def closed_file():
+    with Path(os.devnull).open("w") as stream:
+        return stream
+
+
+@pytest.mark.parametrize("make", [lambda: None, NoFlush, closed_file, broken_pipe])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # The broken pipe's own end.
+def test_what_a_process_has_in_the_place_of_a_console_is_nothing_to_forks(make, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", make())
+    with forked(2) as group:
+        ranks = group.all_gather_object(group.rank)
+    assert ranks == [0, 1]
 
 
 def test_where_no_process_can_be_started_none_is_left(monkeypatch, one_line):
@@ -91,7 +188,8 @@ def test_where_no_process_can_be_started_none_is_left(monkeypatch, one_line):
     assert gone(begun[0]) and torch.get_num_threads() == threads
 
 
-def test_forks_of_a_killed_process_end(tmp_path):
+@pytest.mark.parametrize("goes_on", ["group.all_reduce(torch.ones(1000))", "torch.ones(1000).sum()"])
+def test_forks_of_a_killed_process_end(goes_on, tmp_path):
     code = f"""
 import os, pathlib, torch
 from reprogram.utils.forks import forked
@@ -100,7 +198,7 @@ with forked(3) as group:
     if group.is_main:
         pathlib.Path({str(tmp_path / "pids")!r}).write_text(" ".join(map(str, pids)))
     while True:
-        group.all_reduce(torch.ones(1000))
+        {goes_on}
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     end = time.monotonic() + 60
