@@ -200,7 +200,12 @@ def find(family: str, name: str) -> type[Any]:
         raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points, *_other_names(family)])}")
     base = _base(family)
     if name not in files:
-        loaded: object = points[name].load()
+        try:
+            loaded: object = points[name].load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"entry point {name!r} of {_package(family)} can't be loaded ({error}); install its package anew"
+            ) from None
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:

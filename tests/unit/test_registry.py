@@ -1,10 +1,12 @@
 """Specs are data: what is parsed, what is refused, and that nothing unlisted is ever imported."""
 
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
 import reprogram
+from reprogram.errors import ConfigError
 from reprogram.registry import configure, find, names
 from reprogram.utils.spec import Spec, parse
 
@@ -117,6 +119,14 @@ def test_given_twice_is_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         configure("hosts", "timm:resnet18(model='resnet34')")
     one_line(error, "twice")
+
+
+def test_an_entry_point_whose_module_is_gone_is_one_line(one_line, monkeypatch):
+    point = EntryPoint("gone", "no_such_module:Gone", "reprogram.detectors")
+    monkeypatch.setattr("reprogram.registry._entry_points", lambda family: {"gone": point})
+    with pytest.raises(ConfigError) as error:
+        configure("detectors", "gone")
+    one_line(error, "entry point 'gone'", "no_such_module", "install")
 
 
 def test_public_names_are_those_of_the_modules():

@@ -79,10 +79,10 @@ def detect_command(
     if benign:
         made = _made(benign, benign_queries, asked) if benign_queries is not None else _read(benign, "", failures)
         rate = FALSE_POSITIVES if false_positives is None else false_positives
-        reader.calibrate((query for _, query in _answered(made, reader, asked)), rate)
+        reader.calibrate((query for _, query in _answered(made, reader, asked, failures)), rate)
         Display(common.quiet).say(f"threshold {reader.threshold:g} from {reader.num_calibrated:,} benign queries")
     found = []
-    for path, query in _answered(_read(queries, account, failures), reader, asked):
+    for path, query in _answered(_read(queries, account, failures), reader, asked, failures):
         verdict = reader.observe(query.image, query.account, query.answer)
         found.append({"image": path, "account": query.account, "score": verdict.score, "alarm": verdict.alarm})
         if verdict.alarm and not common.json:
@@ -160,8 +160,13 @@ def _read(names: Iterable[str], account: str, failures: list[str]) -> Iterator[t
                     raise DataError(f"{path}: is a folder; a line of a log names an image")
                 yield as_utf8(str(path)), sender, images.read(path)
             except DataError as error:
-                failures.append(str(error))
-                print(f"reprogram: {printable(error)}", file=sys.stderr)
+                _tell(str(error), failures)
+
+
+def _tell(error: str, failures: list[str]) -> None:
+    """Name what can't be read; the rest is read all the same."""
+    failures.append(error)
+    print(f"reprogram: {printable(error)}", file=sys.stderr)
 
 
 def _log(path: Path) -> Iterator[tuple[Path | DataError, str]]:
@@ -200,11 +205,12 @@ def _made(folders: list[str], number: int, host: "Host | None") -> Iterator[tupl
 
 
 def _answered(
-    sent: Iterable[tuple[str, str, Any]], reader: "Detector", host: "Host | None"
+    sent: Iterable[tuple[str, str, Any]], reader: "Detector", host: "Host | None", failures: list[str]
 ) -> Iterator[tuple[str, "Query"]]:
     """The queries as a detector reads them: of the host's size, and with its answers where the detector wants them."""
     import numpy as np
 
+    from reprogram.detectors._checks import checked_image
     from reprogram.detectors._detect import host_answers
     from reprogram.detectors.base import Query
     from reprogram.utils import images
@@ -217,5 +223,10 @@ def _answered(
         else:
             channels, height, width = host.info.shape
             pixels = np.asarray(images.to_tensor(images.fit(picture, height, width), channels))
+        try:
+            checked_image(pixels)
+        except DataError as error:
+            _tell(f"{path}: {error}", failures)
+            continue
         answer = None if host is None or reader.reads == "image" else host_answers(host, reader.reads, pixels[None])[0]
         yield path, Query(image=pixels, account=account, answer=answer)

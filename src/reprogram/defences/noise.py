@@ -1,8 +1,10 @@
 """Normal noise is added to the numbers."""
 
+import math
 from dataclasses import dataclass
 
 from reprogram.defences._shown_numbers import ShownNumbers
+from reprogram.errors import ConfigError
 from reprogram.hosts._shown import Kind, Shown
 
 
@@ -28,7 +30,8 @@ class Noise(ShownNumbers):
         seed: int = 0
 
         def __post_init__(self) -> None:
-            Shown(noise=self.deviation)
+            if not 0 <= self.deviation < math.inf:
+                raise ConfigError(f"deviation={self.deviation}; 0 or a positive standard deviation is expected")
 
     def shown(self) -> Shown:
         """All labels, with noise."""

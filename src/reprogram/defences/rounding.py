@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from reprogram.defences._shown_numbers import ShownNumbers
-from reprogram.hosts._shown import Kind, Shown
+from reprogram.errors import ConfigError
+from reprogram.hosts._shown import MAX_DECIMALS, Kind, Shown
 
 
 class Rounding(ShownNumbers):
@@ -26,7 +27,8 @@ class Rounding(ShownNumbers):
         kind: Kind = "probabilities"
 
         def __post_init__(self) -> None:
-            Shown(round=self.decimals)
+            if not 0 <= self.decimals <= MAX_DECIMALS:
+                raise ConfigError(f"decimals={self.decimals}; 0 to {MAX_DECIMALS} are expected")
 
     def shown(self) -> Shown:
         """All labels, rounded."""

@@ -1,5 +1,6 @@
 """What detectors remember of accounts: arrays of a fixed shape for each, and no more accounts than fit."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reprogram.detectors._repeats import read_retries
 from reprogram.detectors.base import Array, Detector
 from reprogram.errors import ConfigError, DataError
 
@@ -14,6 +16,12 @@ Fields = dict[str, tuple[tuple[int, ...], Any]]
 """Shape and type of each array that is kept of an account, by name."""
 
 MAX_ACCOUNTS = 10_000_000
+
+MAX_ACCOUNT_BYTES = 2**28
+"""Of what is kept of one account."""
+
+LONGEST_NAME = 200
+"""Characters of an account's name that are kept; a longer one goes by its digest."""
 
 
 class AccountTable:
@@ -108,6 +116,11 @@ class AccountDetector(Detector):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        if self.bytes_per_account > MAX_ACCOUNT_BYTES:
+            raise ConfigError(
+                f"{self.name()}: these options keep {self.bytes_per_account / 2**20:,.0f} MiB of each account; "
+                f"at most {MAX_ACCOUNT_BYTES >> 20} are expected"
+            )
         self.table = AccountTable(self.fields(), config.capacity)
 
     def fields(self) -> Fields:
@@ -126,7 +139,7 @@ class AccountDetector(Detector):
 
     def score(self, image: Array, account: str, answer: Array | None) -> float:
         """The score of a query, with the row of its account."""
-        return self.score_row(self.table.row("" if self.config.pooled else account), image, answer)
+        return self.score_row(self.table.row("" if self.config.pooled else _short(account)), image, answer)
 
     def reset(self) -> None:
         """Forget all accounts."""
@@ -143,13 +156,20 @@ class AccountDetector(Detector):
     def load_state_dict(self, state: Mapping[str, Array], accounts: list[str]) -> None:
         """Replace what is remembered of all accounts."""
         table = AccountTable(self.fields(), self.config.capacity)
-        table.load(state, accounts)
+        table.load(read_retries(state, len(accounts)), accounts)
         self.table = table
 
     @property
     def bytes_per_account(self) -> int:
         """The sum over an account's arrays."""
         return sum(int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize for shape, dtype in self.fields().values())
+
+
+def _short(account: str) -> str:
+    """A name of bounded length for an account."""
+    if len(account) <= LONGEST_NAME:
+        return account
+    return f"long-{hashlib.blake2s(account.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def check_count(name: str, value: int, least: int, most: int) -> None:

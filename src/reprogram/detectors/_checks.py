@@ -44,7 +44,10 @@ def checked_image(image: Any) -> Array:
     Raises:
         DataError: it isn't.
     """
-    pixels = np.asarray(image)
+    try:
+        pixels = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:  # A ragged list; a tensor with a gradient, or on a GPU.
+        raise DataError(f"an image of type {type(image).__name__} can't be read as an array ({error})") from None
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[0] not in (1, 3):
         raise DataError(
             f"an image of shape {tuple(pixels.shape)} and type {pixels.dtype}; C x H x W of uint8 is expected, C 1 or 3"

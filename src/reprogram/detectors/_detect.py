@@ -10,6 +10,7 @@ from reprogram.detectors._checks import checked_image
 from reprogram.detectors.base import Array, Detector, Verdict
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import configure
+from reprogram.utils.files import exists, user_path
 
 if TYPE_CHECKING:
     from reprogram.hosts.base import Host
@@ -22,7 +23,8 @@ def load_detector(spec: str | Path | Detector) -> Detector:
     """A detector by its spec, or from the file that `Detector.save` wrote.
 
     Args:
-        spec: such as `repeated-border(share=0.6)`, or the path of a `.safetensors` file; a detector stays what it is.
+        spec: such as `repeated-border(share=0.6)`, or the path of a file, with a dot or a folder in its name; a
+            detector stays what it is.
 
     Raises:
         ConfigError: the spec is wrong.
@@ -30,11 +32,16 @@ def load_detector(spec: str | Path | Detector) -> Detector:
     """
     if isinstance(spec, Detector):
         return spec
-    if isinstance(spec, Path) or str(spec).endswith(".safetensors"):
+    if isinstance(spec, Path) or spec.endswith(".safetensors") or _is_file(spec):
         return Detector.load(spec)
     variant, config = configure("detectors", spec)
     detector: Detector = variant(config)
     return detector
+
+
+def _is_file(spec: str) -> bool:
+    """Whether a text names a file that is there, and no detector by its name."""
+    return "(" not in spec and ("." in spec or "/" in spec) and exists(user_path(spec))
 
 
 def host_answers(host: "Host", reads: str, images: Array) -> Array:

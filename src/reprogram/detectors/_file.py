@@ -11,7 +11,12 @@ from reprogram.registry import configure, format_spec
 from reprogram.utils.files import user_path, write_atomic
 
 KEY = "reprogram_detector"
-VERSION = 1
+VERSION = 2
+"""Of the format. In version 1 the accounts' names stood in the header, whose length safetensors limits."""
+
+NAMES = "__accounts__"
+"""The array of the accounts' names: bytes of a JSON list."""
+
 MAX_BYTES = 2**32
 
 
@@ -30,9 +35,9 @@ def save(detector: Any, path: str | Path) -> Path:
         "threshold": detector.threshold,
         "false_positive_rate": detector.false_positive_rate,
         "num_calibrated": detector.num_calibrated,
-        "accounts": detector.accounts(),
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in detector.state_dict().items()}
+    arrays[NAMES] = np.frombuffer(json.dumps(detector.accounts()).encode(), np.uint8)
     return write_atomic(user_path(path), to_bytes(arrays, metadata={KEY: json.dumps(header, sort_keys=True)}))
 
 
@@ -54,14 +59,15 @@ def load(path: str | Path) -> Any:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, (file.metadata() or {}).get(KEY))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        accounts = _accounts(path, header, arrays)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); give a detector's file") from None
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: no detector's file, or damaged ({error}); give one that `save` wrote") from None
     try:
         variant, config = configure("detectors", header["spec"])
         detector = variant(config)
-        detector.load_state_dict(arrays, header["accounts"])
+        detector.load_state_dict(arrays, accounts)
     except ReprogramError as error:
         raise DataError(f"{path}: {error}") from None
     detector.threshold = header["threshold"]
@@ -79,18 +85,24 @@ def _header(path: Path, text: str | None) -> dict[str, Any]:
         "threshold": (int, float, type(None)),
         "false_positive_rate": (int, float, type(None)),
         "num_calibrated": (int,),
-        "accounts": (list,),
     }
-    if not isinstance(header, dict) or header.keys() != kinds.keys():
+    if not isinstance(header, dict) or header.keys() - {"accounts"} != kinds.keys():
         raise DataError(f"{path}: no detector's file; give one that `save` wrote")
-    if header["version"] != VERSION:
-        raise DataError(f"{path}: version {header['version']!r} of the format; {VERSION} is read")
+    if header["version"] not in (1, VERSION):
+        raise DataError(f"{path}: version {header['version']!r} of the format; 1 and {VERSION} are read")
     for key, types in kinds.items():
         value = header[key]
         if not isinstance(value, types) or isinstance(value, bool):
             raise DataError(f"{path}: {key} is damaged; give a file that `save` wrote")
         if isinstance(value, float) and not np.isfinite(value):
             raise DataError(f"{path}: {key} isn't finite; give a file that `save` wrote")
-    if not all(isinstance(account, str) for account in header["accounts"]):
-        raise DataError(f"{path}: accounts are damaged; give a file that `save` wrote")
     return header
+
+
+def _accounts(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> list[str]:
+    """The accounts' names, which are taken out of the arrays."""
+    names = arrays.pop(NAMES, np.empty(0, np.uint8))
+    accounts = header.get("accounts") if header["version"] == 1 else json.loads(names.tobytes())
+    if not isinstance(accounts, list) or not all(isinstance(account, str) for account in accounts):
+        raise DataError(f"{path}: accounts are damaged; give a file that `save` wrote")
+    return accounts

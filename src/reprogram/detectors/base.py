@@ -170,7 +170,10 @@ class Detector(Component):
                 raise DataError(f"{self.name()}: reads the host's {self.reads}; give them as the answer")
             vector = checked_answer(answer)
         with self._lock:
-            return float(self.score(pixels, account, vector))
+            value = float(self.score(pixels, account, vector))
+        if not math.isfinite(value):
+            raise DataError(f"{self.name()}: the score isn't finite; options, file or answer are out of range")
+        return value
 
     def calibrate(self, queries: Iterable[Query], false_positive_rate: float = 0.001) -> float:
         """Set the threshold from benign queries, in their order; the state of all accounts is forgotten after it.
@@ -197,8 +200,10 @@ class Detector(Component):
             raise ConfigError(f"false_positive_rate={false_positive_rate}; a share between 0 and 1 is expected")
         kept = list(self._learned_from(queries)) if self.fits else queries
         self.reset()
-        scores = np.array([self._score(q.image, q.account, q.answer) for q in kept])
-        self.reset()
+        try:
+            scores = np.array([self._score(q.image, q.account, q.answer) for q in kept])
+        finally:
+            self.reset()
         self.threshold = threshold_of(scores, false_positive_rate, self.name())
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
         if self.threshold >= self.highest:

@@ -6,7 +6,7 @@ import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
 from reprogram.detectors._cells import cell_statistics, informative
-from reprogram.detectors._repeats import LEAST_PIECES, RETRIES, is_retry
+from reprogram.detectors._repeats import LEAST_PIECES, RETRY_FIELDS, is_retry
 from reprogram.detectors.base import Array
 
 LOWEST = -256.0
@@ -56,12 +56,12 @@ class CoarseNeighbours(AccountDetector):
         return {
             "cells": ((self.config.history, 4, self.config.side**2), np.uint8),
             "queries": ((1,), np.uint32),
-            "digests": ((RETRIES,), np.uint32),
+            **RETRY_FIELDS,
         }
 
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Compare the query's cells with those that are kept, and keep them."""
-        if is_retry(row["digests"], image):
+        if is_retry(row, image):
             return LOWEST
         cells = cell_statistics(image, self.config.side)
         kept = informative(cells)

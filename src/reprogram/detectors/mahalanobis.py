@@ -68,4 +68,4 @@ class Mahalanobis(LearnedDetector):
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:
         """Whether both arrays are of the same number of features."""
         means, precision = arrays["means"], arrays["precision"]
-        return means.ndim == 2 and precision.shape == (means.shape[1],) * 2
+        return means.ndim == 2 and means.size > 0 and precision.shape == (means.shape[1],) * 2

@@ -57,7 +57,8 @@ class Neighbours(LearnedDetector):
 
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:
         """Whether there are enough neighbours."""
-        return arrays["bank"].ndim == 2 and len(arrays["bank"]) >= self.config.k
+        bank = arrays["bank"]
+        return bank.ndim == 2 and bank.size > 0 and len(bank) >= self.config.k
 
 
 def _unit(vector: Array) -> Array:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count
-from reprogram.detectors._repeats import RETRIES, is_retry
+from reprogram.detectors._repeats import RETRY_FIELDS, is_retry
 from reprogram.detectors.base import Array
 
 LEAST_CONTRAST = 0.02
@@ -20,8 +20,8 @@ class PersistentDetail(AccountDetector):
     random places, half of them to the right and half downwards. An account keeps their mean m over its latest queries,
     weighted by w, and the mean energy e of s². In pictures that have nothing to do with each other m² is Σ w² e; the
     score is what is beyond it, (m² - Σ w² e) / (e (1 - Σ w²)): about the share of the area, blank area left out, that a
-    program fills. Noise that a program adds to itself averages out. A query that repeats an earlier one byte for byte
-    is a retry: it scores 0 and isn't counted.
+    program fills. Noise that a program adds to itself averages out. A query that repeats one of the
+    account's last eight different ones, byte for byte, is a retry: it scores 0 and isn't counted.
 
     What a program does that moves by more than its own grain is that the mean is blank.
     """
@@ -61,12 +61,12 @@ class PersistentDetail(AccountDetector):
         return {
             "mean": ((self.config.places // 2 * 2,), np.float32),
             "sums": ((3,), np.float64),
-            "digests": ((RETRIES,), np.uint32),
+            **RETRY_FIELDS,
         }
 
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Add the query to the account's mean, and say how much of the contrast stays."""
-        if is_retry(row["digests"], image):
+        if is_retry(row, image):
             return 0.0
         contrast = self._contrast(image)
         mean, sums = row["mean"], row["sums"]

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
-from reprogram.detectors._repeats import RETRIES, is_retry, repeated
+from reprogram.detectors._repeats import RETRY_FIELDS, is_retry, repeated
 from reprogram.detectors.base import Array
 
 PATCH = 4
@@ -22,8 +22,8 @@ class RepeatedBorder(AccountDetector):
     into side × side cells. Of each cell the 4 × 4 pixels in its middle are hashed, rounded down to multiples of `step`.
     An account keeps for each cell the two contents that are the most frequent, with their counts (Misra and Gries,
     Finding repeated elements, 1982), so it costs the same however many queries it sends. Cells of equal content count
-    once: the bars of a letterbox, or a white page around a thumbnail, are one piece. A query that repeats an earlier
-    one byte for byte is a retry: it scores 0 and isn't counted.
+    once: the bars of a letterbox, or a white page around a thumbnail, are one piece. A query that repeats one
+    of the account's last eight different ones, byte for byte, is a retry: it scores 0 and isn't counted.
 
     What a program does that moves, or varies its colours by more than a step, is that no content repeats.
     """
@@ -65,12 +65,12 @@ class RepeatedBorder(AccountDetector):
         return {
             "content": ((cells, 2), np.uint32),
             "count": ((cells, 2), np.uint16),
-            "digests": ((RETRIES,), np.uint32),
+            **RETRY_FIELDS,
         }
 
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Look up each cell's content, count it, and say how often most of them were seen."""
-        if is_retry(row["digests"], image):
+        if is_retry(row, image):
             return 0.0
         values = self._hashed(image)
         content, count = row["content"], row["count"]

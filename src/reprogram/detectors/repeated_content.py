@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
-from reprogram.detectors._repeats import RETRIES, is_retry, repeated
+from reprogram.detectors._repeats import RETRY_FIELDS, is_retry, repeated
 from reprogram.detectors._shingles import run_hashes, smallest
 from reprogram.detectors.base import Array
 
@@ -65,12 +65,12 @@ class RepeatedContent(AccountDetector):
             "count": ((size,), np.uint16),
             "last": ((size,), np.uint32),
             "queries": ((1,), np.uint32),
-            "digests": ((RETRIES,), np.uint32),
+            **RETRY_FIELDS,
         }
 
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Look up each piece, count it, and say how often most of them were seen."""
-        if is_retry(row["digests"], image):
+        if is_retry(row, image):
             return 0.0
         own = self._pieces(image)
         pieces, count = row["pieces"], row["count"]

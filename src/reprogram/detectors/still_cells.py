@@ -6,7 +6,7 @@ import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count, check_share
 from reprogram.detectors._cells import cell_statistics, informative
-from reprogram.detectors._repeats import LEAST_PIECES, RETRIES, is_retry
+from reprogram.detectors._repeats import LEAST_PIECES, RETRY_FIELDS, is_retry
 from reprogram.detectors.base import Array
 
 LOWEST = -256.0
@@ -20,7 +20,8 @@ class StillCells(AccountDetector):
     account keeps their mean and variance over its latest queries. A program stands still in all cells around the task
     image, and so does one that moves by some pixels or adds noise of a pixel's size: a cell averages over both. Cells
     that are blank and have one of the image's two most frequent blank colours, such as the bars of a letterbox, are
-    left out. A query that repeats an earlier one byte for byte is a retry, and isn't counted.
+    left out. A query that repeats one of the account's last eight different ones, byte for byte, is a retry, and isn't
+    counted.
 
     What a program does that changes the colours of whole cells from query to query is that nothing stands still.
     """
@@ -58,15 +59,15 @@ class StillCells(AccountDetector):
             "mean": ((4, cells), np.float32),
             "variance": ((4, cells), np.float32),
             "queries": ((1,), np.uint32),
-            "digests": ((RETRIES,), np.uint32),
+            **RETRY_FIELDS,
         }
 
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Add the query to the account's mean and variance, and say how still most cells are."""
-        if is_retry(row["digests"], image):
+        if is_retry(row, image):
             return LOWEST
         cells = cell_statistics(image, self.config.side)
-        row["queries"] += 1
+        row["queries"] += row["queries"] < np.iinfo(np.uint32).max
         weight = max(1 / int(row["queries"][0]), 1 / self.config.memory)
         change = cells - row["mean"]
         row["mean"] += weight * change
@@ -75,6 +76,6 @@ class StillCells(AccountDetector):
         kept = informative(cells)
         if row["queries"][0] < self.config.least or kept.sum() < LEAST_PIECES:
             return LOWEST
-        deviation = np.sqrt(row["variance"][:, kept].mean(axis=0))
+        deviation = np.sqrt(row["variance"][:, kept].mean(axis=0).clip(0))
         rank = max(int(np.ceil(self.config.share * len(deviation) - 1e-9)) - 1, 0)
         return -float(np.partition(deviation, rank)[rank])

@@ -15,6 +15,9 @@ Kind = Literal["logits", "probabilities", "percent", "independent"]
 SMALLEST = 1e-12
 """The smallest probability that an answer stands for."""
 
+MAX_DECIMALS = 12
+"""The most decimals that numbers are rounded to."""
+
 TOP_LABEL = 0.5
 """The probability that a label stands for where it is shown without a number."""
 
@@ -42,8 +45,8 @@ class Shown:
     def __post_init__(self) -> None:
         if self.labels is not None and self.labels < 1:
             raise ConfigError(f"k={self.labels}; at least one label is shown")
-        if self.round is not None and not 0 <= self.round <= 12:
-            raise ConfigError(f"round={self.round}; 0 to 12 decimals are expected")
+        if self.round is not None and not 0 <= self.round <= MAX_DECIMALS:
+            raise ConfigError(f"round={self.round}; 0 to {MAX_DECIMALS} decimals are expected")
         if not 0 <= self.noise < math.inf:
             raise ConfigError(f"noise={self.noise}; 0 or a positive standard deviation is expected")
         if self.floor is not None and not math.isfinite(self.floor):

@@ -119,7 +119,8 @@ class Desk:
             self.metrics.alarms.labels(str(getattr(alarm, "detector", "detector"))).inc()
         if alarms:
             names = sorted({str(getattr(alarm, "detector", "detector")) for alarm in alarms})
-            log.warning("alarm of %s: %d of %d images of %s", ", ".join(names), len(alarms), len(images), account)
+            rung = len({getattr(alarm, "index", place) for place, alarm in enumerate(alarms)})
+            log.warning("alarm of %s: %d of %d images of %s", ", ".join(names), rung, len(images), account)
         if alarms and self.options.on_alarm == "refuse":
             raise RefusedError(429, "too many similar queries; ask the operator")
 

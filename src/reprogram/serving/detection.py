@@ -72,7 +72,14 @@ class Watch:
         """What `see` needs as answers: any of "scores" and "features"."""
         return {str(one.reads) for one in self.detectors} - {"image"}
 
-    def see(self, images: Sequence[Any], account: str = "", answers: Mapping[str, Any] | None = None) -> list[Alarm]:
+    def see(
+        self,
+        images: Sequence[Any],
+        account: str = "",
+        answers: Mapping[str, Any] | None = None,
+        *,
+        skip_bad: bool = False,
+    ) -> list[Alarm]:
         """Read the images of one request.
 
         Args:
@@ -80,12 +87,14 @@ class Watch:
             account: who asked.
             answers: what the host said, by "scores" and "features": b vectors each. A detector whose answers aren't
                 there is left out.
+            skip_bad: leave out images and answers that can't be read.
 
         Returns:
             The alarms, in the order of the images.
 
         Raises:
-            DataError: an image or an answer is wrong, or there are more or fewer answers than images.
+            DataError: an image or an answer is wrong, or there are more or fewer answers than images. What was read
+                before it has been counted.
         """
         given = dict(answers or {})
         wrong = next((name for name, values in given.items() if len(values) != len(images)), None)
@@ -96,15 +105,23 @@ class Watch:
             for one in self.detectors:
                 if one.reads != "image" and one.reads not in given:
                     continue
-                verdict = one.observe(image, account, None if one.reads == "image" else given[one.reads][index])
+                try:
+                    verdict = one.observe(image, account, None if one.reads == "image" else given[one.reads][index])
+                except DataError:
+                    if skip_bad:
+                        continue
+                    raise
                 if verdict.alarm:
                     found.append(Alarm(detector=one.name(), account=account, index=index, verdict=verdict))
-        self.images += len(images)
-        for alarm in found:
-            self.alarms[alarm.detector] += 1
-            if self.on_alarm is not None:
-                self.on_alarm(alarm)
+                    self._count(found[-1])
+            self.images += 1
         return found
+
+    def _count(self, alarm: Alarm) -> None:
+        """Count an alarm, and tell of it."""
+        self.alarms[alarm.detector] += 1
+        if self.on_alarm is not None:
+            self.on_alarm(alarm)
 
 
 def account_of(scope: Scope) -> str:
@@ -123,8 +140,11 @@ def account_of(scope: Scope) -> str:
 class DetectionMiddleware:
     """Reads the images of requests before an ASGI application answers them.
 
-    A body that holds no images, can't be decoded or is too large is handed on unseen: to refuse it is up to the
-    application. Detectors that read the host's answers are fed by `Watch.see` where the server has these.
+    A body that holds no images, can't be decoded or is too large is handed on unseen, and so is a single image that no
+    detector can read: to refuse it is up to the application. Nobody has checked at this place who sends a request: by
+    the default of `account` each made-up header `authorization` is an account of its own, so that an operator whose
+    application refuses unknown ones gives a function that knows them. Detectors that read the host's answers are fed by
+    `Watch.see` where the server has these.
 
     Args:
         app: the application.
@@ -182,9 +202,10 @@ class DetectionMiddleware:
     def _rings(self, scope: Scope, body: bytes) -> bool:
         try:
             images = self.decode(scope, body)
-            return bool(images is not None and len(images) and self.watch.see(images, self.account(scope)))
-        except (DataError, ValueError, KeyError, TypeError):  # The application says what is wrong with the request.
+            number = 0 if images is None else len(images)
+        except Exception:  # Whatever an operator's decoder meets: the application says what is wrong with the request.
             return False
+        return bool(number and self.watch.see(images, self.account(scope), skip_bad=True))
 
 
 async def _refuse(send: Send) -> None:

@@ -104,6 +104,17 @@ def test_unread_images_are_named_and_the_others_read(log, tmp_path, capsys):
     assert code == 3 and len(told["queries"]) == 1 and err == f"reprogram: {told['unread'][0]}\n"
 
 
+def test_an_image_that_is_too_large_is_named_and_the_others_read(log, tmp_path, capsys):
+    for path in sorted(log.glob("0[0-3].png")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    Image.new("RGB", (4200, 8)).save(tmp_path / "02.png")
+    for options in ((), ("--benign", tmp_path, "--false-positives", "0.5")):
+        code, out, err = run(capsys, *options, tmp_path, "--state", tmp_path / "state.safetensors", "--quiet")
+        assert code == 3 and "of 3 queries" in out and err.count("\n") == 1 + bool(options)
+        assert "02.png: an image of 8 x 4200 pixels" in err
+        (tmp_path / "state.safetensors").unlink()
+
+
 def test_a_detector_of_images_reads_them_at_the_size_of_the_host(log, monkeypatch, capsys):
     read, own = [], reprogram.Detector.observe
     monkeypatch.setattr(

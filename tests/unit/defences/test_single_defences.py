@@ -163,9 +163,9 @@ def test_gradients_of_images_are_exact(spec):
         ("random-padding(smallest=0.0)", "smallest=0"),
         ("smoothing(copies=0)", "copies=0"),
         ("smoothing(sigma=-1.0)", "sigma=-1"),
-        ("rounding(decimals=13)", "round=13"),
+        ("rounding(decimals=13)", "decimals=13"),
         ("top-k(k=0)", "k=0"),
-        ("noise(deviation=-1.0)", "noise=-1"),
+        ("noise(deviation=-1.0)", "deviation=-1"),
         ("temperature(t=0.0)", "t=0"),
     ],
 )

@@ -6,6 +6,9 @@ import threading
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import reprogram
 from reprogram.detectors._accounts import AccountTable
@@ -123,15 +126,16 @@ def damaged(path, change):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda h: h.update(version=2),
+        lambda h: h.update(version=3),
         lambda h: h.update(spec="nothing"),
         lambda h: h.update(spec="repeated-content"),
         lambda h: h.update(threshold="x"),
         lambda h: h.update(threshold=float("inf")),
-        lambda h: h.update(accounts=[1]),
-        lambda h: h.update(accounts=["a", "a"]),
+        lambda h: h.update(version=1, accounts=[1]),
+        lambda h: h.update(version=1, accounts=["a", "a"]),
+        lambda h: h.update(version=1),
         lambda h: h.update(more=1),
-        lambda h: h.pop("accounts"),
+        lambda h: h.update(spec="repeated-border(side=" + "[" * 100_000),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, change, one_line):
@@ -144,6 +148,107 @@ def test_damaged_files_are_refused(tmp_path, change, one_line):
     with pytest.raises(reprogram.DataError) as error:
         reprogram.load_detector(path)
     one_line(error, "d.safetensors")
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path):
+    """Its accounts' names stood in the header, and retries had digests of 32 bits without a secret."""
+    images = RNG.integers(0, 256, (30, 3, 20, 20), dtype=np.uint8)
+    images[:, :, :8] = images[0, :, :8]
+    detector, path = reprogram.load_detector("still-cells(side=4, least=5)"), tmp_path / "old.safetensors"
+    for image in images[:15]:
+        detector.observe(image, "a")
+    state = {name: array for name, array in detector.state_dict().items() if name != "key"}
+    state["digests"] = state["digests"].astype(np.uint32)
+    header = {"version": 1, "spec": "still-cells(side=4, least=5)", "threshold": -12.0, "accounts": ["a"]}
+    header |= {"false_positive_rate": None, "num_calibrated": 0}
+    save_file(state, path, metadata={"reprogram_detector": json.dumps(header)})
+    again = Detector.load(path)
+    assert [again.observe(image, "a") for image in images[15:]] == [
+        detector.observe(image, "a") for image in images[15:]
+    ]
+
+
+KNOW_RETRIES = ("repeated-border", "repeated-content", "still-cells", "coarse-neighbours", "persistent-detail")
+
+
+@pytest.mark.parametrize("name", KNOW_RETRIES)
+def test_what_a_retry_is_depends_on_a_secret_of_the_account(name):
+    """Without it a client could make all of its queries look like retries of each other, which aren't counted."""
+    detector = reprogram.load_detector(name)
+    for account in ("a", "b"):
+        detector.observe(IMAGE, account)
+        detector.observe(IMAGE, account)
+    digests, keys = detector.state_dict()["digests"], detector.state_dict()["key"]
+    assert (digests != 0).sum(axis=1).tolist() == [1, 1] and digests[0, 0] != digests[1, 0]
+    assert not np.array_equal(keys[0], keys[1]) and keys.any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", KNOW_RETRIES)
+def test_the_last_eight_different_queries_are_known_again(name):
+    detector = reprogram.load_detector(name)
+    images = RNG.integers(0, 256, (10, 3, 24, 24), dtype=np.uint8)
+    kept = []
+    for number in (8, 10):
+        detector.reset()
+        for image in images[:number]:
+            detector.observe(image, "a")
+        before = detector.state_dict()
+        for image in images[:number]:
+            detector.observe(image, "a")
+        after = detector.state_dict()
+        kept.append(all(np.array_equal(before[field], after[field]) for field in before))
+    assert kept == [True, False]
+
+
+def test_names_of_accounts_have_a_bound(tmp_path):
+    detector = reprogram.load_detector("concentration(least=2)")
+    for i in range(3):
+        detector.observe(IMAGE, "x" * 1_000_000 + str(i), np.arange(5.0) == i)
+    path = detector.save(tmp_path / "d.safetensors")
+    assert path.stat().st_size < 10_000 and len(set(Detector.load(path).accounts())) == 3
+
+
+def test_more_accounts_are_saved_than_a_header_has_room_for(tmp_path):
+    detector = reprogram.load_detector("repeated-border(side=4, capacity=700000)")
+    names = [f"{i:0199}" for i in range(600_000)]
+    detector.accounts = lambda: names
+    detector.state_dict = dict
+    saved = detector.save(tmp_path / "d.safetensors")
+    with safe_open(saved, framework="numpy") as file:
+        assert json.loads(file.get_tensor("__accounts__").tobytes()) == names
+
+
+@pytest.mark.parametrize("image", [[[1, 2], [3]], torch.zeros(3, 4, 4, requires_grad=True)])
+def test_what_is_no_array_is_refused(image, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("repeated-border").observe(image)
+    one_line(error, "can't be read as an array")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_score_that_is_no_number_is_an_error_and_no_silence(one_line):
+    detector = reprogram.load_detector("largest-softmax(threshold=0, temperature=1e-320)")
+    with pytest.raises(reprogram.DataError) as error:
+        detector.observe(IMAGE, "a", np.array([1.0, 2.0]))
+    one_line(error, "largest-softmax", "isn't finite")
+
+
+def test_options_that_no_machine_has_room_for_are_refused(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.load_detector("coarse-neighbours(history=1000000, side=64)")
+    one_line(error, "coarse-neighbours", "MiB of each account")
+
+
+def test_calibration_that_fails_leaves_no_account_behind():
+    detector = reprogram.load_detector("repeated-border")
+    with pytest.raises(reprogram.DataError):
+        detector.calibrate([Query(image=IMAGE, account="a"), Query(image=IMAGE[0], account="b")], 0.5)
+    assert detector.accounts() == []
+
+
+def test_a_file_needs_no_particular_suffix(tmp_path):
+    path = reprogram.load_detector("repeated-border(side=5)").save(tmp_path / "watch.state")
+    assert reprogram.load_detector(str(path)).config.side == 5
 
 
 def test_files_of_another_kind_are_refused(tmp_path, one_line):

@@ -34,6 +34,24 @@ def test_the_hook_reads_batches_and_tells_of_alarms():
         watch.see(framed(2), "anna", {"scores": scores[:1]})
 
 
+def test_an_image_that_cannot_be_read_hides_no_alarm_of_the_others():
+    watch, bad = Watch(["repeated-border(threshold=4.0)"]), np.zeros((3, 8, 5000), np.uint8)
+    with pytest.raises(reprogram.DataError, match="sides of 1 to 4096"):
+        watch.see([*framed(6), bad], "anna")
+    assert watch.images == 6 and watch.alarms == {"repeated-border": 1}
+    alarms = watch.see([bad, *framed(2)], "anna", skip_bad=True)
+    assert [alarm.index for alarm in alarms] == [1, 2] and watch.alarms == {"repeated-border": 3}
+
+
+@pytest.mark.parametrize("error", [OSError("cannot identify image file"), IndexError("list"), RuntimeError("decoder")])
+def test_what_an_operators_decoder_meets_is_handed_on(error):
+    def decode(scope, body):
+        raise error
+
+    middleware = DetectionMiddleware(None, watch=Watch(["repeated-border"]), decode=decode, action="refuse")
+    assert middleware._rings({"type": "http"}, b"...") is False
+
+
 def test_a_watch_without_sense_is_refused(one_line):
     for detectors in ([], ["energy"], ["repeated-border", "repeated-border(side=8)"]):
         with pytest.raises(reprogram.ConfigError) as error:
