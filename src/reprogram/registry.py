@@ -27,7 +27,7 @@ from reprogram.errors import ConfigError
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate
-from reprogram.utils.variants import files_by_name, name_of, the_class_in
+from reprogram.utils.variants import files_by_name, loaded_entry_point, name_of, the_class_in
 
 FAMILIES = {
     "hosts": "HostSource",
@@ -200,12 +200,7 @@ def find(family: str, name: str) -> type[Any]:
         raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points, *_other_names(family)])}")
     base = _base(family)
     if name not in files:
-        try:
-            loaded: object = points[name].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"entry point {name!r} of {_package(family)} can't be loaded ({error}); install its package anew"
-            ) from None
+        loaded = loaded_entry_point(points[name])
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:

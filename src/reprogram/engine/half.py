@@ -29,7 +29,12 @@ def converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     Args:
         module: a frozen module in evaluation mode, fused where it can be; it isn't changed.
         dtype: the type of its input and output.
+
+    Raises:
+        RuntimeError: the module holds complex numbers.
     """
+    if any(tensor.is_complex() for tensor in (*module.parameters(), *module.buffers())):
+        raise RuntimeError("it computes with complex numbers, of which a conversion leaves the real part")
     result = copy.deepcopy(module).to(dtype)
     weight = next(result.parameters(), None)
     if dtype not in HALF or weight is None:

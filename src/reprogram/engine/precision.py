@@ -10,6 +10,9 @@ from reprogram.utils.environment import is_amd
 HALF = (torch.bfloat16, torch.float16)
 """The types of half precision."""
 
+FAILURES = (RuntimeError, TypeError, ValueError, AssertionError)
+"""What modules raise that weren't made for half precision."""
+
 AMPERE = (8, 0)
 """The compute capability from which CUDA GPUs multiply bfloat16 in hardware."""
 

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from reprogram.engine.precision import FAILURES
 from reprogram.engine.prepared import Prepared
 from reprogram.engine.trace import set_evaluation
-from reprogram.errors import ConfigError
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.framed import Framed
 from reprogram.hosts._asking import Asker, Store, exactly
 from reprogram.hosts._features import last_layer_input
@@ -209,10 +210,8 @@ class FrozenHost(nn.Module):
         """The result in the host's precision; "auto" stays in float32 from where an operation isn't there in half."""
         try:
             return compute()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            if self.dtype == self._dtype_and_device()[0]:
+        except FAILURES as error:
+            if isinstance(error, torch.OutOfMemoryError | ReprogramError) or self.dtype == self._dtype_and_device()[0]:
                 raise
             reason = str(error).partition("\n")[0]
             if self.precision != "auto":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from reprogram.engine.precision import FAILURES
 from reprogram.errors import ConfigError, ExportParityError
 from reprogram.framed import Framed
 from reprogram.hosts._frozen import scores_of
@@ -25,6 +26,10 @@ MAX_HALF_SCORE_ERROR = {torch.bfloat16: 0.05, torch.float16: 0.01}
 
 HALF_MARGIN = 3.0
 """The engine's error in half precision may be this many times that of the module itself in half precision."""
+
+MEANINGLESS = 0.25
+"""The relative error of scores in half precision from which a host isn't run so: what is learned there is worth little
+in float32."""
 
 MARGIN = 10.0
 """The engine's error may be this many times the error between runs of the module itself."""
@@ -144,10 +149,38 @@ def _check_half(host: FrozenHost, framed: Framed, reference: Tensor) -> None:
         error = _relative(host(framed).detach(), reference)
         if error <= MAX_HALF_SCORE_ERROR[host.dtype]:
             return
-        net = copy.deepcopy(host.net).to(host.dtype)
-        own = scores_of(net(host._normalised(framed.dense())), host.info.id)
-        if error > HALF_MARGIN * _relative(own, reference):
+        if error > HALF_MARGIN * _own_half_error(host, framed, reference):
             raise ExportParityError(complaint(host, Parity(error, 0.0)))
+
+
+def _own_half_error(host: FrozenHost, framed: Framed, reference: Tensor) -> float:
+    """The error of the module itself in half precision; infinite where it can't run so, as the engine can.
+
+    The engine leaves some operations in float32.
+    """
+    try:
+        net = copy.deepcopy(host.net).to(host.dtype)
+        return _relative(scores_of(net(host._normalised(framed.dense())), host.info.id), reference)
+    except FAILURES:
+        return float("inf")
+
+
+def half_error(host: FrozenHost, framed: Framed) -> float:
+    """The relative error of a host's scores in half precision, beside those in float32; infinite where they overflow.
+
+    An error of the engine alone is none of the precision, and 0 here: `check` refuses it.
+
+    Args:
+        host: the host; its meter counts nothing of it.
+        framed: the canvases of a few images.
+    """
+    host = bare(host)
+    with host.uncounted(), torch.no_grad():
+        with host.in_precision("float32"):
+            reference = host(framed).detach()
+        error = _relative(host(framed).detach(), reference)
+        is_small = error <= MEANINGLESS or error > HALF_MARGIN * _own_half_error(host, framed, reference)
+        return 0.0 if is_small else error
 
 
 def complaint(host: FrozenHost, found: Parity) -> str:

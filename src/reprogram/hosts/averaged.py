@@ -79,6 +79,7 @@ class AveragedHost(Host):
             # The other host's meter only numbers the answers, by which it draws.
             inner.meter = Meter(images=first + time * len(pixels))
             answers.append(inner(pixels).log_softmax(dim=1))
+            self.precision = inner.precision  # It may have found that "auto" has to be float32.
         # log(Σ p / times), b x K
         return torch.stack(answers).logsumexp(dim=0) - torch.tensor(float(times)).log().to(answers[0])
 

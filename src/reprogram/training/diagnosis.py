@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from reprogram.errors import ConfigError, DataError
+from reprogram.engine.precision import FAILURES
+from reprogram.errors import ConfigError, DataError, ReprogramError
 from reprogram.hosts import _parity
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
@@ -15,7 +16,7 @@ from reprogram.utils.seeding import seeded
 
 
 def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
-    """Compute in float32 where "auto" stands for half precision, and the host has an operation that isn't there in it.
+    """Compute in float32 where "auto" stands for half precision, and the host doesn't compute in it, or too wrongly.
 
     The host's meter counts nothing of it.
 
@@ -36,13 +37,36 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
             value = loss_of(model, batch.images, batch.labels, loss)
             if host.info.access == "gradient" and value.requires_grad:
                 torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        if host.precision != "auto":
-            raise ConfigError(
-                f"host {host.info.id}: can't compute in {host.precision} ({reason}); use float32"
-            ) from None
+        reason = _too_far(model, batch) if host.dtype != own else ""
+    except ReprogramError:
+        raise
+    except FAILURES as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+    if reason and host.precision != "auto":
+        raise ConfigError(f"host {host.info.id}: can't compute in {host.precision} ({reason}); use float32")
+    if reason:
         host.precision = "float32"
+
+
+def _too_far(model: Reprogrammed, batch: Split) -> str:
+    """Why a host's scores in half precision mean too little; empty where they don't, or where it shows none."""
+    host = model.host
+    if host.info.access != "gradient":
+        return ""
+    with seeded(None, batch.images.device), torch.no_grad():
+        error = _parity.half_error(host, model.program(model.canvas(batch.images)))
+    if error <= _parity.MEANINGLESS:
+        return ""
+    return "it overflows" if error == float("inf") else f"its scores differ from float32's by {error:.0%}"
+
+
+def overflowing(host: Host) -> str:
+    """A hint where numbers aren't finite: what is above 65,504 overflows in float16; empty in any other type.
+
+    Args:
+        host: the host.
+    """
+    return ", in float16, which overflows: try bfloat16 or float32" if host.dtype == torch.float16 else ""
 
 
 def precision_of(host: Host) -> Precision:

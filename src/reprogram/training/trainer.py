@@ -15,10 +15,10 @@ from reprogram.labelmaps._calibration import calibration_images, collect_statist
 from reprogram.learners.base import Learner, Progress
 from reprogram.model import Reprogrammed
 from reprogram.tasks.base import Task
+from reprogram.training import diagnosis
 from reprogram.training.agreement import Agreement
 from reprogram.training.batches import Batches
 from reprogram.training.checkpoint import LONG_S
-from reprogram.training.diagnosis import check_engine, non_finite_samples, precision_of, settle_precision, stopped
 from reprogram.training.losses import losses_of
 from reprogram.training.microbatch import usual_number
 from reprogram.training.objective import BatchObjective
@@ -101,7 +101,7 @@ class Trainer:
             try:
                 with self.queries.limiting(self.state):
                     if self.state.step == 0:
-                        check_engine(self.model, self.train.images[:2], self.options.loss)
+                        diagnosis.check_engine(self.model, self.train.images[:2], self.options.loss)
                         self._fit_map(pending)
                     self._loop(pending)
                     self._rescore(pending)
@@ -123,8 +123,9 @@ class Trainer:
         """Compute in the type and in the microbatches that the run began with, or else in those that suit the host."""
         host, state = self.model.host, self.state
         if not state.precision:
-            settle_precision(self.model, self.train.take(torch.arange(min(2, len(self.train)))), self.options.loss)
-        state.precision = host.precision = state.precision or precision_of(host)
+            few = self.train.take(torch.arange(min(2, len(self.train))))
+            diagnosis.settle_precision(self.model, few, self.options.loss)
+        state.precision = host.precision = state.precision or diagnosis.precision_of(host)
         usual = usual_number(self.batch_size, self.group.size, self.train.labels.device)
         state.num_microbatches = state.num_microbatches or self.options.num_microbatches or usual
         self.objective = BatchObjective(self.model, self.options, state.num_microbatches, self.group)
@@ -222,11 +223,11 @@ class Trainer:
         if len(shard):
             with torch.no_grad():
                 losses = losses_of(self.model, batch.images, batch.labels, self.options.loss)
-        samples = non_finite_samples(losses, shard, self.group)
-        why = "" if samples else ", none of which alone has such a loss"
+        samples = diagnosis.non_finite_samples(losses, shard, self.group)
+        why = ("" if samples else ", none of which alone has such a loss") + diagnosis.overflowing(self.model.host)
         if self.best:
             self.model.load_learned_state(self.best)
-        return stopped(self.state.step, "training", samples or indices.tolist(), f"{why}: {error}")
+        return diagnosis.stopped(self.state.step, "training", samples or indices.tolist(), f"{why}: {error}")
 
     def _fraction(self) -> float:
         """The part of the budget that is spent; more than 1 where a step went beyond it."""
@@ -267,7 +268,7 @@ class Trainer:
             samples = self.validator.indices.cpu()[non_finite].tolist()
             if self.best:
                 self.model.load_learned_state(self.best)
-            raise stopped(state.step, "validation", samples, f": {error}") from error
+            raise diagnosis.stopped(state.step, "validation", samples, f": {error}") from error
         state.seconds += time.monotonic() - start
         self._sync_signals(pending)  # Each process took another time, which decides when the next validation is due.
         state.validations = int(self._fraction() * self.options.validations)

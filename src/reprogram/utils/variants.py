@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+from importlib.metadata import EntryPoint
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +72,21 @@ def the_class_in(name: str, file: Path, base: type[Any]) -> type[Any]:
         raise ConfigError(f"{file} must hold exactly one subclass of {base.__name__}, it holds {len(classes)}")
     require_sound(classes[0], base, file)
     return classes[0]
+
+
+def loaded_entry_point(point: EntryPoint) -> object:
+    """What another package's entry point stands for.
+
+    Args:
+        point: the entry point.
+
+    Raises:
+        ConfigError: its module or its class isn't there.
+    """
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"entry point {point.name!r} of {point.group}: {error}; install its package anew") from None
 
 
 def require_sound(variant: type[Any], base: type[Any], file: str | Path) -> None:

@@ -5,11 +5,13 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import reprogram
 from helpers import ConvNet, seeded
 from reprogram.engine.linear import EngineLinear
+from reprogram.hosts.averaged import AveragedHost
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
 from reprogram.training.losses import loss_of
@@ -22,6 +24,73 @@ def model_of(squares, **options):
     net = seeded(lambda: ConvNet(num_classes=32, width=16))
     host = reprogram.Host.wrap(net, size=48, mean=(0.5,) * 3, std=(0.05,) * 3, name="half")
     return reprogram.Reprogrammed.build(host, squares, seed=1, **options)
+
+
+class Between(ConvNet):
+    """A network with another operation before its pooling."""
+
+    def __init__(self, operation):
+        super().__init__(num_classes=32, width=16)
+        self.body[5] = nn.Sequential(self.body[5], operation)
+
+
+class Operation(nn.Module):
+    def __init__(self, function, turn=None):
+        super().__init__()
+        self.function = function
+        if turn is not None:
+            self.register_buffer("turn", turn)
+
+    def forward(self, maps):
+        return self.function(self, maps)
+
+
+def asserting(_, maps):
+    assert maps.dtype == torch.float32, "float32 expected"
+    return maps
+
+
+def in_numpy(_, maps):
+    return maps + 0 * float(maps.detach().numpy().ravel()[0])
+
+
+TURN = torch.polar(torch.ones(1), torch.tensor([1.0]))
+UNFIT = {
+    "complex numbers": lambda: Operation(lambda self, maps: (maps * self.turn * self.turn).real, TURN),
+    "float32 expected": lambda: Operation(asserting),
+    "BFloat16": lambda: Operation(in_numpy),
+    "differ from float32's by": lambda: Operation(lambda self, maps: torch.sin(maps * 3e3)),
+}
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+def test_auto_is_float32_where_a_host_is_not_made_for_half_precision(reason, squares, monkeypatch, one_line):
+    monkeypatch.setattr("reprogram.hosts._prepared.fast_dtypes", lambda device: (torch.bfloat16,))
+    options = {"images": 32, "validations": 1, "validation_images": 10}
+    for times in (1, 2):
+        host = reprogram.Host.wrap(seeded(lambda: Between(UNFIT[reason]())), size=48)
+        host = AveragedHost(host, times, host.info) if times > 1 else host
+        model = reprogram.Reprogrammed.build(host, squares, seed=1)
+        assert reprogram.fit(model, squares, **options, precision="auto").precision == "float32"
+        with pytest.raises(reprogram.ConfigError) as error:
+            reprogram.fit(model, squares, **options, precision="bfloat16")
+        one_line(error, "can't compute in bfloat16", reason, "use float32")
+
+
+def test_what_overflows_in_float16_is_said(squares, one_line):
+    host = reprogram.Host.wrap(seeded(lambda: Between(Operation(lambda self, maps: maps * 1e6))), size=48)
+    model = reprogram.Reprogrammed.build(host, squares, seed=1)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(model, squares, images=32, validations=1, precision="float16")
+    one_line(error, "can't compute in float16", "overflows")
+
+
+def test_an_engine_that_keeps_a_layer_in_float32_is_better_than_the_module(squares):
+    """The module itself has no such layer in bfloat16, so that there is nothing to compare the engine with."""
+    norm = nn.Sequential(nn.LocalResponseNorm(3), Operation(lambda self, maps: torch.sin(maps * 100)))
+    host = reprogram.Host.wrap(seeded(lambda: Between(norm)), size=48)
+    model = reprogram.Reprogrammed.build(host, squares, seed=1)
+    assert reprogram.fit(model, squares, images=32, validations=1, precision="bfloat16").precision == "bfloat16"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
