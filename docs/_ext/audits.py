@@ -1,4 +1,4 @@
-"""The tables of docs/audit-results.md, from results/audit: `make results` writes them into the page.
+"""The tables of docs/audit-results.md, from results/audit and results/audit-standard: `make results` writes them.
 
 A file there is the `audit.json` of one host; NAME-untrained.json is that of its untrained twin.
 """
@@ -15,6 +15,7 @@ from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 PAGE = Path(__file__).parents[1] / "audit-results.md"
 AUDITS = Path(__file__).parents[2] / "results" / "audit"
+STANDARD = AUDITS.with_name("audit-standard")
 HOSTS = {
     "lite0": "EfficientNet-Lite0",
     "resnet18": "ResNet-18",
@@ -23,6 +24,15 @@ HOSTS = {
     "squeezenet": "SqueezeNet 1.0",
 }
 RUNGS = {"gradient": "weights", "scores": "all scores", "label": "label alone"}
+ALL_RUNGS = {
+    "gradient": "weights",
+    "scores": "all scores",
+    "rounded-scores": "rounded scores",
+    "top-5": "top 5",
+    "label": "label alone",
+}
+SHOWN = 0.02
+"""The lower bound from which on a gain counts, as in the audit's verdict."""
 NONE = "*Nothing is measured yet.*"
 TWIN = "-untrained"
 
@@ -31,7 +41,7 @@ Audit = dict[str, Any]
 
 def blocks() -> dict[str, str]:
     """Every generated block of the page, by its name."""
-    audits = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(AUDITS.glob("*.json"))}
+    audits, standard = _read(AUDITS), _read(STANDARD)
     trained = {name: audit for name, audit in audits.items() if name in HOSTS}
     twins = {name: audit for name, audit in audits.items() if name not in HOSTS}
     return {
@@ -41,8 +51,16 @@ def blocks() -> dict[str, str]:
         "twins": _gains(twins),
         "size": _size(audits),
         "flags": _flags(audits),
+        "standard verdicts": _verdicts(standard),
+        "standard gains": _all_gains(standard),
+        "standard bill": _bill(standard),
         "bill": _bill(audits),
     }
+
+
+def _read(folder: Path) -> dict[str, Audit]:
+    """The audits of a folder, by their files' names."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def written(text: str) -> str:
@@ -86,6 +104,33 @@ def _gains(audits: dict[str, Audit]) -> str:
             cells.append(f"**{_signed(one['gain'], one['interval'])}**, accuracy {one['accuracy']:.2f}")
         rows.append([_called(name), *cells, f"`{audit['verdict']['level']}`"])
     return kept.table(["host", *(f"net gain, {words}" for words in RUNGS.values()), "verdict"], rows) if rows else NONE
+
+
+def _verdicts(audits: dict[str, Audit]) -> str:
+    """A line for each host: the estimate with the largest lower bound of a gain, what the verdict stands on."""
+    rows = []
+    for name, audit in sorted(audits.items(), key=lambda item: -_strongest(item[1])):
+        one = max(audit["estimates"], key=lambda one: one["interval"][0])
+        where = f"{one['task']}, {ALL_RUNGS[one['rung']]}, {one['budget']:,} images"
+        gain = _signed(one["gain"], one["interval"])
+        rows.append([_called(name), f"`{audit['verdict']['level']}`", gain, where, f"{one['accuracy']:.2f}"])
+    head = ["host", "verdict", "largest net gain shown", "where", "accuracy there"]
+    return kept.table(head, rows) if rows else NONE
+
+
+def _all_gains(audits: dict[str, Audit]) -> str:
+    """A line for each host and task: the net gain on each rung with the largest budget."""
+    rows = []
+    for name, audit in sorted(audits.items(), key=lambda item: -_strongest(item[1])):
+        for task in (task["name"] for task in audit["grid"]["tasks"]):
+            cells = []
+            for rung in ALL_RUNGS:
+                found = [one for one in audit["estimates"] if (one["rung"], one["task"]) == (rung, task)]
+                one = max(found, key=lambda one: int(one["budget"]))
+                text = _signed(one["gain"], one["interval"])
+                cells.append(f"**{text}**" if one["interval"][0] >= SHOWN else text)
+            rows.append([_called(name), task, *cells])
+    return kept.table(["host", "task", *ALL_RUNGS.values()], rows) if rows else NONE
 
 
 def _terms(audits: dict[str, Audit]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = sorted((ROOT / "results" / "audit").glob("*.json"))
+STANDARD = sorted((ROOT / "results" / "audit-standard").glob("*.json"))
 
 
 @pytest.fixture
@@ -40,3 +41,21 @@ def test_a_hosts_line_is_its_largest_budgets(audits: ModuleType, path: Path) -> 
         terms = {name: sum(cell["terms"][name] for cell in cells) / len(cells) for name in cells[0]["terms"]}
         accuracy = sum(cell["accuracy"] for cell in cells) / len(cells)
         assert gain == pytest.approx(accuracy - max(terms.values()), abs=0.00501)
+
+
+@pytest.mark.parametrize("path", STANDARD, ids=lambda path: path.stem)
+def test_each_task_of_the_standard_battery_has_a_line(audits: ModuleType, path: Path) -> None:
+    """Its gains are computed anew from the cells, as above."""
+    audit = json.loads(path.read_text(encoding="utf-8"))
+    page = audits.PAGE.read_text(encoding="utf-8")
+    for task in (task["name"] for task in audit["grid"]["tasks"]):
+        line = re.search(rf"^\| {re.escape(audits._called(path.stem))} \| {task} \| (.*)$", page, re.M)
+        assert line is not None
+        shown = [float(value) for value in re.findall(r"([+-]\d\.\d\d) \(", line.group(1))]
+        for rung, gain in zip(audits.ALL_RUNGS, shown, strict=True):
+            cells = [
+                cell for cell in audit["cells"] if (cell["rung"], cell["task"], cell["budget"]) == (rung, task, 3000)
+            ]
+            terms = {name: sum(cell["terms"][name] for cell in cells) / len(cells) for name in cells[0]["terms"]}
+            accuracy = sum(cell["accuracy"] for cell in cells) / len(cells)
+            assert gain == pytest.approx(accuracy - max(terms.values()), abs=0.00501)
