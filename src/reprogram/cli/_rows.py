@@ -211,7 +211,7 @@ def row_of(answer: "FileAnswer", program: str) -> dict[str, Any]:
         "label": answer.label or None,
         "probability": _number(answer.probability),
         "host_label": top["label"],
-        "host_probability": _number(top["probability"]),
+        "host_probability": _number(math.nan if top["probability"] is None else top["probability"]),
         "error": printable(answer.error) or None,
         "program": program,
     }

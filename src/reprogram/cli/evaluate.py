@@ -105,7 +105,8 @@ def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float) -> 
 
     most = int(labels.bincount().max()) / len(labels)
     baselines = {"chance": {"accuracy": chance}, "majority": {"accuracy": most}}
-    return doubts({"test": result.to_json(), "baselines": baselines})
+    answers = result.different_answers
+    return doubts({"test": result.to_json(), "baselines": baselines, "different_answers": answers})
 
 
 def _what_is_read(shows: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -103,13 +103,19 @@ def _told(answers: "Iterable[FileAnswer]", json: bool) -> int:
             text = as_json({**plain, "host": answer.host}, indent=2)
             print("[\n" if not printed else ",\n", "  ", text.replace("\n", "\n  "), sep="", end="", flush=True)
         else:
-            host_says = ", ".join(f"{h['label']} {h['probability']:.2f}" for h in answer.host)
+            host_says = ", ".join(_named(label) for label in answer.host)
             text = f"{answer.path}: {answer.label} {answer.probability:.3f}  (host: {host_says})"
             print(printable(text), flush=True)
         printed += 1
     if json:
         print("\n]" if printed else "[]")
     return failures
+
+
+def _named(label: dict[str, Any]) -> str:
+    """A label of the host, with its probability where one is shown."""
+    probability = label["probability"]
+    return str(label["label"]) if probability is None else f"{label['label']} {probability:.2f}"
 
 
 class _Images:

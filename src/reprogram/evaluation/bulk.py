@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reprogram.errors import DataError
 from reprogram.evaluation.predict import BATCH_SIZE
+from reprogram.hosts._told import told
 from reprogram.model import Reprogrammed
 from reprogram.utils import images as image_files
 from reprogram.utils.image_files import expand
@@ -32,7 +33,8 @@ class FileAnswer:
         path: the file.
         label: the task's label; empty where the file can't be read.
         probability: of that label, by the softmax of the task's scores, in [0, 1].
-        host: the most probable of the host's own labels, each with `label` and `probability`.
+        host: the most probable of the host's own labels, each with `label` and `probability`: as many as it shows, and
+            None for a probability that it doesn't show.
         error: why the file can't be read; empty where it was.
     """
 
@@ -152,7 +154,7 @@ def _answers(model: Reprogrammed, images: UInt8[Tensor, "b c h w"]) -> list[dict
     """The task's and the host's answer to each image of a batch on the model's device."""
     scores = model.host_scores(images)
     best = model.label_map(scores).softmax(dim=1).cpu().max(dim=1)
-    host = model.host.info.top_labels(model.program.host_answer(scores).cpu())
+    host = told(model.host, model.program.host_answer(scores).cpu())
     return [
         {"label": model.task.classes[index], "probability": probability, "host": tuple(top)}
         for index, probability, top in zip(best.indices.tolist(), best.values.tolist(), host, strict=True)

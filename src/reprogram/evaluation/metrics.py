@@ -42,6 +42,11 @@ class Evaluation:
         """Wilson's 95 % interval of the accuracy."""
         return wilson_interval(self.correct, self.n)
 
+    @property
+    def different_answers(self) -> int:
+        """The number of classes that were answered at all; 0 without a confusion matrix."""
+        return sum(map(any, zip(*self.confusion, strict=True)))
+
     def to_json(self) -> dict[str, Any]:
         """The fields that every accuracy of a result has: `accuracy`, `n` and `interval`."""
         return {"accuracy": self.accuracy, "n": self.n, "interval": list(self.interval)}

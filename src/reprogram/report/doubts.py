@@ -8,6 +8,7 @@ CONSTANT = 1e-3
 NOTHING_LEARNED = "Nothing was learned: no learned number differs from its start value"
 NO_PROGRAM = "There was nothing to learn, for program and label map have no learned numbers"
 SHIFT = "The program adds the same to the scores of every image, as on any linear host: nothing is reprogrammed"
+ONE_ANSWER = "All test images get one and the same answer: the program tells nothing apart."
 LABEL_MAP = "what is right is the label map's doing."
 
 
@@ -18,10 +19,10 @@ def doubts(result: dict[str, Any]) -> dict[str, str]:
         result: the content of `result.json`, of any version. What an older result doesn't hold gives no doubt.
 
     Returns:
-        Sentences by reason: `nothing_learned`, `constant_shift`, `below_chance`, `at_chance`, `below_map_alone`,
-        `at_map_alone`; empty where nothing speaks against the program.
+        Sentences by reason: `nothing_learned`, `constant_shift`, `one_answer`, `below_chance`, `at_chance`,
+        `below_map_alone`, `at_map_alone`; empty where nothing speaks against the program.
     """
-    reasons = (_learning(result), _shift(result), _chance(result), _map_alone(result))
+    reasons = (_learning(result), _shift(result), _answers(result), _chance(result), _map_alone(result))
     return {name: sentence for reason in reasons for name, sentence in reason.items()}
 
 
@@ -43,6 +44,11 @@ def _shift(result: dict[str, Any]) -> dict[str, str]:
     if spread is None or spread > CONSTANT:
         return {}
     return {"constant_shift": f"{SHIFT}; {LABEL_MAP}"}
+
+
+def _answers(result: dict[str, Any]) -> dict[str, str]:
+    """Whether all of several test images get one answer, whatever share of them is of that class."""
+    return {"one_answer": ONE_ANSWER} if result.get("different_answers") == 1 and result["test"].get("n", 1) > 1 else {}
 
 
 def _chance(result: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reprogram.hosts._told import told
 from reprogram.model import Reprogrammed
 from reprogram.programfile.pictures import drawn
 from reprogram.tasks.base import Task
@@ -80,9 +81,10 @@ def host_answers(model: Reprogrammed, scores: Float[Tensor, "b K"]) -> list[list
         scores: b × K host scores, or b × V · K where each of V views has columns of its own.
 
     Returns:
-        For each image a list of `label` and `probability`, the most probable one first.
+        For each image a list of `label` and `probability`, the most probable one first; None stands for a probability
+        that isn't shown.
     """
-    return model.host.info.top_labels(model.program.host_answer(scores), TOP)
+    return told(model.host, model.program.host_answer(scores), TOP)
 
 
 def picture(pixels: Float[Tensor, "C H W"]) -> str:

@@ -108,6 +108,7 @@ def measure(
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, whole_task, fit_result, test, baselines, command)
+    result |= {"different_answers": test.different_answers}
     result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
     result |= _worth(model, task, start, predictions, baselines)
     result |= {"doubts": doubts(result)}

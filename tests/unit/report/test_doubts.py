@@ -28,6 +28,15 @@ def test_a_sentence_for_each_doubt(interval, worth, words):
     assert all(word in line for word, line in zip(words, found.values(), strict=True))
 
 
+@pytest.mark.parametrize(("answers", "n", "said"), [(1, 17, True), (2, 17, False), (1, 1, False), (None, 17, False)])
+def test_one_answer_to_all_images_is_a_doubt_however_often_it_is_right(answers, n, said):
+    found = result((0.36, 0.78), (0.3, 0.78))
+    found["test"]["n"] = n
+    if answers is not None:
+        found["different_answers"] = answers
+    assert list(doubts(found)) == (["one_answer"] if said else [])
+
+
 @pytest.mark.parametrize(
     ("learning", "said"),
     [

@@ -163,10 +163,11 @@ def _answers(answers: Any) -> list[tuple[str, str]]:
     """The host's labels with their probabilities, as text."""
     if not isinstance(answers, list):
         return []
+    found = [(answer.get("label", ""), answer.get("probability", 0)) for answer in answers if isinstance(answer, dict)]
     return [
-        (str(answer.get("label", "")), f"{100 * float(answer.get('probability', 0)):.0f} %")
-        for answer in answers
-        if isinstance(answer, dict) and isinstance(answer.get("probability", 0), int | float)
+        (str(label), "" if share is None else f"{100 * float(share):.0f} %")
+        for label, share in found
+        if share is None or isinstance(share, int | float)
     ]
 
 
