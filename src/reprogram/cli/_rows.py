@@ -205,17 +205,17 @@ def row_of(answer: "FileAnswer", program: str) -> dict[str, Any]:
         answer: to one image.
         program: the digest of the program.
     """
-    top: dict[str, Any] = answer.host[0] if answer.host else {"label": None, "probability": math.nan}
+    top: dict[str, Any] = answer.host[0] if answer.host else {"label": None, "probability": None}
     return {
         "image": as_utf8(str(answer.path)),
         "label": answer.label or None,
         "probability": _number(answer.probability),
         "host_label": top["label"],
-        "host_probability": _number(math.nan if top["probability"] is None else top["probability"]),
+        "host_probability": _number(top["probability"]),
         "error": printable(answer.error) or None,
         "program": program,
     }
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(f"{value:.{DIGITS}g}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reprogram.detectors._repeats import read_retries
+from reprogram.detectors._repeats import RETRY_FIELDS, read_retries
 from reprogram.detectors.base import Array, Detector
 from reprogram.errors import ConfigError, DataError
 
@@ -156,7 +156,8 @@ class AccountDetector(Detector):
     def load_state_dict(self, state: Mapping[str, Array], accounts: list[str]) -> None:
         """Replace what is remembered of all accounts."""
         table = AccountTable(self.fields(), self.config.capacity)
-        table.load(read_retries(state, len(accounts)), accounts)
+        knows_retries = RETRY_FIELDS.keys() <= self.fields().keys()
+        table.load(read_retries(state, len(accounts)) if knows_retries else state, accounts)
         self.table = table
 
     @property

@@ -93,12 +93,14 @@ def fit(
     key, interval = resume_key(model, options), Interval.parse(options.checkpoint_every)
     saver = TrainStateSaver(model, learner, key, checkpoint, interval)
     count = num_processes(processes, model, type(learner), options, num_train=len(task.train))
+    if count > 1:
+        count = min(count, saver.num_microbatches() or count)
     with (
         held_signals(checkpoint is not None) as pending,
         process_group(model.canvas.frame.device) as launched,
         model.host.in_precision(options.precision),
         answers_beside(checkpoint if launched.size == 1 else None, model.host, key),
-        learning_together(launched, min(count, saver.num_microbatches() or count)) as group,
+        learning_together(launched, count) as group,
     ):
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
         return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
