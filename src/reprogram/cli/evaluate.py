@@ -60,13 +60,15 @@ def evaluate_command(
     from reprogram.cli.predict import open_program
     from reprogram.evaluation.datacheck import check
     from reprogram.evaluation.metrics import score
+    from reprogram.evaluation.precision import set_precision
     from reprogram.evaluation.reading import host_shows, read_answers
     from reprogram.tasks._factory import load_task, task_source
 
     display = Display(common.quiet)
     task_source(task, data=data, skip_bad=skip_bad).check()
     model = open_program(program_file, host, download, any_host, common.device, display)
-    model.host.engine, model.host.precision = engine, precision
+    model.host.engine = engine
+    set_precision(model, precision)
     loaded = load_task(task, data=data, download=download, skip_bad=skip_bad, image_shape=model.task.shape)
     checked = check(loaded)
     for line in checked.warnings():

@@ -71,11 +71,13 @@ def predict_command(
     rows = open_rows(out, format, program_file, download=download) if out is not None else None
     start_torch(common.threads)
     from reprogram.evaluation.bulk import answer_paths, usual_batch
+    from reprogram.evaluation.precision import set_precision
 
     # For the whole process: files are read in threads, while others may restore the filters that reading them sets.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     model = open_program(program_file, host, download, any_host, common.device, display)
-    model.host.engine, model.host.precision = engine, precision
+    model.host.engine = engine
+    set_precision(model, precision)
     if rows is not None:
         rows.at_once = usual_batch(model)
         done = written(rows, given.paths(), total, lambda paths: answer_paths(model, paths), display)

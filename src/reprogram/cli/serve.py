@@ -74,12 +74,14 @@ def serve_command(
     files = _named(programs)
     require_extra()
     start_torch(common.threads)
+    from reprogram.evaluation.precision import set_precision
     from reprogram.serving.server import log_to_stderr
 
     display = Display(common.quiet)
     models, versions = _loaded(files, host, download, any_host, common.device, display)
     first = next(iter(models.values()))
-    first.host.engine, first.host.precision = engine, precision
+    first.host.engine = engine
+    set_precision(first, precision)
     log_to_stderr(logging.DEBUG if log_requests else logging.WARNING)
 
     whole = serve(

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from reprogram.engine.precision import FAILURES
-from reprogram.errors import ConfigError, DataError, ReprogramError
-from reprogram.hosts import _parity
+from reprogram.errors import DataError
+from reprogram.hosts import _half, _parity
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
@@ -28,36 +27,13 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
     Raises:
         ConfigError: another precision was asked for, and the host can't compute in it.
     """
-    host = model.host
-    own, _ = host._dtype_and_device()
-    if host.dtype == own:
-        return
-    try:
-        with host.uncounted(), seeded(None, batch.images.device):
-            value = loss_of(model, batch.images, batch.labels, loss)
-            if host.info.access == "gradient" and value.requires_grad:
-                torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
-        reason = _too_far(model, batch) if host.dtype != own else ""
-    except ReprogramError:
-        raise
-    except FAILURES as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-    if reason and host.precision != "auto":
-        raise ConfigError(f"host {host.info.id}: can't compute in {host.precision} ({reason}); use float32")
-    if reason:
-        host.precision = "float32"
+    def trial() -> None:
+        value = loss_of(model, batch.images, batch.labels, loss)
+        if model.host.info.access == "gradient" and value.requires_grad:
+            torch.autograd.grad(value, model.learned_parameters(), allow_unused=True)
 
-
-def _too_far(model: Reprogrammed, batch: Split) -> str:
-    """Why a host's scores in half precision mean too little; empty where they don't, or where it shows none."""
-    host = model.host
-    if host.info.access != "gradient":
-        return ""
-    with seeded(None, batch.images.device), torch.no_grad():
-        error = _parity.half_error(host, model.program(model.canvas(batch.images)))
-    if error <= _parity.MEANINGLESS:
-        return ""
-    return "it overflows" if error == float("inf") else f"its scores differ from float32's by {error:.0%}"
+    with seeded(None, batch.images.device):
+        _half.settle_precision(model.host, trial, lambda: model.program(model.canvas(batch.images)))
 
 
 def overflowing(host: Host) -> str:

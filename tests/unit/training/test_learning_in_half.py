@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 import reprogram
 from helpers import ConvNet, seeded
 from reprogram.engine.linear import EngineLinear
+from reprogram.evaluation.precision import set_precision
 from reprogram.hosts.averaged import AveragedHost
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
@@ -75,6 +76,20 @@ def test_auto_is_float32_where_a_host_is_not_made_for_half_precision(reason, squ
         with pytest.raises(reprogram.ConfigError) as error:
             reprogram.fit(model, squares, **options, precision="bfloat16")
         one_line(error, "can't compute in bfloat16", reason, "use float32")
+        counts = host.meter.images
+        with pytest.raises(reprogram.ConfigError) as error:
+            set_precision(model, "bfloat16")
+        one_line(error, "can't compute in bfloat16", reason, "use float32")
+        set_precision(model, "auto")
+        assert host.precision == "float32" and host.meter.images == counts
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
+def test_a_host_that_is_made_for_a_precision_answers_in_it(precision, squares):
+    model = model_of(squares)
+    images = model.host.meter.images
+    set_precision(model, precision)
+    assert model.host.precision == precision and model.host.meter.images == images
 
 
 def test_what_overflows_in_float16_is_said(squares, one_line):
