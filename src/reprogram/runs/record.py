@@ -33,8 +33,9 @@ def describe(folder: RunFolder) -> Record:
     """
     times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
     config = _toml(folder.config).get("fit")
-    if isinstance(config, dict) and config.get("loss") == "auto" and _text(result.get("loss")):
-        config = {**config, "loss": result["loss"]}  # What "auto" stood for, so that runs can be compared.
+    if isinstance(config, dict):  # What "auto" stood for, so that runs can be compared.
+        stood_for = {key: result[key] for key in ("loss", "precision") if _text(result.get(key))}
+        config |= {key: value for key, value in stood_for.items() if config.get(key) == "auto"}
     error = _text(times.get("error"))
     if exists(folder.result):
         state, error = ("finished", None) if result else ("failed", "result.json is damaged")

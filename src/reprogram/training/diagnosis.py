@@ -27,6 +27,7 @@ def settle_precision(model: Reprogrammed, batch: Split, loss: LossKind) -> None:
     Raises:
         ConfigError: another precision was asked for, and the host can't compute in it.
     """
+
     def trial() -> None:
         value = loss_of(model, batch.images, batch.labels, loss)
         if model.host.info.access == "gradient" and value.requires_grad:

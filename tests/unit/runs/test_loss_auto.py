@@ -60,10 +60,11 @@ def test_a_folder_of_the_one_is_gone_on_with_by_the_other(tmp_path, one_line):
     one_line(error, "loss='auto'")
 
 
-def test_finished_runs_are_compared_by_what_they_minimised(tmp_path):
-    for name, loss in (("a", "auto"), ("b", "host")):
-        run = make_run(tmp_path / name, loss=loss)
-        run.result.write_text(json.dumps({**json.loads(run.result.read_text()), "loss": "host"}))
+@pytest.mark.parametrize(("option", "value"), [("loss", "host"), ("precision", "bfloat16")])
+def test_finished_runs_are_compared_by_what_auto_stood_for(option, value, tmp_path):
+    for name, given in (("a", "auto"), ("b", value)):
+        run = make_run(tmp_path / name, **{option: given})
+        run.result.write_text(json.dumps({**json.loads(run.result.read_text()), option: value}))
     code, out, _ = cli("runs", "compare", "a", "b", "--runs", tmp_path, "--json")
     assert code == 0 and json.loads(out)["differences"] == {}
-    assert {record["config"]["loss"] for record in RunIndex(tmp_path).runs()} == {"host"}
+    assert {record["config"][option] for record in RunIndex(tmp_path).runs()} == {value}
