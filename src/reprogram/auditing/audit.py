@@ -44,7 +44,7 @@ def audit(
         say: called with each line of what is going on.
         on_event: called whenever a cell's state or progress changes.
         options: those of `reprogram.auditing.prepare.prepare`: battery, task, tasks, rungs, budgets, seeds, shots,
-            test_images, rate, price, queries, cost, out, device, download.
+            test_images, rate, price, queries, cost, out, device, download, skip_bad.
 
     Returns:
         The report; with defences both reports, side by side.

@@ -8,7 +8,7 @@ from reprogram.auditing.flags import KINDS, SEVERITIES, Flag
 from reprogram.auditing.intervals import gain_interval, standard_error
 from reprogram.auditing.report import CellResult, Estimate, Probe
 from reprogram.auditing.results import Answers
-from reprogram.auditing.subject import RUNGS, AuditedHost
+from reprogram.auditing.subject import RUNGS, AuditedHost, Rung
 from reprogram.evaluation.metrics import Z_95
 from reprogram.utils.text import printable
 
@@ -16,7 +16,13 @@ NOTICEABLE = 0.03
 """A smaller difference of accuracies isn't flagged, however sure it is."""
 
 DRIFT = 0.1
-"""A host that changed gives another top label to more than this part of the images, beyond its own disagreement."""
+"""A host that disagrees with itself and changed gives another top label to more than this part of the images, beyond
+its own disagreement; or its probabilities differ by more than so many times as much as its own do."""
+
+TIMES = 3.0
+
+FEW_STEPS = 25
+"""A program that was moved by fewer steps was hardly learned: its label map did the work."""
 
 NOISE = 1e-3
 """A larger difference between two probabilities of the same image isn't rounding."""
@@ -74,11 +80,14 @@ def _probed(found: Found) -> Iterator[Flag]:
     probe = found.probe
     if probe is None:
         return
-    if probe.drift is not None and probe.drift > probe.disagreement + DRIFT:
+    if _changed(probe):
         yield KINDS["changed-during-audit"].flag(
             f"{probe.drift:.0%} of {probe.images} images got another top label at the end of the audit than at its "
-            f"beginning; asked twice at once, {probe.disagreement:.0%} did"
+            f"beginning, and a probability differs by {probe.drift_difference or 0:.3f}; asked twice at once, "
+            f"{probe.disagreement:.0%} did, and {probe.largest_difference:.3f}"
         )
+    if probe.error:
+        yield KINDS["unfinished-probe"].flag(f"the host gave no answers at the end of the audit: {probe.error}")
     if probe.disagreement > 0 or probe.largest_difference > NOISE:
         yield KINDS["stochastic-answers"].flag(
             f"asked twice, {probe.disagreement:.0%} of {probe.images} images got another top label; a probability "
@@ -94,6 +103,38 @@ def _probed(found: Found) -> Iterator[Flag]:
         yield KINDS["rounded-scores"].flag(f"the highest number of each image has {probe.decimals} decimals")
     if probe.zero_gradient is not None and probe.zero_gradient > MOSTLY_ZERO:
         yield KINDS["zero-gradient"].flag(f"{probe.zero_gradient:.0%} of the gradient's numbers are exactly 0")
+
+
+def _changed(probe: Probe) -> bool:
+    """Whether the answers at the end are others, beyond what the host disagrees with itself."""
+    if probe.drift is None:
+        return False
+    differs = (probe.drift_difference or 0.0) > NOISE + TIMES * probe.largest_difference
+    return differs or probe.drift > probe.disagreement + DRIFT
+
+
+def rungs_of_few_steps(found: Found) -> list[Rung]:
+    """The rungs on which most cells with the largest budget moved their programs by few steps.
+
+    Args:
+        found: what was found.
+    """
+    largest = max((cell.budget for cell in found.cells), default=0)
+    rungs: dict[Rung, list[bool]] = {}
+    for cell in found.cells:
+        if cell.state == "finished" and cell.budget == largest and cell.steps is not None:
+            rungs.setdefault(cell.rung, []).append(cell.steps < FEW_STEPS)
+    return [rung for rung, few in rungs.items() if 2 * sum(few) > len(few)]
+
+
+def _few_steps(found: Found) -> Iterator[Flag]:
+    few = [cell for cell in found.cells if cell.steps is not None and cell.steps < FEW_STEPS]
+    if few:
+        steps = sorted({cell.steps for cell in few if cell.steps is not None})
+        between = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else str(steps[0])
+        rungs = ", ".join(dict.fromkeys(cell.rung for cell in few))
+        text = f"{len(few)} of {len(found.cells)} cells moved their program by {between} steps, on {rungs}"
+        yield KINDS["few-steps"].flag(text, tuple(cell.name for cell in few))
 
 
 def _rungs(found: Found) -> Iterator[Flag]:
@@ -129,12 +170,13 @@ def _plain_answers(found: Found) -> Iterator[Flag]:
     last = {(estimate.rung, estimate.task): estimate for estimate in found.estimates}
     for estimate in last.values():
         best = max(("map_alone", "nearest_neighbour"), key=lambda term: estimate.terms[term])
+        alone = max(("direct_training", "simple_features"), key=lambda term: estimate.terms[term])
         own = [found.answers[name] for name in estimate.cells]
-        rows = [(a.images, a.terms[best] - a.terms["direct_training"]) for a in own]
+        rows = [(a.images, a.terms[best] - a.terms[alone]) for a in own]
         if mean_of(rows) > max(NOTICEABLE, Z_95 * standard_error(rows)):
             yield KINDS["answers-alone-suffice"].flag(
-                f"{estimate.task} on {estimate.rung}: {best} reaches {estimate.terms[best]:.2f}, a net of one's own "
-                f"{estimate.terms['direct_training']:.2f}",
+                f"{estimate.task} on {estimate.rung}: {best} reaches {estimate.terms[best]:.2f}, and {alone}, which "
+                f"needs no host, {estimate.terms[alone]:.2f}",
                 estimate.cells,
             )
 
@@ -157,7 +199,13 @@ def _uncertain(found: Found) -> Iterator[Flag]:
 
 def _of_access(found: Found) -> Iterator[Flag]:
     if found.estimates and not any(estimate.rung == "gradient" for estimate in found.estimates):
-        yield KINDS["no-ceiling"].flag(f"the audit has no gradient rung; the host gives {found.host.access}")
+        has = found.host.access == "gradient"
+        why = (
+            "the rung wasn't asked for, though the host gives gradients"
+            if has
+            else f"the host gives {found.host.access}"
+        )
+        yield KINDS["no-ceiling"].flag(f"the audit has no gradient rung: {why}")
     lost = [cell for cell in found.cells if cell.lost]
     if lost:
         total = sum(cell.lost for cell in lost)
@@ -170,6 +218,7 @@ CHECKS: tuple[Callable[[Found], Iterator[Flag]], ...] = (
     _failed,
     _probed,
     _rungs,
+    _few_steps,
     _rising,
     _plain_answers,
     _uncertain,

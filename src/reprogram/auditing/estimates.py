@@ -134,14 +134,16 @@ def _estimate(
         interval=gain_interval([(found.images, found.minus(over)) for found in own], chance),
         ceiling_share=None,
         still_rising=still_rising,
-        translation=translated(group[0].task, accuracy, images, rate, price),
+        translation=translated(group[0].task, accuracy, images, rate, price, without=terms[over]),
         cells=tuple(cell.name for cell in group),
         must_show=max((cell.must_show for cell in group), key=SHOWN.index),
         top_label=float(np.mean(by_label)) if len(by_label) == len(group) else None,
     )
 
 
-def translated(task: str, accuracy: float, images: int, rate: float | None, price: float | None) -> Translation:
+def translated(
+    task: str, accuracy: float, images: int, rate: float | None, price: float | None, *, without: float = 0.0
+) -> Translation:
     """What a number of images costs.
 
     Args:
@@ -150,13 +152,16 @@ def translated(task: str, accuracy: float, images: int, rate: float | None, pric
         images: that were asked.
         rate: images a second; None without a rate limit.
         price: of 1,000 images; None without a price.
+        without: the accuracy that needs no program.
     """
     seconds = None if rate is None else images / rate
     cost = None if price is None else images * price / 1000
     parts = [f"{images:,} images"]
     parts += [] if seconds is None else [f"{duration(seconds)} at {rate:g} a second"]
     parts += [] if cost is None else [f"{cost:,.2f} at {price:g} a thousand"]
-    text = f"{task} at {f'{accuracy:.2f}'.removeprefix('0')} costs {', '.join(parts)}"
+    reached, had = (f"{value:.2f}".removeprefix("0") for value in (accuracy, without))
+    text = f"{task} at {reached} costs {', '.join(parts)}"
+    text += f"; {had} needs no program" if accuracy <= without else ""
     return Translation(images=images, seconds=seconds, cost=cost, text=text)
 
 

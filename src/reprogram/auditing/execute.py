@@ -20,7 +20,7 @@ from reprogram.auditing.allowance import (
     require_enough,
     shares_of,
 )
-from reprogram.auditing.checks import Found, flags_of
+from reprogram.auditing.checks import Found, flags_of, rungs_of_few_steps
 from reprogram.auditing.compare import checksum
 from reprogram.auditing.estimates import estimates_of
 from reprogram.auditing.output import finish
@@ -38,6 +38,7 @@ from reprogram.runs.lock import locked
 from reprogram.sweep.cells import Cell, CellEvent, Outcome
 from reprogram.sweep.scheduler import run_cells
 from reprogram.tasks.base import Task
+from reprogram.utils.files import exists
 from reprogram.utils.text import printable
 
 SILENCE = 10
@@ -125,6 +126,8 @@ class Audit:
             prober.log.loaded(self.loading)
             say("asking the host the same images twice")
             prober.begin(patience_s)
+            if any(not exists(RunFolder(planned.cell.config.folder).result) for planned in self.plan.cells):
+                prober.reopen()
             outcomes = run_cells(
                 [_limited(planned.cell, limits) for planned in self.plan.cells],
                 executor="inline" if self.is_held else executor,
@@ -151,7 +154,7 @@ class Audit:
         cells: list[CellResult] = []
         answers: dict[str, Answers] = {}
         for planned in self.plan.cells:
-            result, found = read_cell(planned, outcomes, self.out, self.tasks[planned.task].class_names)
+            result, found = read_cell(planned, outcomes, self.out, self.tasks[planned.task])
             cells.append(result)
             if found is not None:
                 answers[result.name] = found
@@ -164,7 +167,7 @@ class Audit:
             ended=_now(),
             command=command or shlex.join(["reprogram", *map(printable, sys.argv[1:])]),
             limits=LIMITS,
-            verdict=verdict_of(estimates),
+            verdict=verdict_of(estimates, rungs_of_few_steps(found_all)),
             host=self.plan.host,
             grid=self.plan.grid,
             checksum=checksum(self.plan.grid, __version__),

@@ -77,6 +77,14 @@ KINDS: dict[str, FlagKind] = {
             advice="pin the version of the model, and audit it anew in another folder",
         ),
         FlagKind(
+            name="unfinished-probe",
+            severity="error",
+            title="Whether the host changed isn't known",
+            meaning="The host gave no answers to the same images at the end of the audit, so that nobody knows whether "
+            "all cells are of the same host.",
+            advice="mend what the error names, and give the same command again: it asks for them alone",
+        ),
+        FlagKind(
             name="constant-answers",
             severity="warning",
             title="Every image got the same answer",
@@ -125,6 +133,14 @@ KINDS: dict[str, FlagKind] = {
             advice='wrap the host with outputs="probabilities", or pass the logits',
         ),
         FlagKind(
+            name="few-steps",
+            severity="warning",
+            title="Programs were hardly learned",
+            meaning="Most of the images went into the label map and into choosing. A program that was moved by a few "
+            "steps is nearly the one that it began with, so that its gain near 0 says little of what learning gets.",
+            advice="give larger --budgets, ten thousand and more for whoever only asks, or a larger battery",
+        ),
+        FlagKind(
             name="still-rising",
             severity="warning",
             title="More images would bring more",
@@ -136,8 +152,9 @@ KINDS: dict[str, FlagKind] = {
             name="answers-alone-suffice",
             severity="warning",
             title="The host's answers suffice without any program",
-            meaning="Without learning a program, the answers to plain task images tell more than a net of one's own. "
-            "That work of the host is taken all the same, and the net gain doesn't count it.",
+            meaning="Without learning a program, the answers to plain task images tell more than a net of one's own, "
+            "and more than simple features of the images. That work of the host is taken all the same, and the net "
+            "gain doesn't count it.",
             advice="read the terms map_alone and nearest_neighbour beside the gain; showing fewer scores lowers them",
         ),
         FlagKind(
@@ -167,8 +184,8 @@ KINDS: dict[str, FlagKind] = {
             name="no-ceiling",
             severity="note",
             title="No white-box number",
-            meaning="The host shows no gradients, so that nothing says how much a stronger attacker could get.",
-            advice="audit the weights, if you have them",
+            meaning="No cell used gradients, so that nothing says how much a stronger attacker could get.",
+            advice="audit the weights, if you have them: add gradient to --rungs where the host gives it",
         ),
         FlagKind(
             name="lost-images",

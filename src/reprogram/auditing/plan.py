@@ -34,7 +34,7 @@ ON_RUNG = ("map-alone", "nearest-neighbour")
 ANYWHERE = ("direct-training",)
 """Terms that ask no host, so that all rungs share them."""
 
-TERMS = ("chance", "majority", "map_alone", "nearest_neighbour", "direct_training")
+TERMS = ("chance", "majority", "map_alone", "nearest_neighbour", "direct_training", "simple_features")
 """What an accuracy is held against, as results name it: what an attacker has without learning a program."""
 
 
@@ -149,7 +149,8 @@ def _fitting(task: BatteryTask, attack: Attack, host: Host, options: dict[str, A
 
 
 def _load(task: BatteryTask, attack: Attack, host: Host, options: dict[str, Any]) -> Task:
-    config = RunConfig(host=attack.host, task=task.spec, canvas=attack.canvas, download=options.get("download", False))
+    given = {name: options[name] for name in ("download", "skip_bad") if name in options}
+    config = RunConfig(host=attack.host, task=task.spec, canvas=attack.canvas, **given)
     return Loader().task(config, host)
 
 

@@ -35,6 +35,7 @@ def prepare(
     out: str | Path = "",
     device: str = "auto",
     download: bool = False,
+    skip_bad: bool = False,
     patience_s: float = PATIENCE_S,
 ) -> Audit:
     """Plan an audit; nothing is asked.
@@ -58,6 +59,7 @@ def prepare(
         out: the folder; by default runs/audit-HOST.
         device: cpu, cuda, mps, or auto.
         download: allow fetching weights and data.
+        skip_bad: go on without image files of a task that can't be read.
         patience_s: seconds that loading the host may take where nothing is fetched; a function of one's own file is
             asked about blank images then.
 
@@ -80,7 +82,7 @@ def prepare(
     loading = loaded.asked_to_build if held is None else 0
     device = str(loaded.mean.device) if held is not None else device
     folder = Path(out or default_folder(spec))
-    plan, by_name = plan_audit(spec, loaded, chosen, folder, device=device, download=download)
+    plan, by_name = plan_audit(spec, loaded, chosen, folder, device=device, download=download, skip_bad=skip_bad)
     return Audit(
         plan=plan,
         host=loaded,

@@ -35,7 +35,7 @@ class CellResult:
         interval: Wilson's 95 % interval of the accuracy.
         validation: the accuracy that the program was chosen by.
         terms: accuracies that need no program, by name with underscores: chance, majority, map_alone,
-            nearest_neighbour, direct_training.
+            nearest_neighbour, direct_training, and, in reports from version 1.0 on, simple_features.
         terms_from: the cells in whose run folders the terms were measured, by the terms' names; chance and majority
             are in every folder.
         over: the best of them, of which `gain` is counted.
@@ -50,6 +50,7 @@ class CellResult:
             "top_label", "map_labels" for the scores of the map's labels, or "all_scores"; None where it isn't known.
         top_label: the accuracy by the host's top label alone, where the label map can be read by it: each class has one
             label of its own, or the map reads nothing else; None where it can't.
+        steps: that the program was moved by; None where it isn't known, as in earlier reports.
     """
 
     name: str
@@ -76,6 +77,7 @@ class CellResult:
     program: str
     must_show: Literal["top_label", "map_labels", "all_scores"] | None = None
     top_label: float | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +147,14 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer, from the lower end of the interval of the estimate with the largest lower end.
+    """The answer.
 
     Attributes:
-        level: "gain-shown" where that end is above 0.02; "none-shown" where no interval's upper end is above 0;
+        level: "gain-shown" where the lower end of an interval is above 0.02; "none-shown" where no upper end is;
             "gain-possible" otherwise; "unknown" where there is no estimate.
-        text: one or two sentences.
-        rung: of that estimate; None where there is none, as for the fields below.
+        text: a few sentences.
+        rung: of the estimate that the answer stands on: the one with the largest lower end where a gain is shown, else
+            the one with the largest upper end. None where there is none, as for the fields below.
         task: its task.
         budget: its budget.
         gain: its gain.
@@ -179,7 +182,8 @@ class Probe:
         asked: images of all passes together, and of the pictures of answers without a program.
         disagreement: the part of the images to which the two passes at the start gave different top labels.
         largest_difference: the largest difference of a score between these two passes.
-        drift: the part of the images to which the pass at the end gave another top label than the first.
+        drift: the part of the images to which the pass at the end gave another top label than the first; None where
+            there was no such pass.
         decimals: the most decimals that the numbers have that it shows; None for all, or where it shows none.
         looks_normalised: whether each image's numbers are probabilities: not negative, and 1 in all.
         labels_used: different top labels.
@@ -188,6 +192,9 @@ class Probe:
             there is no gradient.
         gradient_size: the size of the average input gradient, as the sum of its absolute numbers; None likewise.
         gradient_alignment: the length of the average input gradient over the average length, in 0 to 1; None likewise.
+        drift_difference: the largest difference of a probability between the first pass and the one at the end; None
+            where there was none, or in earlier reports.
+        error: why the pass at the end has no answers; empty where it has.
     """
 
     images: int
@@ -203,6 +210,8 @@ class Probe:
     zero_gradient: float | None
     gradient_size: float | None
     gradient_alignment: float | None
+    drift_difference: float | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The cells of an audit as results: read from the run folders, each held against what needs no program."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from reprogram.auditing.plan import TERMS, PlannedCell
 from reprogram.auditing.report import CellResult
 from reprogram.errors import DataError
 from reprogram.evaluation.metrics import wilson_interval
+from reprogram.evaluation.simple_features import simple_features
 from reprogram.runs.folder import RunFolder
+from reprogram.runs.record import read_history
 from reprogram.sweep.cells import Outcome
+from reprogram.tasks.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Answers:
 
 
 def read_cell(
-    planned: PlannedCell, outcomes: Mapping[str, Outcome], out: Path, class_names: Sequence[str]
+    planned: PlannedCell, outcomes: Mapping[str, Outcome], out: Path, task: Task
 ) -> tuple[CellResult, Answers | None]:
     """The result of a cell from its run folder and those of the terms that it shares.
 
@@ -60,7 +63,7 @@ def read_cell(
         planned: the cell.
         outcomes: of all cells, by name.
         out: the folder of the audit, to which paths are relative.
-        class_names: of the cell's task.
+        task: the cell's, whole.
 
     Returns:
         The result, and what was classified rightly; None where the cell, or the cell of one of its terms, failed.
@@ -72,7 +75,7 @@ def read_cell(
             where = "" if name == planned.cell.name else f"its terms are measured in {name}, which failed: "
             return _result(planned, out, state="failed", error=f"{where}{outcome.error}"), None
     try:
-        result, answers = RunFolder(folder).read_result(), _answers(planned, outcomes, class_names)
+        result, answers = RunFolder(folder).read_result(), _answers(planned, outcomes, task)
     except (DataError, OSError, KeyError, ValueError, IndexError) as error:
         reason = str(error) if isinstance(error, DataError) else f"{folder}: its files are damaged; remove the folder"
         return _result(planned, out, state="failed", error=reason), None
@@ -96,6 +99,7 @@ def read_cell(
             queries=result["queries"],
             images=result["host_images"],
             lost=result.get("bill", {}).get("lost", 0),
+            steps=_num_steps(RunFolder(folder)),
             seconds=result["seconds"],
             program=_relative(RunFolder(folder).program, out),
             must_show=result.get("host_shows", {}).get("needed"),
@@ -103,6 +107,12 @@ def read_cell(
         ),
         answers,
     )
+
+
+def _num_steps(folder: RunFolder) -> int | None:
+    """The steps that a finished run made; None where its history doesn't say."""
+    steps = [int(row["step"]) for row in read_history(folder.history) if "step" in row]
+    return max(steps, default=None)
 
 
 def _result(planned: PlannedCell, out: Path, **values: Any) -> CellResult:
@@ -126,8 +136,11 @@ def _relative(path: Path, out: Path) -> str:
     return path.relative_to(out).as_posix() if path.is_relative_to(out) else str(path)
 
 
-def _answers(planned: PlannedCell, outcomes: Mapping[str, Outcome], class_names: Sequence[str]) -> Answers:
-    """Read the predictions of a cell, and of the cells that measured its terms on the same images."""
+def _answers(planned: PlannedCell, outcomes: Mapping[str, Outcome], task: Task) -> Answers:
+    """Read the predictions of a cell, and of the cells that measured its terms on the same images.
+
+    What simple features tell asks no host and takes milliseconds: it is computed here.
+    """
     own = _columns(planned.cell.config.folder)
     labels, images = own["label"], own.get("image", np.arange(len(own["label"])))
     right = {}
@@ -137,7 +150,13 @@ def _answers(planned: PlannedCell, outcomes: Mapping[str, Outcome], class_names:
             raise ValueError("other test images")
         right[term] = (theirs[term] == labels).astype(np.float64)
     result = RunFolder(planned.cell.config.folder).read_result()
-    majority = class_names.index(result["baselines"]["majority"]["class"])
+    config = planned.cell.config
+    few = task if config.shots is None else task.few(config.shots, seed=config.seed)
+    few = few.with_test_sample(config.test_images, seed=config.seed)
+    if not np.array_equal(few.test.labels.cpu().numpy(), labels):
+        raise ValueError("other test images")
+    right["simple_features"] = (simple_features(few) == labels).astype(np.float64)
+    majority = task.class_names.index(result["baselines"]["majority"]["class"])
     right["majority"] = (labels == majority).astype(np.float64)
     return Answers(
         images=images,

@@ -36,11 +36,12 @@ WORDS: dict[Rung, str] = {
 """What somebody sees on a rung, in words."""
 
 
-def verdict_of(estimates: Sequence[Estimate]) -> Verdict:
-    """The verdict: the estimate whose interval's lower end is the largest.
+def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = ()) -> Verdict:
+    """The verdict: the estimate whose interval's lower end is the largest, or the upper end where no gain is shown.
 
     Args:
         estimates: of the audit.
+        hardly: the rungs on which programs made few steps.
     """
     nothing: dict[str, Any] = dict.fromkeys(("rung", "task", "budget", "gain", "interval"))
     if not estimates:
@@ -48,30 +49,16 @@ def verdict_of(estimates: Sequence[Estimate]) -> Verdict:
             level="unknown", text="No cell was finished: nothing is known.", lower_bound_only=False, **nothing
         )
     best = max(estimates, key=lambda estimate: estimate.interval[0])
-    low, high = best.interval
+    level = "gain-shown"
+    if best.interval[0] <= SMALLEST_GAIN:
+        best = max(estimates, key=lambda estimate: estimate.interval[1])
+        level = "gain-possible" if best.interval[1] > SMALLEST_GAIN else "none-shown"
     rising = any(e.still_rising for e in _last(estimates) if (e.rung, e.task) == (best.rung, best.task))
-    where = f"with {WORDS[best.rung]} and {best.budget:,} images"
-    between = f"95 % interval {low:+.2f} to {high:+.2f}"
-    if low > SMALLEST_GAIN:
-        level = "gain-shown"
-        text = (
-            f"Whoever sees {WORDS[best.rung]} gets at least {low:.2f} more of {best.task} for {best.budget:,} images "
-            f"than without a program on this host (estimate {best.gain:.2f}, {between})."
-        )
-    elif any(estimate.interval[1] > 0 for estimate in estimates):
-        level = "gain-possible"
-        text = (
-            f"No gain above {SMALLEST_GAIN} is shown, and none is excluded: {where}, {best.task} gives "
-            f"{best.gain:+.2f}, {between}."
-        )
-    else:
-        level = "none-shown"
-        text = (
-            "With these attacks and budgets nobody gets more than without a program; the nearest is "
-            f"{best.task} {where}: {best.gain:+.2f}, {between}."
-        )
+    text = _text(level, best)
     if rising:
         text += " More images would bring more."
+    if hardly:
+        text += f" With {' and '.join(WORDS[rung] for rung in hardly)} the programs were hardly learned."
     return Verdict(
         level=level,  # type: ignore[arg-type]
         text=text,
@@ -81,6 +68,25 @@ def verdict_of(estimates: Sequence[Estimate]) -> Verdict:
         gain=best.gain,
         interval=best.interval,
         lower_bound_only=rising,
+    )
+
+
+def _text(level: str, named: Estimate) -> str:
+    """The verdict in words, of the estimate that it names."""
+    low, high = named.interval
+    between = f"95 % interval {low:+.2f} to {high:+.2f}"
+    if level == "gain-shown":
+        return (
+            f"Whoever sees {WORDS[named.rung]} gets at least {low:.2f} more of {named.task} for {named.budget:,} "
+            f"images than without a program on this host (estimate {named.gain:.2f}, {between})."
+        )
+    where = f"{named.task} with {WORDS[named.rung]} and {named.budget:,} images"
+    if level == "gain-possible":
+        said = f"No gain above {SMALLEST_GAIN} is shown, but one isn't excluded"
+        return f"{said}: {where} gives {named.gain:+.2f}, {between}."
+    return (
+        f"With these attacks and budgets nobody gets more than {SMALLEST_GAIN} beyond what needs no program; the most "
+        f"that isn't excluded is {where}: {named.gain:+.2f}, {between}."
     )
 
 
@@ -114,13 +120,13 @@ class Gate:
         Raises:
             ConfigError: it is no gate.
         """
-        match = re.fullmatch(r"([+-]?\d*\.?\d+)(?:@([a-z0-9-]+)(?::([\d_,]+))?)?", text.strip())
+        match = re.fullmatch(r"([+-]?\d*\.?\d+)(?:@([a-z0-9-]+)(?::(\d[\d_,]*))?)?", text.strip())
         if match is None or not -1 <= float(match[1]) <= 1:
             raise ConfigError(f"--fail-above {text}: GAIN@RUNG:BUDGET is expected, such as 0.20@label:10000")
         rung = match[2] or RUNGS[0]
         if rung not in RUNGS:
             raise ConfigError(f"--fail-above {text}: no rung {rung!r}; {nearest(rung, list(RUNGS))}")
-        budget = int(re.sub("[_,]", "", match[3])) if match[3] and re.search(r"\d", match[3]) else None
+        budget = int(re.sub("[_,]", "", match[3])) if match[3] else None
         return cls(gain=float(match[1]), rung=rung, budget=budget)
 
     def check(self, grid: Grid) -> None:

@@ -34,6 +34,7 @@ class What:
         cost: money that the whole audit may cost at the price, likewise.
         out: folder of the audit; by default runs/audit-HOST.
         download: allow fetching weights and data.
+        skip_bad: go on without image files of a task that can't be read.
     """
 
     battery: Annotated[str, Parameter(completer=batteries)] = "quick"
@@ -50,6 +51,7 @@ class What:
     cost: float | None = None
     out: Path | None = None
     download: bool = False
+    skip_bad: bool = False
 
     @property
     def given(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ TERMS = {
     "map_alone": "map alone",
     "nearest_neighbour": "nearest",
     "direct_training": "own net",
+    "simple_features": "simple",
 }
 """The columns of the terms, by the terms' names."""
 
@@ -143,7 +144,8 @@ def _estimates(report: AuditReport) -> Any:
 
 def _row(estimate: Estimate) -> list[str]:
     low, high = estimate.interval
-    terms = [f"{estimate.terms[name]:.2f}{'*' if name == estimate.over else ''}" for name in TERMS]
+    known = estimate.terms  # Earlier reports have fewer.
+    terms = [f"{known[name]:.2f}{'*' if name == estimate.over else ''}" if name in known else "" for name in TERMS]
     share = "" if estimate.ceiling_share is None else f"{estimate.ceiling_share:.0%}"
     rising = "+" if estimate.still_rising else ""
     return [

@@ -194,9 +194,12 @@ def _conclude(
     failed = [cell for each in reports for cell in each.cells if cell.state == "failed"]
     for cell in failed:
         print(f"reprogram: {printable(cell.name)} failed: {printable(cell.error)}", file=sys.stderr)
+    unfinished = [each.probe.error for each in reports if each.probe is not None and each.probe.error]
+    for error in unfinished:
+        print(f"reprogram: the last pass of the probe failed: {printable(error)}", file=sys.stderr)
     if not all(form.sets_exit_code for form in formats):
         return 0
-    return EXIT_GATE if hits else EXIT_FAILED if failed else 0
+    return EXIT_GATE if hits else EXIT_FAILED if failed or unfinished else 0
 
 
 def _show(report: "AuditReport", out: Path, formats: "list[Format]", common: Common) -> None:

@@ -19,6 +19,7 @@ from reprogram.utils.files import exists, is_folder
 from reprogram.utils.process import start_torch
 
 if TYPE_CHECKING:
+    from reprogram.hosts.base import Host
     from reprogram.model import Reprogrammed
     from reprogram.serving.answering import Detector
 
@@ -143,12 +144,17 @@ def _named(programs: tuple[str, ...]) -> dict[str, Path]:
 def _loaded(
     files: dict[str, Path], host: str | None, download: bool, any_host: bool, device: str | None, display: Display
 ) -> "tuple[dict[str, Reprogrammed], dict[str, str]]":
-    """The models, which share the first one's host, and the beginnings of their digests."""
+    """The models, and the beginnings of their digests. Models whose files name one host share it."""
     from reprogram.cli.predict import open_program
     from reprogram.programfile import file as programfile
 
     models: dict[str, Reprogrammed] = {}
+    versions: dict[str, str] = {}
+    hosts: dict[str, Host] = {}
     for name, path in files.items():
-        shared = next(iter(models.values())).host if models else host
-        models[name] = open_program(path, shared, download, any_host, device, display)
-    return models, {name: programfile.read(path).header.digest.rpartition(":")[2][:12] for name, path in files.items()}
+        header = programfile.read(path).header
+        named = host or header.host.id
+        models[name] = open_program(path, hosts.get(named, host), download, any_host, device, display)
+        hosts[named] = models[name].host
+        versions[name] = header.digest.rpartition(":")[2][:12]
+    return models, versions

@@ -14,6 +14,7 @@ from reprogram.hosts._guard import Ask, Images
 from reprogram.registry import Component
 from reprogram.types import Access
 from reprogram.utils.seeding import Draws
+from reprogram.utils.straight_through import straight_through as straight_through
 
 
 class Defence(Component):
@@ -113,20 +114,3 @@ class OutputDefence(Defence):
     def answer(self, ask: Ask, images: Images, draws: Draws) -> Tensor:
         """Ask, and change the answer."""
         return self.show(ask(images), draws)
-
-
-def straight_through(value: Tensor, differentiable: Tensor) -> Tensor:
-    """A value whose gradient is that of another one.
-
-    Args:
-        value: what is computed; of any shape.
-        differentiable: the same shape; its gradient counts.
-
-    Returns:
-        The value.
-
-    Reference: Athalye, Carlini and Wagner, Obfuscated Gradients Give a False Sense of Security, ICML 2018, section 4.1
-    (backward pass differentiable approximation).
-    """
-    # d + (v - d); the bracket has no gradient.
-    return differentiable + (value.detach() - differentiable.detach()) if differentiable.requires_grad else value

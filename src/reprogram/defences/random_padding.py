@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprogram.defences.base import InputDefence
+from reprogram.defences.base import InputDefence, straight_through
 from reprogram.errors import ConfigError
 from reprogram.framed import BACKGROUND
 from reprogram.utils.seeding import Draws
@@ -49,7 +49,8 @@ class RandomPadding(InputDefence):
         for h, w in dict.fromkeys(sizes):
             rows = [row for row, size in enumerate(sizes) if size == (h, w)]
             shrunk = F.interpolate(images[rows], (h, w), mode="bilinear", antialias=True, align_corners=False)
-            for row, image in zip(rows, shrunk.clamp(0, 1), strict=True):
+            # Rounding alone leaves [0, 1]: a limit with a gradient of 0 there would hold back the pixels at its ends.
+            for row, image in zip(rows, straight_through(shrunk.clamp(0, 1), shrunk), strict=True):
                 # Each place has the same chance: 0 to H - h rows above, 0 to W - w columns to the left.
                 top, left = int(chances[row, 1] * (height - h + 1)), int(chances[row, 2] * (width - w + 1))
                 padded[row] = F.pad(image, (left, width - w - left, top, height - h - top), value=BACKGROUND)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprogram.defences.base import InputDefence
+from reprogram.defences.base import InputDefence, straight_through
 from reprogram.errors import ConfigError
 from reprogram.utils.seeding import Draws
 
@@ -35,4 +35,6 @@ class ResizeBack(InputDefence):
         height, width = images.shape[2:]
         small = max(1, round(height * self.config.scale)), max(1, round(width * self.config.scale))
         shrunk = F.interpolate(images, small, mode="bilinear", antialias=True, align_corners=False)
-        return F.interpolate(shrunk, (height, width), mode="bilinear", align_corners=False).clamp(0, 1)
+        enlarged = F.interpolate(shrunk, (height, width), mode="bilinear", align_corners=False)
+        # Rounding alone leaves [0, 1]: a limit with a gradient of 0 there would hold back the pixels at its ends.
+        return straight_through(enlarged.clamp(0, 1), enlarged)

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError
 from reprogram.hosts._shown import Kind, Shown
 
+ROUNDING = 1e-3
+"""How far above 1 rounding may carry a probability; more than that is percent."""
+
 SLACK = 0.02
 """How far above 1 rounded probabilities of an image may sum."""
 
@@ -17,9 +20,9 @@ SLACK = 0.02
 class Answers(nn.Module):
     """A classifier whose answer for an image is its top label, or its first labels with their numbers.
 
-    Numbers above 1 are percent. Where an image's numbers sum to 1 or less they are probabilities that share 1 with the
-    labels that aren't shown; else those of independent labels. A name that isn't among the host's labels is no
-    evidence for any of them.
+    An image's numbers are percent where one is above 1. Where they sum to 1 or less they are probabilities that share 1
+    with the labels that aren't shown; else those of independent labels. A name that isn't among the host's labels is no
+    evidence for any of them; of a label that is there twice the larger number counts.
 
     Args:
         net: a callable as a module; it gives a sequence of answers, one for each image.
@@ -59,11 +62,11 @@ class Answers(nn.Module):
         pairs = self._pairs(answer) if self.numbers else [(answer, 1.0)]
         numbers, shown = torch.zeros(1, self.num_labels), torch.zeros(1, self.num_labels, dtype=torch.bool)
         highest = max((number for _, number in pairs), default=0.0)
-        scale = 100.0 if highest > 1 else 1.0
+        scale = 100.0 if highest > 1 + ROUNDING else 1.0
         for label, number in pairs:
             index = self._index_of(label)
             if index is not None:
-                numbers[0, index], shown[0, index] = number / scale, True
+                numbers[0, index], shown[0, index] = max(number / scale, float(numbers[0, index])), True
         total = sum(number for _, number in pairs) / scale
         kind: Kind = "probabilities" if total <= 1 + SLACK else "independent"
         return Shown(numbers=self.numbers, kind=kind).evidence(numbers, shown)[0]

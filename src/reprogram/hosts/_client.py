@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from reprogram.errors import HostUnavailableError
 from reprogram.hosts._meter import Meter
-from reprogram.hosts._throttle import Refusal, backoff_s, refusal, spent_for_s
+from reprogram.hosts._throttle import Refusal, backoff_s, num_answered, refusal, spent_for_s
 from reprogram.hosts._trial import first_line
 from reprogram.hosts._wire import GarbledError, Request, Response, WrongAnswerError
 from reprogram.utils.text import printable
@@ -25,6 +25,9 @@ KEPT_S = 2.0
 
 FEW = 5
 """The most tries, after its first, of a request that carries no images."""
+
+UNREADABLE = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What reading an answer raises where a service sends what nobody thought of."""
 
 HIDDEN = b"***"
 Result = TypeVar("Result")
@@ -149,7 +152,8 @@ class Client:
             where = printable(response.headers.get("location", "nowhere"))[:120]
             return Refusal(reason=f"redirects to {where}; redirects aren't followed, give that URL", again=False)
         if (refused := refusal(response.status, response.headers, response.document)) is not None:
-            sent.refused()
+            if not num_answered(response.document):  # Else a part of the images is billed, and nobody uses it: lost.
+                sent.refused()
             return refused
         try:
             result = decode(response)
@@ -158,6 +162,9 @@ class Client:
         except WrongAnswerError as error:
             sent.answered()
             return Refusal(reason=str(error), again=False)
+        except UNREADABLE as error:
+            sent.answered()
+            return Refusal(reason=f"answers with what can't be read ({type(error).__name__})", again=False)
         sent.answered()
         if (spent := spent_for_s(response.headers)) is not None:
             self._open_at(min(spent, MAX_WAIT_S))
@@ -186,6 +193,7 @@ class Client:
             status=answer.status_code,
             headers={name.lower(): self._clean(value) for name, value in answer.headers.items()},
             body=content,
+            clean=self._clean,
         )
 
     def _check_wait(self, wait_s: float | None, reason: str) -> None:

@@ -1,6 +1,7 @@
 """Consent: what isn't on this machine is asked only where its user says, at each start, that they are authorised."""
 
 import ipaddress
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -75,14 +76,35 @@ def checked_url(url: str, source: str) -> str:
         raise ConfigError(f"{source}: {shown!r} is no URL; write http://HOST:PORT or https://HOST, and its path")
     if "@" in parts.netloc:
         raise ConfigError(f"{source}: the URL holds a user name; credentials come from environment variables only")
-    if parts.query or parts.fragment or "\\" in url:
-        raise ConfigError(f"{source}: {shown!r} has a query, a fragment or a backslash; a plain URL is expected")
+    if any(character in url for character in "?#\\") or not url.isprintable() or url != url.strip():
+        raise ConfigError(
+            f"{source}: {shown!r} has a query, a fragment, a backslash or space at an end; a plain URL is expected"
+        )
     if not is_loopback(host) and host not in _authorised:
         raise ConfigError(
             f"{source}: {host} isn't this machine, so nothing is sent to it without your word: say --i-am-authorised "
             f"{host} (in Python: reprogram.authorise({host!r})) if you are allowed to use it so"
         )
     return url.rstrip("/")
+
+
+def credential(variable: str, source: str) -> str:
+    """A credential of the environment, without space around it: files of secrets end with a new line.
+
+    Args:
+        variable: the environment variable.
+        source: the name of the host's source, for messages.
+
+    Returns:
+        The credential; empty where the variable isn't set.
+
+    Raises:
+        ConfigError: it can't stand in an HTTP header; the message doesn't show it.
+    """
+    text = os.environ.get(variable, "").strip()
+    if not (text.isascii() and text.isprintable()):
+        raise ConfigError(f"{source}: {variable} holds characters that no HTTP header has; set it anew")
+    return text
 
 
 def check_encrypted(url: str, source: str) -> None:

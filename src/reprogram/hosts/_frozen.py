@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reprogram.errors import ConfigError
+from reprogram.engine.precision import is_half
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.framed import Framed
 from reprogram.hosts._info import HostInfo
 
@@ -22,11 +23,15 @@ class Call(nn.Module):
 
     Args:
         function: b x C x H x W normalised pixels to b x K scores.
+
+    Attributes:
+        name: the host's, once the function was tried out: what it raises from then on is an error of its own.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
+        self.name = ""
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Call the function.
@@ -36,8 +41,20 @@ class Call(nn.Module):
 
         Returns:
             Whatever the function returns, b x K scores if it is a classifier.
+
+        Raises:
+            ConfigError: the function raises something; in half precision that comes through as it is.
         """
-        return self.function(pixels)
+        try:
+            return self.function(pixels)
+        except (ReprogramError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if not self.name or is_half(pixels):
+                raise
+            said = str(error).strip().partition("\n")[0][:300]
+            kind = type(error).__name__
+            raise ConfigError(f"host {self.name}: its function failed: {kind}: {said}".removesuffix(": ")) from error
 
 
 class LogProbabilities(nn.Module):

@@ -5,7 +5,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -170,7 +170,7 @@ class Answered:
             raise GarbledError(
                 f"answers with {len(response.body)} bytes, of which {printable(length)[:20]} were to be JSON"
             )
-        return Response(headers=response.headers, body=response.body[: int(length)]).json()
+        return replace(response, body=response.body[: int(length)]).json()
 
     def rows(self, count: int) -> list[Answer]:
         """The numbers of each image.
@@ -184,7 +184,7 @@ class Answered:
         if self.numbers is None:
             raise WrongAnswerError("answers with texts where numbers are expected; say classification=N")
         shape = self.numbers.shape
-        if not self.numbers.size or (shape[0] != count and not (count == 1 and len(shape) == 1)):
+        if not self.numbers.size or not shape or (shape[0] != count and not (count == 1 and len(shape) == 1)):
             raise WrongAnswerError(f"answers {count} images with a tensor of shape {list(shape)}")
         return list(self.numbers.reshape(count, -1).astype(np.float64))
 
@@ -272,4 +272,7 @@ def _from_bytes(raw: bytes, datatype: str, shape: Sequence[int]) -> Answered:
     dtype = np.dtype(DATATYPES[datatype])
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise GarbledError(f"answers with {len(raw)} bytes where {list(shape)} numbers of {datatype} are expected")
-    return Answered(shape=tuple(shape), numbers=np.frombuffer(raw, dtype).reshape([*shape]))
+    try:
+        return Answered(shape=tuple(shape), numbers=np.frombuffer(raw, dtype).reshape([*shape]))
+    except (ValueError, OverflowError):
+        raise WrongAnswerError(f"answers with a tensor of {len(shape)} axes, {str([*shape])[:40]}") from None

@@ -41,7 +41,7 @@ def vector(values: Any) -> np.ndarray:
         WrongAnswerError: it is no such list.
     """
     try:
-        numbers = np.array(values, dtype=np.float64)  # null is NaN here.
+        numbers = _numbers(values)
     except (TypeError, ValueError, OverflowError):
         numbers = np.zeros((0, 0))
     if not isinstance(values, list) or numbers.ndim != 1:
@@ -132,7 +132,15 @@ def tensor(data: Any, shape: Sequence[int]) -> np.ndarray:
         GarbledError: the list has other numbers than the shape says.
     """
     try:
-        numbers = np.array(data, dtype=np.float64)
+        numbers = _numbers(data)
         return numbers.reshape([*map(int, shape)])
     except (TypeError, ValueError, OverflowError):
         raise GarbledError(f"answers with {kind_of(data)} where a tensor of {str([*shape])[:40]} is expected") from None
+
+
+def _numbers(data: Any) -> np.ndarray:
+    """Lists of numbers, null for NaN; a `TypeError` for texts and truth values, which NumPy would take for numbers."""
+    found = np.array(data, dtype=object)
+    if any(isinstance(value, str | bool) for value in found.reshape(-1).tolist()):
+        raise TypeError
+    return found.astype(np.float64)

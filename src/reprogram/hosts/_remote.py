@@ -1,7 +1,6 @@
 """Hosts behind a network: what all formats share. A format is one file with a small pure pair, encode and decode."""
 
 import hashlib
-import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,7 +13,7 @@ from reprogram.errors import ConfigError, HostMismatchError, HostUnavailableErro
 from reprogram.hosts._answering import AnsweringHost, levels
 from reprogram.hosts._asking import Store
 from reprogram.hosts._client import Client
-from reprogram.hosts._consent import check_encrypted, checked_url
+from reprogram.hosts._consent import check_encrypted, checked_url, credential
 from reprogram.hosts._encoding import encoded
 from reprogram.hosts._frozen import Call
 from reprogram.hosts._info import HostInfo
@@ -115,7 +114,7 @@ class RemoteSource(HostSource):
         """Check the URL and the consent, ask the service what it is where it can say so, and make the host."""
         name = self.name()
         url = checked_url(self.config.url, name)
-        secrets = {variable: os.environ[variable] for variable in self.variables if os.environ.get(variable)}
+        secrets = {variable: text for variable in self.variables if (text := credential(variable, name))}
         if secrets:
             check_encrypted(url, name)
         client = Client(

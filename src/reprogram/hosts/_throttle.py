@@ -92,8 +92,7 @@ def _codes(headers: Mapping[str, str], document: Any) -> Iterator[tuple[Any, boo
     if isinstance(document.get("__type"), str):
         code = _short(document["__type"])
         yield code, code in AWS_THROTTLES
-    status = document.get("status")
-    number = status.get("code") if isinstance(status, dict) else None
+    number = _clarifai_code(document)
     if isinstance(number, int) and number > CLARIFAI_SUCCESS:
         yield number, number in CLARIFAI_THROTTLES
     responses = document.get("responses")
@@ -102,8 +101,31 @@ def _codes(headers: Mapping[str, str], document: Any) -> Iterator[tuple[Any, boo
         if isinstance(error, dict):
             named = [error[key] for key in ("status", "code") if isinstance(error.get(key), str | int)]
             yield (named[0] if named else ""), not GOOGLE_THROTTLES.isdisjoint(named)
-        elif error:
+        elif error and (error is True or isinstance(error, str | list)):  # A label may be called so, with a number.
             yield "", False
+
+
+def num_answered(document: Any) -> int:
+    """How many images a response that is refused answers all the same: of a batch, a service may fail at some alone.
+
+    Args:
+        document: the body's JSON value.
+    """
+    if not isinstance(document, dict):
+        return 0
+    google = [one for one in _listed(document, "responses") if isinstance(one, dict) and not one.get("error")]
+    clarifai = [one for one in _listed(document, "outputs") if _clarifai_code(one) == CLARIFAI_SUCCESS]
+    return len(google) + len(clarifai)
+
+
+def _listed(document: dict[str, Any], name: str) -> list[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _clarifai_code(value: Any) -> Any:
+    status = value.get("status") if isinstance(value, dict) else None
+    return status.get("code") if isinstance(status, dict) else None
 
 
 def _short(kind: str) -> str:
@@ -171,9 +193,9 @@ def _retry_after(headers: Mapping[str, str], now: datetime | None) -> float | No
 def _date(text: str) -> datetime | None:
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+        return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
 
 def spent_for_s(headers: Mapping[str, str]) -> float | None:

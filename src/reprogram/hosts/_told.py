@@ -49,8 +49,7 @@ def shown_by(host: Host) -> Shown | None:
     """
     if host.asks_per_image > 1:
         return None
+    if host.guard is not None:
+        return host.guard.shown
     own = getattr(host, "shown", None)
-    if isinstance(own, Shown):
-        return own
-    defences = [] if host.guard is None else [d for d in host.guard.defences if hasattr(d, "shown")]
-    return defences[-1].shown() if defences else None
+    return own if isinstance(own, Shown) else None

@@ -12,7 +12,8 @@ from reprogram.hosts._shown import Kind, Shown
 from reprogram.utils.text import MAX_CLASS_NAME, printable
 
 Pairs = Sequence[tuple[str | int, float | None]]
-"""Some labels of an image, by name or by index, with their numbers; None for a label without a number."""
+"""Some labels of an image, by name or by index, with their numbers; None for a label without a number. Where none has a
+number, the first one is the best."""
 
 Answer = Pairs | np.ndarray
 """What a service says of an image: all its K numbers in the order of its labels, or some labels with theirs."""
@@ -76,14 +77,16 @@ class Vocabulary:
             whole: whether each answer shows all labels.
 
         Returns:
-            b × K scores, the evidence (`Shown.evidence`). A label without a column is no evidence for any.
+            b × K scores, the evidence (`Shown.evidence`). A label without a column is no evidence for any; one
+            without a number beside others that have one counts as not shown; of one that is there twice the larger
+            number counts.
 
         Raises:
             HostUnavailableError: an answer can't be one; says what is wrong with it.
         """
         numbers = np.zeros((len(answers), self.capacity))
         shown = np.zeros((len(answers), self.capacity), dtype=bool)
-        numbered = True
+        numbered = np.ones(len(answers), dtype=bool)
         for row, answer in enumerate(answers):
             if isinstance(answer, np.ndarray):
                 numbers[row], shown[row] = self._checked(answer), True
@@ -92,14 +95,22 @@ class Vocabulary:
             if whole:
                 self._check_whole(pairs)
             self.learn(label for label, _ in pairs if isinstance(label, str))
-            for label, number in pairs:
+            self._check_numbers(np.array([number for _, number in pairs if number is not None]), kind)
+            numbered[row] = not pairs or any(number is not None for _, number in pairs)
+            for place, (label, number) in enumerate(pairs):
                 column = self.columns.get(label) if isinstance(label, str) else self._index(label)
-                numbered = numbered and number is not None
-                if column is not None:
-                    numbers[row, column], shown[row, column] = number or 0.0, True
-        self._check_numbers(numbers, kind)
-        record = Shown(numbers=numbered, kind=kind, round=decimals)
-        return record.evidence(torch.from_numpy(numbers), torch.from_numpy(shown)).float()
+                value = number if numbered[row] else -float(place)
+                if (
+                    column is not None
+                    and value is not None
+                    and not (shown[row, column] and numbers[row, column] > value)
+                ):
+                    numbers[row, column], shown[row, column] = value, True
+        self._check_numbers(numbers[numbered], kind)
+        values, mask, by_number = torch.from_numpy(numbers), torch.from_numpy(shown), torch.from_numpy(numbered)
+        evidence = Shown(kind=kind, round=decimals).evidence(values, mask)
+        in_order = Shown(numbers=False).evidence(values, mask, ranks=-values)
+        return torch.where(by_number[:, None], evidence, in_order).float()
 
     def _text(self, label: str | int) -> str | int:
         return printable(label)[:MAX_CLASS_NAME] if isinstance(label, str) else label

@@ -87,7 +87,7 @@ def wrapped(
         host.net = given = Answers(host.net, names, numbers=outputs == "top-k", name=name)
         access = access or ANSWERS[outputs]
     dtype, device = host._dtype_and_device()
-    blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=True)
+    blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=outputs not in ANSWERS)
     with evaluation(given):  # A hook of the copy may hold on to the module itself.
         scores = probe(host.net, host._normalised(blank), outputs, name)
     if outputs == "probabilities":
@@ -99,7 +99,15 @@ def wrapped(
         access=access or ("gradient" if _has_gradient(scores, blank) else "scores"),
     )
     try_out(host, given)
+    _name_functions(host.net, name)
     return host
+
+
+def _name_functions(net: nn.Module, name: str) -> None:
+    """Let what a tried function raises from now on name the host."""
+    for module in net.modules():
+        if isinstance(module, Call):
+            module.name = name
 
 
 def _has_gradient(scores: Tensor, blank: Tensor) -> bool:

@@ -9,6 +9,8 @@ from reprogram.errors import ConfigError
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._inner import InnerSource
 from reprogram.hosts._meter import Meter
+from reprogram.hosts._shown import Shown
+from reprogram.hosts._told import shown_by
 from reprogram.hosts.base import Host
 
 MAX_TIMES = 10_000
@@ -20,8 +22,8 @@ class Averaged(InnerSource):
 
     He knows that the host draws something anew for each answer: noise on its numbers, a random place of the image, the
     copies that vote. He asks `times` times about each image, while he learns and afterwards, and each answer counts.
-    The mean is that of the probabilities; of labels alone it is how often each came. Where the host gives a gradient,
-    it is that of the mean.
+    The mean is that of the probabilities; of labels alone it is how often each came; of numbers with noise, that of the
+    numbers that are shown, of which some are below 0. Where the host gives a gradient, it is that of the mean.
 
     Reference: Athalye, Carlini and Wagner, Obfuscated Gradients Give a False Sense of Security, ICML 2018, section 4.2
     (expectation over transformation).
@@ -69,6 +71,9 @@ class AveragedHost(Host):
         untrained = self._untrained if host.untrained is not None else None
         super().__init__(host.net, info, untrained=untrained, guard=host.guard)
         self.inner, self.asks_per_image = host, times
+        self.noisy = _noisy_numbers(host)
+        if self.noisy is not None and host.guard is not None:
+            host.guard = replace(host.guard, gives_numbers=True)
 
     def _classified(self, pixels: Tensor, labels: Tensor | None = None) -> Tensor:
         first, inner, times = self.asked, self.inner, self.asks_per_image
@@ -78,12 +83,23 @@ class AveragedHost(Host):
             self.meter.count(len(pixels))
             # The other host's meter only numbers the answers, by which it draws.
             inner.meter = Meter(images=first + time * len(pixels))
-            answers.append(inner(pixels).log_softmax(dim=1))
+            answers.append(inner(pixels))
             self.precision = inner.precision  # It may have found that "auto" has to be float32.
+        if self.noisy is not None:
+            mean = torch.stack(answers).mean(dim=0)
+            return replace(self.noisy, noise=self.noisy.noise / times**0.5).evidence(mean, torch.ones_like(mean) > 0)
         # log(Σ p / times), b x K
-        return torch.stack(answers).logsumexp(dim=0) - torch.tensor(float(times)).log().to(answers[0])
+        logs = torch.stack(answers).log_softmax(dim=2)
+        return logs.logsumexp(dim=0) - torch.tensor(float(times)).log().to(logs)
 
     def _untrained(self, seed: int) -> Host:
         assert self.inner.untrained is not None
         twin: Host = self.inner.untrained(seed)
         return AveragedHost(twin, self.asks_per_image, replace(twin.info, id=twin.info.id))
+
+
+def _noisy_numbers(host: Host) -> Shown | None:
+    """What a host shows, if it is all labels' numbers with noise on them."""
+    shown = shown_by(host)
+    is_whole = shown is not None and shown.numbers and shown.labels is None and shown.floor is None
+    return shown if is_whole and shown is not None and shown.noise else None

@@ -3,18 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._encoding import Encoding
+from reprogram.hosts._guard import Guard
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._inner import InnerSource
 from reprogram.hosts._shown import Kind, Shown
 from reprogram.hosts.base import Host
 from reprogram.types import RANK, Access
-from reprogram.utils.seeding import Draws
 
 Rung = Literal["scores", "topk", "label"]
 
@@ -91,10 +90,11 @@ class RestrictedHost(AnsweringHost):
 
     def __init__(self, host: Host, config: Restricted.Config, info: HostInfo) -> None:
         untrained = self._untrained if host.untrained is not None else None
-        super().__init__(host.net, info, untrained=untrained, guard=host.guard)
+        self.shown = shown_of(config)
+        guard = replace(host.guard or Guard(()), last=(self.shown, config.seed))
+        super().__init__(host.net, info, untrained=untrained, guard=guard)
         self.restricted, self.config = host, config
         self.encoding, self.quality = config.encoding, config.quality
-        self.shown = shown_of(config)
 
     def ask(self, images: Any) -> Tensor:
         """Answer images as they arrive.
@@ -105,18 +105,7 @@ class RestrictedHost(AnsweringHost):
         Returns:
             b × K scores, the evidence of what is shown.
         """
-        first = self.asked
-        scores = self._classified(images)
-        # Noise depends on the place of an image among all that were asked, so that a continued run goes on with it.
-        noise = self._noise(first, scores) if self.config.noise else None
-        return self.shown.evidence(*self.shown.answer(scores, noise))
-
-    def _noise(self, first: int, scores: Tensor) -> Tensor:
-        if not len(scores):
-            return torch.zeros_like(scores)
-        draws = Draws(seed=self.config.seed, first=first, count=len(scores))
-        rows = draws.rows(lambda generator: torch.randn(scores.shape[1], generator=generator, dtype=scores.dtype))
-        return rows.to(scores.device)
+        return self._classified(images)
 
     def _untrained(self, seed: int) -> Host:
         assert self.restricted.untrained is not None

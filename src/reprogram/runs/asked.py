@@ -74,6 +74,14 @@ class AskedLog:
         if images:
             self._write(f"{LOAD}{images}", images, is_load=True)
 
+    def repeated(self, images: int) -> None:
+        """Note images whose answers will be asked for again.
+
+        Args:
+            images: that were asked.
+        """
+        self._write(str(images), images, is_load=False)
+
     @contextlib.contextmanager
     def counting(self, host: Host) -> Iterator[None]:
         """In the block, what a host is asked is written here first, unless it has a store of answers.

@@ -9,6 +9,7 @@ from torch import Tensor
 from reprogram.engine.frame_cache import CacheStore, use_store
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
+from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 
 
@@ -23,7 +24,8 @@ class SharedHost:
     weights or the model's program change.
 
     Args:
-        models: models whose hosts have equal fingerprints; the host of the first is used for all.
+        models: models whose hosts have equal fingerprints, and the same before their scores: defences, what is shown of
+            them, how often an image is asked about. The host of the first is used for all.
 
     Raises:
         ConfigError: no model, or models of different hosts.
@@ -35,7 +37,7 @@ class SharedHost:
         self.models = list(models)
         self.host = self.models[0].host
         for index, model in enumerate(self.models):
-            if model.host is not self.host and model.host.fingerprint != self.host.fingerprint:
+            if not _answer_alike(model.host, self.host):
                 raise ConfigError(
                     f"model {index} is of the host {model.host.info.id}, model 0 of {self.host.info.id} "
                     "(or of other weights); give models of one host"
@@ -112,3 +114,13 @@ class SharedHost:
         single = [model for model in self.models if model.program.num_views == 1]
         read = [labels for model in single if (labels := model.label_map.reads()) is not None]
         return torch.cat(read).bincount().nonzero()[:, 0] if len(read) == len(self.models) else None
+
+
+def _answer_alike(host: Host, other: Host) -> bool:
+    """Whether two hosts have the same weights, and the same between them and their callers."""
+    return host is other or (host.fingerprint == other.fingerprint and _between(host) == _between(other))
+
+
+def _between(host: Host) -> tuple[object, ...]:
+    """What stands between a host's network and its callers."""
+    return host.guard and host.guard.spec(), getattr(host, "shown", None), host.asks_per_image

@@ -83,6 +83,18 @@ class Allowance:
             return 1.0
         return min(max(spent, free) / (self.limit - self.needs.end - self.reserve), 1.0)
 
+    def is_cut_short(self, spent: int, lost: int) -> bool:
+        """Whether another step would leave too little only for what was lost.
+
+        Args:
+            spent: what the run asked for.
+            lost: what came on top.
+        """
+        ahead = self.needs.step + self.needs.end
+        if self.limit is None or spent + self.reserve + ahead > self.limit:
+            return False
+        return spent + self._extra(spent, lost, ahead) + ahead > self.limit
+
     def allows_validation(self, spent: int, lost: int) -> bool:
         """Whether a validation now would leave enough for a step and the last one.
 

@@ -266,7 +266,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "requests": (options.requests, None),
         "cost": (options.cost, None),
         "price": (options.price if options.cost is not None else None, None),
-        "defences": (model.host.guard and model.host.guard.spec(), None),
+        "defences": ((model.host.guard and model.host.guard.spec()) or None, None),
     }
     return {
         "host": model.host.fingerprint,

@@ -156,6 +156,21 @@ class QueryBudget:
             self.requests.fraction(self.spent_requests, unanswered, by_requests),
         )
 
+    def cut_short(self, step: int, last_step: int | None) -> str:
+        """How much was lost, where that ends the run before its budget is spent; empty where it doesn't.
+
+        Args:
+            step: the number of steps that were made.
+            last_step: after how many the run ends anyway; None where only queries end it.
+        """
+        lost, unanswered = self._lost
+        by_losses = self.images.is_cut_short(self.spent, lost) or self.requests.is_cut_short(
+            self.spent_requests, unanswered
+        )
+        if not by_losses or step == last_step:
+            return ""
+        return f"step {step}: {lost:,} images were lost, in {unanswered:,} requests without an answer, and more may be"
+
     @property
     def bill(self) -> str:
         """What a host that only answers has answered, and what that costs, in words; empty for any other host."""

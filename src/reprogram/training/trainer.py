@@ -104,6 +104,7 @@ class Trainer:
                         diagnosis.check_engine(self.model, self.train.images[:2], self.options.loss)
                         self._fit_map(pending)
                     self._loop(pending)
+                    self.ended_early = self.queries.cut_short(self.state.step, self.last_step)
                     self._rescore(pending)
             except BudgetError as error:  # Requests that were lost or sent again left less than was planned.
                 if not self.best:
@@ -114,8 +115,7 @@ class Trainer:
                 raise
             if self.signal:
                 self._save()
-        if self.signal:
-            raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(128 + self.signal)
+                raise KeyboardInterrupt if self.signal == signal.SIGINT else SystemExit(128 + self.signal)
         self.model.load_learned_state(self.best)
         return self._result()
 

@@ -89,4 +89,6 @@ class Draws:
         """A generator for each image, in order."""
         offset = self.stream * 0x9E3779B97F4A7C15  # 2^64 / golden ratio: the streams lie far apart.
         for number in range(self.first, self.first + self.count):
-            yield torch.Generator().manual_seed(((self.seed << 20) + number + offset) % 2**63)
+            # Each 2^20 images of a seed lie far from the next seed's.
+            far = (number >> 20) * 0xD1B54A32D192ED03
+            yield torch.Generator().manual_seed(((self.seed << 20) + number % 2**20 + far + offset) % 2**63)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reprogram.auditing.battery import read_battery
-from reprogram.auditing.checks import Found, flags_of
+from reprogram.auditing.checks import Found, flags_of, rungs_of_few_steps
 from reprogram.auditing.compare import compare, missing
 from reprogram.auditing.estimates import estimates_of
 from reprogram.auditing.file import read_report
@@ -62,7 +62,14 @@ def audited(report, right, terms, **changes):
     return cells, answers, estimates_of(plan, cells, answers, rate=15.0, price=1.2)
 
 
-TERMS = {"chance": 20, "majority": 20, "map_alone": 60, "nearest_neighbour": 50, "direct_training": 100}
+TERMS = {
+    "chance": 20,
+    "majority": 20,
+    "map_alone": 60,
+    "nearest_neighbour": 50,
+    "direct_training": 100,
+    "simple_features": 30,
+}
 
 
 def names_of(report, cells, answers, estimates, **probe):
@@ -108,7 +115,8 @@ def test_no_gain_over_the_ceilings_zero_has_no_share(report):
     [
         ((0.021, 0.1), "gain-shown"),
         ((0.019, 0.1), "gain-possible"),
-        ((-0.1, 0.001), "gain-possible"),
+        ((-0.1, 0.021), "gain-possible"),
+        ((-0.1, 0.019), "none-shown"),
         ((-0.1, 0.0), "none-shown"),
     ],
 )
@@ -117,6 +125,44 @@ def test_a_gain_too_small_to_be_told_from_chance_isnt_shown(report, interval, le
     verdict = verdict_of([estimate])
     assert verdict.level == level
     assert ("No gain above 0.02" in verdict.text) == (level == "gain-possible")
+    assert f"{interval[1]:+.2f}" in verdict.text
+
+
+def test_the_verdict_names_the_estimate_that_it_stands_on(report):
+    """One that excludes a gain is no reason to say that none is excluded."""
+    sure, open_ = (
+        dataclasses.replace(report.estimates[0], task=task, gain=sum(interval) / 2, interval=interval)
+        for task, interval in (("sure", (-0.2, -0.1)), ("open", (-0.9, 0.5)))
+    )
+    verdict = verdict_of([sure, open_], ["label"])
+    assert (verdict.level, verdict.task, verdict.interval) == ("gain-possible", "open", (-0.9, 0.5))
+    assert "open" in verdict.text and "sure" not in verdict.text
+    assert "With the top label alone the programs were hardly learned." in verdict.text
+
+
+def test_a_price_says_what_costs_nothing(report):
+    _, _, (dear, cheap) = audited(
+        report, {("label", "squares", 1000): (90, 92, 94), ("label", "digits", 1000): (150, 152, 154)}, TERMS,
+        tasks=tuple(dataclasses.replace(report.grid.tasks[0], name=name) for name in ("squares", "digits")),
+    )  # fmt: skip
+    assert dear.translation.text.endswith("a thousand; .50 needs no program")
+    assert "needs no program" not in cheap.translation.text
+
+
+def test_programs_that_were_moved_by_few_steps_are_flagged(report):
+    cells, answers, estimates = audited(report, {("label", "squares", 1000): (150, 152, 154)}, TERMS)
+    moved = [dataclasses.replace(cell, steps=steps) for cell, steps in zip(cells, (4, 24, 25), strict=True)]
+    found = Found(host=report.host, cells=moved, answers=answers, estimates=estimates, probe=None)
+    (flag,) = [flag for flag in flags_of(found) if flag.name == "few-steps"]
+    assert "2 of 3 cells moved their program by 4 to 24 steps, on label" in flag.text and len(flag.cells) == 2
+    assert rungs_of_few_steps(found) == ["label"]
+    assert rungs_of_few_steps(dataclasses.replace(found, cells=cells)) == []
+
+
+@pytest.mark.parametrize("budget", [",", "_", ",,", "x", ""])
+def test_a_gate_with_a_damaged_budget_is_refused(budget):
+    with pytest.raises(ConfigError):
+        Gate.parse(f"0.2@label:{budget}")
 
 
 def test_guessing_may_be_the_best_term(report):
@@ -153,6 +199,8 @@ def test_a_result_that_speaks_against_itself_is_flagged(report, right, terms, fl
     ("probe", "flag"),
     [
         ({"drift": 0.5}, "changed-during-audit"),
+        ({"drift": 0.0, "drift_difference": 0.3}, "changed-during-audit"),
+        ({"drift": None, "error": "it broke"}, "unfinished-probe"),
         ({"disagreement": 0.2, "drift": 0.2}, "stochastic-answers"),
         ({"largest_difference": 0.05}, "stochastic-answers"),
         ({"constant": True}, "constant-answers"),

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from reprogram.auditing import probe
-from reprogram.auditing.probe import Prober, decimals, gradients, in_time, judge
+from reprogram.auditing.judging import decimals, gradients, judge
+from reprogram.auditing.probe import Prober, in_time
 from reprogram.errors import ConfigError, HostUnavailableError
 from reprogram.hosts.base import Host
 
@@ -142,3 +143,43 @@ def test_no_pass_is_asked_again(tmp_path):
             assert asked in (IMAGES, 0)
     assert found.asked == 4 * IMAGES and asked == 0
     assert probe.remember(tmp_path, {"a": 1}) == probe.remember(tmp_path, {"a": 2}) == {"a": 1}
+
+
+def changing(**options):
+    """A host, and a dictionary whose `change` is applied to its scores."""
+    state = {"change": lambda scores: scores}
+    net = Linear(lambda scores, call: state["change"](scores))
+    return Host.wrap(
+        net if options.get("access") != "scores" else lambda pixels: net(pixels), size=SIZE, **options
+    ), state
+
+
+def test_a_host_that_fails_in_the_end_leaves_a_report_of_what_is_known(tmp_path):
+    host, state = changing()
+    prober = Prober(host, PIXELS, LABELS, tmp_path)
+    prober.begin()
+
+    def fail(scores):
+        raise KeyError("gone\nmore")
+
+    state["change"] = fail
+    found = prober.end()
+    assert (found.passes, found.drift, found.drift_difference) == (2, None, None) and "gone" in found.error
+    state["change"] = lambda scores: scores
+    assert prober.end().error == "" and prober.end().drift == 0.0
+
+
+@pytest.mark.parametrize("access", ["scores", "gradient"])
+def test_where_cells_are_run_after_the_end_the_last_pass_is_asked_again(tmp_path, access):
+    """A host that changed between is seen, though its top labels stayed; what was asked before stays on the bill."""
+    host, state = changing(access=access)
+    prober = Prober(host, PIXELS, LABELS, tmp_path)
+    prober.begin()
+    assert prober.end().drift_difference == 0.0
+    spent = prober.spent
+    state["change"] = lambda scores: 30 * torch.nn.functional.one_hot(scores.argmax(1), CLASSES).float()
+    assert prober.end().drift_difference == 0.0  # Nothing is asked twice.
+    prober.reopen()
+    found = prober.end()
+    assert found.drift == 0.0 and found.drift_difference > 0.2
+    assert prober.spent == spent + IMAGES

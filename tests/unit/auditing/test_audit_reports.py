@@ -51,6 +51,9 @@ def test_a_report_of_an_earlier_version_is_read(values):
     del values["bill"]["beside"]
     for part in (*values["estimates"], *values["cells"]):
         del part["must_show"], part["top_label"]
+    for cell in values["cells"]:
+        del cell["steps"]
+    del values["probe"]["drift_difference"], values["probe"]["error"]
     values["digest"] = _digest(values)
     jsonschema.validate(values, json.loads(SCHEMA.read_bytes()), cls=jsonschema.Draft202012Validator)
     report = from_json(values)

@@ -17,6 +17,7 @@ from reprogram.auditing.intervals import gain_interval
 from reprogram.cli import main
 from reprogram.errors import BudgetError, ConfigError, HostUnavailableError
 from reprogram.evaluation.baselines import direct_training
+from reprogram.evaluation.simple_features import simple_features
 from reprogram.hosts.base import Host
 
 BATTERY = """
@@ -141,6 +142,14 @@ def test_the_report_is_in_the_folder_and_follows_from_its_cells(report, place):
             right = (columns["program"] == columns["label"]).astype(float)
             over = estimate.over
             other = 1 / 6 if over == "chance" else (columns["label"] == 0) if over == "majority" else None
+            few = (
+                reprogram.load_task(task.spec)
+                .few(2, seed=cell.seed)
+                .with_test_sample(report.grid.test_images, seed=cell.seed)
+            )
+            simple = simple_features(few) == columns["label"]  # Tested against scikit-learn.
+            assert cell.terms["simple_features"] == pytest.approx(simple.mean())
+            other = simple if over == "simple_features" else other
             rows.append((columns["image"], right - (terms[over][over] == columns["label"] if other is None else other)))
         assert estimate.gain == pytest.approx(np.mean([values.mean() for _, values in rows]))
         assert estimate.interval == pytest.approx(gain_interval(rows))

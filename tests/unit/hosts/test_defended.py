@@ -245,3 +245,82 @@ def test_a_function_of_ones_own_file_can_be_defended(tmp_path, function, access)
 def test_a_host_that_stands_for_several_answers_is_refused():
     with pytest.raises(ConfigError, match="put averaged outside"):
         reprogram.load_host("defended:(averaged:(linear:8)?times=2)?by=blur")
+
+
+def test_what_is_rounded_twice_is_rounded_once_and_labels_are_left_out_of_what_is_shown():
+    once, twice = (
+        defended(by)(pixels()) for by in ("rounding(decimals=1)", "rounding(decimals=1)+rounding(decimals=1)")
+    )
+    assert torch.equal(once, twice)
+    probabilities = load_host(TINY)(pixels()).softmax(1).detach().numpy()
+    found = defended("rounding(decimals=1)+top-k(k=3)")(pixels()).exp().detach().numpy()
+    for row, exact in zip(found, probabilities, strict=True):
+        first = np.argsort(-exact)[:3]  # Services sort before they round.
+        numbers = np.maximum(np.round(exact[first], 1), 0.025)
+        np.testing.assert_allclose(row[first], numbers, atol=1e-6)
+        hidden = min((1 - numbers.sum()) / 13, numbers.min())
+        np.testing.assert_allclose(np.delete(row, first), hidden, atol=1e-6)
+    inner = f"defended(host={TINY!r}, by='rounding(decimals=1)')"
+    outside = load_host(f"restricted(host={inner!r}, access='topk', k=3)")
+    np.testing.assert_allclose(outside(pixels()).exp().numpy(), found, atol=1e-6)
+    assert outside.guard.shown.labels == 3 and outside.guard.shown.round == 1
+
+
+def test_noise_of_a_service_and_of_its_defence_are_not_the_same():
+    inner = f"defended(host={TINY!r}, by={'noise(deviation=0.1, kind=' + repr('logits') + ')'!r})"
+    both = load_host(f"restricted(host={inner!r}, kind='logits', noise=0.1)")
+    images = pixels(8)
+    noise = (both(images) - load_host(TINY)(images)).detach().numpy()
+    assert 0.12 < noise.std() < 0.16  # 0.1 · √2; the same numbers twice would give 0.2.
+
+
+def test_random_numbers_of_two_seeds_and_of_far_images_differ():
+    def drawn(**which):
+        return reprogram.utils.seeding.Draws(count=1, **which).rows(lambda g: torch.rand(4, generator=g))
+
+    assert not torch.equal(drawn(seed=0, first=2**20), drawn(seed=1, first=0))
+    assert torch.equal(drawn(seed=5, first=7), torch.rand(1, 4, generator=torch.Generator().manual_seed((5 << 20) + 7)))
+
+
+def test_each_copy_of_an_image_meets_other_random_numbers():
+    host = defended("smoothing(copies=6, sigma=0.0, answer='mean')+random-padding(smallest=0.3)")
+    seen = []
+    undefended = host._undefended
+    host._undefended = lambda images, labels=None: (seen.append(images), undefended(images, labels))[1]
+    host(pixels(1))
+    assert len(seen) == 6 and all(not torch.equal(seen[0], other) for other in seen[1:])
+
+
+@pytest.mark.parametrize("by", ["resize-back", "random-padding(smallest=0.5)"])
+def test_white_pixels_have_a_gradient(by):
+    images = torch.ones(2, 3, 48, 48, requires_grad=True)
+    (gradient,) = torch.autograd.grad(defended(by)(images).sum(), images)
+    assert (gradient != 0).float().mean() > 0.2
+
+
+@pytest.mark.parametrize("service", [False, True])
+def test_the_mean_of_noisy_numbers_is_that_of_what_is_shown(service):
+    """Against the numbers themselves, of which NumPy takes the mean: many of them are below 0."""
+    inner = f"defended(host={TINY!r}, by='noise(deviation=0.3)')"
+    spec = f"restricted(host={inner!r})" if service else inner
+    found = load_host(f"averaged(host={spec!r}, times=400)")(pixels()).detach().exp().numpy()
+    exact = load_host(TINY)(pixels()).softmax(1).detach().numpy()
+    deviation = 0.3 / 20
+    drawn = np.zeros_like(exact)
+    for time in range(400):
+        for image in range(3):
+            generator = torch.Generator().manual_seed(3 * time + image)
+            drawn[image] += torch.randn(16, generator=generator).numpy() * 0.3 / 400
+    mean = exact + drawn
+    np.testing.assert_allclose(found, deviation * np.log1p(np.exp(mean / deviation)), atol=1e-5)
+    assert np.abs(found - exact).max() < 5 * deviation
+
+
+def test_one_host_serves_no_programs_of_hosts_with_other_defences(digits, one_line):
+    hosts = [load_host(TINY), defended("label-only"), defended("label-only"), load_host(f"restricted(host={TINY!r})")]
+    models = [reprogram.Reprogrammed.build(host, digits) for host in hosts]
+    reprogram.SharedHost(models[1:3])
+    for other in (0, 3):
+        with pytest.raises(ConfigError) as error:
+            reprogram.SharedHost([models[1], models[other]])
+        one_line(error, "models of one host")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reprogram.auditing.report import AuditReport, Estimate
 from reprogram.auditing.subject import RUNGS, Rung
+from reprogram.auditing.verdict import SMALLEST_GAIN
 
 PAPER = "https://arxiv.org/abs/1806.11146"
 
@@ -17,7 +18,8 @@ WHAT = (
 
 MEASURE = (
     "The net hijack gain is the accuracy with the learned pattern, minus the best accuracy that needs none: guessing, "
-    "reading the plain answers, the nearest answer, and a small net trained on the same examples without the host."
+    "reading the plain answers, the nearest answer, and a small net or a linear rule made of the same examples without "
+    "the host."
 )
 """The number, for somebody who doesn't know it."""
 
@@ -41,6 +43,7 @@ TERMS = {
     "map_alone": "reading the plain answers by the same label map",
     "nearest_neighbour": "the nearest of the plain answers",
     "direct_training": "a small net trained on the same examples, without the host",
+    "simple_features": "a linear rule of brightness and a small image, made of the same examples, without the host",
 }
 """What needs no program, by the names of the terms."""
 
@@ -103,7 +106,7 @@ def shown(estimates: Sequence[Estimate]) -> list[Estimate]:
     best: dict[tuple[str, str], Estimate] = {}
     for estimate in estimates:
         before = best.get((estimate.rung, estimate.task))
-        if estimate.interval[0] > 0 and (before is None or estimate.interval[0] > before.interval[0]):
+        if estimate.interval[0] > SMALLEST_GAIN and (before is None or estimate.interval[0] > before.interval[0]):
             best[estimate.rung, estimate.task] = estimate
     return sorted(best.values(), key=lambda estimate: RUNGS.index(estimate.rung))
 

@@ -20,6 +20,7 @@ from reprogram.auditing.formats._words import (
 )
 from reprogram.auditing.formats.base import Format
 from reprogram.auditing.report import AuditReport, Estimate
+from reprogram.auditing.verdict import SMALLEST_GAIN
 from reprogram.utils.text import printable_all
 
 
@@ -77,7 +78,8 @@ def _row(report: AuditReport, estimate: Estimate) -> Row:
 
 
 def _mark(estimate: Estimate) -> str:
-    return "shown" if estimate.interval[0] > 0 else "possible" if estimate.interval[1] > 0 else "none"
+    low, high = estimate.interval
+    return "shown" if low > SMALLEST_GAIN else "possible" if high > SMALLEST_GAIN else "none"
 
 
 def _title(report: AuditReport) -> str:

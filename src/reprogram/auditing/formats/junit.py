@@ -8,6 +8,7 @@ from reprogram.auditing.flags import KINDS
 from reprogram.auditing.formats._words import sentence, where_from
 from reprogram.auditing.formats.base import Format
 from reprogram.auditing.report import AuditReport, CellResult, Estimate
+from reprogram.auditing.verdict import SMALLEST_GAIN
 from reprogram.errors import ConfigError
 from reprogram.utils.text import printable
 
@@ -26,10 +27,10 @@ class JUnit(Format):
         """Options.
 
         Attributes:
-            above: the gain up to which a test passes, −1 to 1.
+            above: the gain up to which a test passes, −1 to 1; by default as in the verdict.
         """
 
-        above: float = 0.0
+        above: float = SMALLEST_GAIN
 
         def __post_init__(self) -> None:
             if not -1 <= self.above <= 1:
