@@ -14,6 +14,9 @@ Precision = Literal["float32", "bfloat16", "float16", "auto"]
 SampleSize = int | Literal["all"]
 """How many images of a split are looked at: a stratified sample of so many, or all of them."""
 
+Sampling = Literal["stratified", "shuffled"]
+"""The order of an epoch: the images of each class spread evenly over it, or all of them at random."""
+
 LossKind = str
 """What learning minimises: the spec of a loss, or "auto", for which `reprogram.training.losses` chooses one."""
 

@@ -68,7 +68,14 @@ def test_learning_is_the_same_to_the_last_digit_it_promises(stored):
         golden_host(), task, program="frame(init=0.1)", label_map="many-to-one(labels_per_class=2, seed=5)", seed=11
     )
     fitted = reprogram.fit(
-        model, task, learner="gradient(penalty=0.001)", epochs=3, batch_size=8, validations=1, seed=7
+        model,
+        task,
+        learner="gradient(penalty=0.001)",
+        epochs=3,
+        batch_size=8,
+        sampling="shuffled",
+        validations=1,
+        seed=7,
     )
     assert fitted.best_step == stored["best_step"]
     losses = [row["loss"] for row in fitted.history]

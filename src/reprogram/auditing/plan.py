@@ -187,6 +187,7 @@ def _cells(
                         shots=battery.shots,
                         test_images=battery.test_images or "all",
                         validations=VALIDATIONS,
+                        sampling="shuffled",  # As when the batteries were made.
                         checkpoint_every=SAVED_EVERY,
                         baselines=(*own, *(ANYWHERE if shared else ())),
                         **{name: value for name, value in vars(attack).items() if name != "rung"},

@@ -101,7 +101,8 @@ def resolve(flags: dict[str, Any], config: Path | None, say: Callable[[str], Non
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
-    from reprogram.runs.config import DEFAULTS_0_1, as_written, from_values, note_on_0_1, read_toml
+    from reprogram.runs.config import from_values, read_toml
+    from reprogram.runs.earlier import as_written, begun_options, note_on_0_1
 
     values = read_toml(config) if config is not None else {}
     if (note := note_on_0_1(values, str(config), flags)) is not None:
@@ -113,9 +114,8 @@ def resolve(flags: dict[str, Any], config: Path | None, say: Callable[[str], Non
         option = str(error).partition("=")[0]
         where = f"{config}: " if config is not None and option in values and option not in flags else ""
         raise type(error)(f"{where}{error}") from None
-    if "recipe" not in values and RunFolder(resolved.folder).is_of_version_0_1:
-        return from_values({**DEFAULTS_0_1, **values}, str(config))  # So that the command of then goes on.
-    return resolved
+    begun = begun_options(RunFolder(resolved.folder).config, values)
+    return from_values({**begun, **values}, str(config)) if begun else resolved
 
 
 def show(result: dict[str, Any], folder: Path) -> None:

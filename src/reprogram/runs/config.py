@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.registry import RENAMED, added_later, is_listed, names, stored_spelling
+from reprogram.registry import added_later, is_listed, names, stored_spelling
 from reprogram.runs import recipes
 from reprogram.training.options import FitOptions, check_sample_size, current_names
 from reprogram.types import EngineName, LossKind, SampleSize
-from reprogram.utils.files import user_path
+from reprogram.utils.files import read_ordinary, user_path
 from reprogram.utils.messages import expected_instead, nearest, path_of
 from reprogram.utils.spec import parse
 from reprogram.utils.text import is_unicode, printable, slug
@@ -37,8 +37,8 @@ UNNAMED = {
 }
 """The options that don't decide the result."""
 
-DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task"}
-"""The defaults of version 0.1 that are others now, by today's names."""
+UNWRITTEN: dict[str, Any] = {"sampling": "shuffled"}
+"""What a configuration that a run wrote means by an option that it doesn't have, where the default is another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +130,13 @@ class RunConfig(FitOptions):
     def identity(self) -> dict[str, Any]:
         """The options that decide the result, by the names of version 0.1.
 
-        Folders, permissions, device, baselines and checkpoints don't. A younger option counts only where it isn't its
-        default, so that the identities of older runs stay as they are.
+        Folders, permissions, device, baselines and checkpoints don't. A younger option counts only where it isn't what
+        older runs have, so that their identities stay as they are.
         """
-        later = {f.name for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) == f.default}
-        return self.stored(skip={*UNNAMED, *later})
+        before = {
+            f.name: f.metadata.get("before", f.default) for f in fields(self) if {"later", "before"} & {*f.metadata}
+        }
+        return self.stored(skip={*UNNAMED, *(name for name, value in before.items() if getattr(self, name) == value)})
 
     def stored(self, skip: Set[str] = frozenset()) -> dict[str, Any]:
         """The options by the names and spellings of version 0.1, from which digests in folders' names are made.
@@ -197,42 +199,6 @@ def from_values(values: Mapping[str, Any], where: str = "configuration") -> RunC
     return config
 
 
-def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a file, completed by the defaults of version 0.1 where the file was written for it.
-
-    Args:
-        values: the options' values, by name. Where one of them has a name that only version 0.1 knew, the file means by
-            what it leaves out what that version did; a recipe completes it all the same.
-    """
-    return {**DEFAULTS_0_1, **values} if of_version_0_1(values) and "recipe" not in values else dict(values)
-
-
-def note_on_0_1(values: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> str | None:
-    """A line on what a file written for version 0.1 means by the options that it leaves out; None for every other file.
-
-    Args:
-        values: the options' values, by name, as the file has them.
-        where: the file.
-        flags: the options that override those of the file, by name.
-    """
-    changed = {key: value for key, value in DEFAULTS_0_1.items() if key not in values and key not in flags}
-    if not changed or "recipe" in values or "recipe" in flags or not of_version_0_1(values):
-        return None
-    meant = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in changed.items())
-    return f"note: {where} has names of version 0.1, and so that version's defaults: {meant}"
-
-
-def of_version_0_1(values: Mapping[str, Any]) -> bool:
-    """Whether options were written for version 0.1, or by it: one of them, or the learner, has a name of that version.
-
-    Args:
-        values: the options' values, by name.
-    """
-    former = {str(f.metadata["former"]) for f in fields(RunConfig) if "former" in f.metadata}
-    learner = str(values.get("learner", "")).partition("(")[0].strip()
-    return not former.isdisjoint(values) or learner in RENAMED["learners"]
-
-
 @functools.cache
 def _adapter() -> Any:
     from pydantic import TypeAdapter
@@ -273,7 +239,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
         several = " as a list, [[fit]]" if isinstance(values, list) else ""
         raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}{several}")
-    return underscored(values, str(path))
+    values = underscored(values, str(path))
+    return {**UNWRITTEN, **values} if is_written(path) else values
+
+
+def is_written(path: Path) -> bool:
+    """Whether a run wrote a configuration file.
+
+    Args:
+        path: the file.
+    """
+    return read_ordinary(path).startswith(MARK.encode())
 
 
 def underscored(values: Mapping[str, Any], where: str) -> dict[str, Any]:

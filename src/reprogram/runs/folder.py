@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, DataError, WriteError
-from reprogram.runs.config import MARK, RunConfig, of_version_0_1, read_toml, to_toml
+from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
 from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
@@ -59,13 +59,6 @@ class RunFolder:
         """Remove the answers of the host, which a finished run doesn't need."""
         for path in self._answer_files:
             path.unlink(missing_ok=True)
-
-    @property
-    def is_of_version_0_1(self) -> bool:
-        """Whether the folder holds a run that version 0.1 began; a configuration that can't be read is none."""
-        with contextlib.suppress(ConfigError, OSError):
-            return read_ordinary(self.config).startswith(MARK.encode()) and of_version_0_1(read_toml(self.config))
-        return False
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runs.config import DEFAULTS_0_1, SPECS, RunConfig, as_written, from_values, note_on_0_1, underscored
+from reprogram.runs.config import SPECS, RunConfig, from_values, underscored
+from reprogram.runs.earlier import DEFAULTS_0_1, as_written, note_on_0_1
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
 from reprogram.utils.toml import read_table

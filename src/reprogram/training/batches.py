@@ -5,7 +5,8 @@ from torch import Tensor
 
 from reprogram.augmentations.base import Augmentation
 from reprogram.tasks._split import Split
-from reprogram.utils.seeding import epoch_order
+from reprogram.types import Sampling
+from reprogram.utils.seeding import epoch_order, stratified_order
 
 
 class Batches:
@@ -16,10 +17,12 @@ class Batches:
         augmentation: varies the images.
         size: images of a batch; the last of an epoch may have fewer.
         seed: the run's.
+        sampling: "stratified" or "shuffled", see `FitOptions`.
     """
 
-    def __init__(self, train: Split, augmentation: Augmentation, size: int, seed: int) -> None:
+    def __init__(self, train: Split, augmentation: Augmentation, size: int, seed: int, sampling: Sampling) -> None:
         self.train, self.augmentation, self.size, self.seed = train, augmentation, size, seed
+        self.labels = train.labels.cpu() if sampling == "stratified" else None
         self.epoch, self.order, self.chance = -1, torch.empty(0), torch.empty(0)
 
     def indices(self, epoch: int, position: int) -> Tensor:
@@ -31,7 +34,11 @@ class Batches:
         """
         if self.epoch != epoch:
             count, device = len(self.train), self.train.labels.device
-            self.order = epoch_order(count, self.seed, epoch).to(device)
+            if self.labels is None:
+                order = epoch_order(count, self.seed, epoch)
+            else:
+                order = stratified_order(self.labels, self.seed, epoch)
+            self.order = order.to(device)
             self.chance = self.augmentation.draw(count, self.seed, epoch).to(device)
             self.epoch = epoch
         return self.order[position * self.size : (position + 1) * self.size]

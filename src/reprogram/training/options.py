@@ -9,7 +9,7 @@ from reprogram.errors import ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, is_listed, names, renamed, stored_spelling
 from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
-from reprogram.types import RANK, Access, LossKind, Precision, SampleSize
+from reprogram.types import RANK, Access, LossKind, Precision, SampleSize, Sampling
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate, wrong_kind
@@ -45,6 +45,8 @@ class FitOptions:
         cost: budget in money that the host costs until learning ends, at the stated price, in the price's unit.
         price: of 1,000 images, as the host's service states it; the bill in the result names the cost then.
         batch_size: images a step, of all processes together.
+        sampling: the order of each pass over the training images: "stratified" spreads the images of each class evenly
+            over it, at random otherwise, so that a batch holds the classes by their shares; "shuffled" is random alone.
         num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
             any number of processes comes to the same bits. By default microbatches of up to 16 images, at least two
             and as many as there are processes; on a GPU as many as there are processes.
@@ -73,6 +75,7 @@ class FitOptions:
     cost: float | None = added_later(None)
     price: float | None = added_later(None)
     batch_size: int = 16
+    sampling: Sampling = dataclasses.field(default="stratified", metadata={"before": "shuffled"})
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
     validation_images: SampleSize | Literal["auto"] = added_later("auto")
@@ -88,6 +91,8 @@ class FitOptions:
             raise ConfigError(f"no loss {self.loss!r}; {nearest(loss, ['auto', *names('losses')])}")
         if self.precision not in get_args(Precision):
             raise ConfigError(f"no precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
+        if self.sampling not in get_args(Sampling):
+            raise ConfigError(f"no sampling {self.sampling!r}; known: {', '.join(get_args(Sampling))}")
         if self.batch_size < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
         check_sample_size("validation_images", self.validation_images)
@@ -261,6 +266,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     younger = {
         "augmentation": (options.augmentation, "none"),
         "precision": (options.precision, "float32"),
+        "sampling": (options.sampling, "shuffled"),
         "validation images": (options.validation_images, "auto"),
         "queries": (options.queries, None),
         "requests": (options.requests, None),

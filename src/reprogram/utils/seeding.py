@@ -36,8 +36,36 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     Returns:
         n int64 indices, on the CPU.
     """
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(n, generator=generator)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(_seed_of(seed, epoch)))
+
+
+def stratified_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """An order for an epoch in which the images of each class are spread evenly: any part of it has nearly its shares.
+
+    Of a class's n images, in random order, the i-th comes at (i + u) / n of the way, u being uniform in [0, 1).
+
+    Args:
+        labels: int64, the labels of all images.
+        seed: the run's seed.
+        epoch: the epoch's number, from 0.
+
+    Returns:
+        int64 indices, as many as labels, each once.
+
+    Reference: Cochran, Sampling Techniques, 3rd edition 1977, section 5 (stratified random sampling).
+    """
+    generator = torch.Generator().manual_seed(_seed_of(seed, epoch))
+    places = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.bincount().nonzero()[:, 0]:
+        own = (labels == label).nonzero()[:, 0]
+        own = own[torch.randperm(len(own), generator=generator)]
+        steps = torch.arange(len(own)) + torch.rand(len(own), generator=generator, dtype=torch.float64)
+        places[own] = steps / len(own)
+    return places.argsort(stable=True)
+
+
+def _seed_of(seed: int, epoch: int) -> int:
+    return (seed * 1_000_003 + epoch) % 2**63
 
 
 @contextlib.contextmanager

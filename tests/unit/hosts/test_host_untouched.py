@@ -242,7 +242,7 @@ def test_meter_counts_calls_that_fail():
     host = reprogram.Host.wrap(counter, size=16)
     before = host.meter.calls
     counter.weight = counter.weight[:5]
-    with pytest.raises(RuntimeError):
+    with pytest.raises(reprogram.ConfigError, match="its function failed: RuntimeError"):
         host(torch.rand(2, 3, 16, 16))
     assert host.meter.calls == before + 1
 

@@ -63,7 +63,7 @@ def test_bayesian_is_refitted_from_the_epochs_own_scores():
 
     model.label_map.forward = spy
     model.host.meter.images = 0
-    reprogram.fit(model, task, epochs=3, batch_size=16, num_microbatches=1, validations=2, seed=1)
+    reprogram.fit(model, task, epochs=3, batch_size=16, sampling="shuffled", num_microbatches=1, validations=2, seed=1)
     assert model.host.meter.images == 90 + 3 * 90 + 2 * 12  # No second pass.
     for epoch in range(2):
         scores = np.concatenate([scores for scores, _ in calls[6 * epoch : 6 * epoch + 6]])

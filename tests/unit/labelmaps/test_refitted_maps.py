@@ -85,6 +85,7 @@ def test_iterative_is_refitted_from_the_epochs_own_scores(loss):
         validations=2,
         seed=3,
         loss=loss,
+        sampling="shuffled",
         learner="adam(learning_rate=0.5)",
     )
     assert len(calls) == 4 * 6

@@ -3,10 +3,11 @@
 import pytest
 
 from reprogram.cli.fit import resolve
-from reprogram.runs.config import DEFAULTS_0_1, MARK, as_written
+from reprogram.runs.config import MARK
+from reprogram.runs.earlier import DEFAULTS_0_1, as_written
 from reprogram.sweep.grid import read_grid
 
-TODAY = {"canvas": "centre", "label_map": "first", "loss": "auto"}
+TODAY = {"canvas": "centre", "label_map": "first", "loss": "auto", "sampling": "stratified"}
 OLD_CONFIG = f'{MARK}\n[fit]\nhost = "linear:40"\ntask = "digits"\ncanvas = "scaled"\nlabel_map = "discriminant"\n'
 OLD_CONFIG += 'learner = "gradient"\nloss = "task"\nstart = ""\nepochs = 2.0\n'
 NAMES = ["digits-linear_40-frame-s0-504b08f2", "digits-linear_40-frame-s0-a25c076c"]
@@ -47,7 +48,7 @@ def test_other_files_and_flags_have_todays_defaults(written):
 def test_cells_have_the_names_that_0_1_gave_them(written):
     """Computed by 0.1 itself from these two grids."""
     names = []
-    for options in ("parts = 3", 'canvas = "centre"\nlabel-map = "first"\nloss = "host"'):
+    for options in ("parts = 3", 'canvas = "centre"\nlabel-map = "first"\nloss = "host"\nsampling = "shuffled"'):
         names += [cell.name for cell in read_grid(written(f'[grid]\nhost = "linear:40"\ntask = "digits"\n{options}\n'))]
     assert names == NAMES
 
@@ -59,7 +60,7 @@ def test_the_command_of_then_goes_on_in_its_folder(written, tmp_path):
     assert chosen(resolve(flags, None)) == DEFAULTS_0_1
     assert chosen(resolve({**flags, "label_map": "first"}, None)) == {**DEFAULTS_0_1, "label_map": "first"}
     written(OLD_CONFIG.replace("start", "warm_start").replace("gradient", "adam"), "run/config.toml")
-    assert chosen(resolve(flags, None)) == TODAY
+    assert chosen(resolve(flags, None)) == {**TODAY, "sampling": "shuffled"}  # A run wrote it, without the option.
 
 
 @pytest.mark.parametrize("old", ["parts = 3", 'start = ""', 'learner = "gradient"'])
@@ -75,7 +76,7 @@ def test_what_a_file_of_then_changes_is_said_in_one_line(written, old):
 
 def test_nothing_is_said_where_nothing_is_changed(written):
     lines = []
-    whole = 'parts = 3\ncanvas = "tile"\nlabel_map = "first"\nloss = "host"'
+    whole = 'parts = 3\ncanvas = "tile"\nlabel_map = "first"\nloss = "host"\nsampling = "stratified"'
     for text in ("num-microbatches = 3", whole, 'parts = 3\nrecipe = "best"'):
         resolve({}, written(f"[fit]\n{text}\n"), lines.append)
     resolve({"recipe": "best"}, written("[fit]\nparts = 3\n"), lines.append)
