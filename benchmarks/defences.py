@@ -7,6 +7,9 @@ Lines go to PLAN.csv and PLAN.hosts.csv beside the plan. `command` of a line is 
 attacker's program is learned on the bare host by the command of the line without a defence, and tested on the defended
 one by `reprogram evaluate`. With `--seeds` and `--out` rows are run again with others and kept elsewhere. A curve has
 points "images:accuracy" of the validations, the host's images being those that the attacker paid for until then.
+
+Of an attacker's options, `static` is a program that was learned on the bare host, `times` how often the host is asked
+about each image while the program is learned, and `asked` how often when it is tested.
 """
 
 import argparse
@@ -30,6 +33,8 @@ from reprogram.utils.spec import parse
 
 COLUMNS = ("host", "task", "rung", "defence", "attacker", "seed", "accuracy", "n", "alone", "images", "seconds")
 COLUMNS += ("curve", "command")
+OWN = ("only", "times", "asked", "static")
+"""Options of an attacker that aren't those of learning."""
 
 
 def cells(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,6 +76,12 @@ def host_spec(plan: dict[str, Any], cell: dict[str, Any], by: str) -> str:
     return f"averaged:({spec})?times={times}" if times else spec
 
 
+def averaged(spec: str, cell: dict[str, Any]) -> str:
+    """The spec of the host on which a program is tested: asked so often as when it was learned, or as `asked` says."""
+    times = cell["options"].get("asked", cell["options"].get("times"))
+    return f"averaged:({spec})?times={times}" if times else spec
+
+
 def flags(options: dict[str, Any]) -> list[str]:
     """Options of a configuration as those of the command line."""
     return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
@@ -104,21 +115,22 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
     """Run one cell, and keep the program where the host is bare."""
     options = {**plan["options"], **plan["rungs"][cell["rung"]][plan["static"][cell["rung"]]]}
     options = {**options, **cell["options"]}
-    options = {name: value for name, value in options.items() if name not in ("only", "times")}
+    options = {name: value for name, value in options.items() if name not in OWN}
+    is_static = cell["attacker"] == "static" or "static" in cell["options"]
     parts = {name: options.pop(name) for name in ("program", "label_map", "canvas") if name in options}
     task = reprogram.load_task(plan["task"])
     kept = programs / f"{cell['rung']}-{plan['static'][cell['rung']]}-{cell['seed']}.safetensors"
-    bare = {**cell, "options": {}} if cell["attacker"] == "static" else cell
-    spec = host_spec(plan, bare, cell["defence"])
+    spec = host_spec(plan, {**cell, "options": {}} if is_static else cell, cell["defence"])
+    last = averaged(spec if is_static else host_spec(plan, {**cell, "options": {}}, cell["defence"]), cell)
     host, start = reprogram.load_host(spec), time.perf_counter()
     command = ["reprogram", "fit", "--task", plan["task"], "--host", spec, *flags(parts | options)]
     command += ["--seed", str(cell["seed"])]
     curve: list[str] = []
-    if cell["attacker"] == "static":
+    if is_static:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A host in the place of another has other weights.
             model = reprogram.load(kept, host=host, any_host=True)
-        command, images = ["reprogram", "evaluate", kept.name, "--task", plan["task"], "--host", spec, "--any-host"], 0
+        command, images = ["reprogram", "evaluate", kept.name, "--task", plan["task"], "--host", last, "--any-host"], 0
     else:
         model = reprogram.Reprogrammed.build(host, task, **parts, seed=cell["seed"])
         if cell["options"].get("warm_start"):
@@ -128,7 +140,9 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
         images = found.queries
         scale = found.queries / max(found.images_seen, 1)
         curve = [f"{round(row['images'] * scale)}:{row['validation_accuracy']:.4f}" for row in found.history]
+        command += ["&&", "reprogram", "evaluate", "PROGRAM", "--host", last, "--any-host"] if last != spec else []
     seconds = time.perf_counter() - start
+    model.host = reprogram.load_host(last) if last != spec else model.host
     tested = reprogram.evaluate(model, task)
     if not cell["defence"] and cell["attacker"] == plan["static"][cell["rung"]]:
         programs.mkdir(parents=True, exist_ok=True)
@@ -136,7 +150,8 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
     line = {name: cell[name] for name in ("rung", "defence", "attacker", "seed")}
     line |= {"host": plan["name"], "task": plan["task"], "accuracy": f"{tested.accuracy:.4f}", "n": tested.n}
     line |= {"alone": f"{label_map_alone(model, task)['accuracy']:.4f}", "images": images}
-    return line | {"seconds": f"{seconds:.1f}", "curve": " ".join(curve), "command": shlex.join(command)}
+    joined = shlex.join(command).replace("'&&'", "&&")
+    return line | {"seconds": f"{seconds:.1f}", "curve": " ".join(curve), "command": joined}
 
 
 def own_images(plan: dict[str, Any], host: reprogram.Host) -> tuple[torch.Tensor, torch.Tensor]:

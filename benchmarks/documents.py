@@ -1,16 +1,18 @@
 """How often detectors of images ring for documents: `python benchmarks/documents.py`.
 
 One account sends different pages of text, line drawings, halftones, slides with one template, or screens with one task
-bar, all made here. The share of queries for which the alarm rang is printed for each detector at its own threshold, and
-the query at which it first did.
+bar, all made here; or, where a folder of photographs is given, photographs at 15 % of their brightness, and bursts of
+30 shots of a scene that differ by noise. The share of queries for which the alarm rang is printed for each detector at
+its own threshold, and the query at which it first did.
 """
 
 import argparse
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 import reprogram
 from reprogram.utils.environment import processor
@@ -79,6 +81,35 @@ def screen(random: Random) -> Image.Image:
     return image
 
 
+def part(files: list[Path], random: Random) -> np.ndarray:
+    """A part of a photograph, half of its sides at the least; levels, SIZE × SIZE × 3."""
+    with Image.open(files[random.integers(len(files))]) as file:
+        image = file.convert("RGB")
+    share = random.uniform(0.5, 1)
+    wide, high = round(image.width * share), round(image.height * share)
+    left, top = random.integers(image.width - wide + 1), random.integers(image.height - high + 1)
+    shown = ImageOps.fit(image.crop((left, top, left + wide, top + high)), (SIZE, SIZE), Image.Resampling.BICUBIC)
+    return np.asarray(shown, dtype=np.float64)
+
+
+def dark(files: list[Path]) -> Callable[[Random], Image.Image]:
+    """Different photographs at 15 % of their brightness."""
+    return lambda random: Image.fromarray((part(files, random) * 0.15).astype(np.uint8))
+
+
+def burst(files: list[Path]) -> Callable[[Random], Image.Image]:
+    """30 shots of a scene, one after the other, with noise of two levels; then of another."""
+    shots: list[np.ndarray] = []
+
+    def shot(random: Random) -> Image.Image:
+        if not shots:
+            shots.extend([part(files, random)] * 30)
+        scene = shots.pop()
+        return Image.fromarray(np.clip(scene + random.normal(0, 2, scene.shape), 0, 255).astype(np.uint8))
+
+    return shot
+
+
 KINDS: dict[str, Callable[[Random], Image.Image]] = {
     "text pages of one bit": page,
     "line drawings": drawing,
@@ -93,12 +124,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photographs", type=Path, help="a folder of JPEG files")
     args = parser.parse_args()
-    print("| detector | " + " | ".join(KINDS) + " |")
-    print("|---" * (len(KINDS) + 1) + "|")
+    files = sorted(args.photographs.glob("*.JPEG")) if args.photographs else []
+    kinds = KINDS | ({"dark photographs": dark(files), "bursts of 30": burst(files)} if files else {})
+    print("| detector | " + " | ".join(kinds) + " |")
+    print("|---" * (len(kinds) + 1) + "|")
     for name in DETECTORS:
         cells = []
-        for make in KINDS.values():
+        for make in kinds.values():
             random, detector = np.random.default_rng(args.seed), reprogram.load_detector(name)
             images = (np.asarray(make(random).convert("RGB")).transpose(2, 0, 1) for _ in range(args.queries))
             rang = [place for place, image in enumerate(images, start=1) if detector.observe(image).alarm]

@@ -23,6 +23,7 @@ PAGES = {
     "src/reprogram/runs/recipes": "reference/recipes",
     "src/reprogram/tasks": "reference/tasks",
     "results/ablation": "reference/ablation",
+    "results/learning": "reference/learning",
     "results/fixed-map": "reference/fixed-map",
     "results/paper": "reference/paper",
     "results/paper-discriminant": "reference/paper-discriminant",

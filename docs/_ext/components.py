@@ -15,6 +15,7 @@ import compared
 import defences
 import few_shot
 import fixed_map
+import learning
 import paper
 import reached
 import time_to_accuracy
@@ -76,6 +77,7 @@ def write(folder: Path) -> None:
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
         "fixed-map.md": fixed_map.page(),
+        "learning.md": learning.page(),
         "defences-measured.md": defences.page(),
         "reached.md": reached.page(),
         "recipes-compared.md": compared.page(),

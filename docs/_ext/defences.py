@@ -20,6 +20,9 @@ LEAST_GAIN = 0.2
 SMALLEST_GAIN = 0.1
 """Of smaller gains of the bare host no part is told: they are too near to the standard error of a test."""
 
+SHOW_LESS = {"rounding", "top-k", "label-only", "noise", "temperature"}
+"""Defences that change nothing but the numbers that are shown."""
+
 Line = dict[str, str]
 
 INTRO = """\
@@ -32,7 +35,9 @@ host's gain, as a multiple of the bare host's images to it; the median of the se
 standard error of up to .05, and comes after each twentieth or tenth of a run, so that a multiple of 1.3 may be chance.
 *More than* is said where most seeds didn't come to it within their budget: the multiple is at least that. Seeds whose
 bare host never came to it are left out, and where the bare host gains less than .2 no validation can tell (–). Of a
-gain below .1 no part is told either. A test accuracy of one run has a standard error of .026 at the most, n = 359.
+gain below .1 no part is told either. Where the attacker only asks, what he gets behind a defence that shows less he
+gets on the bare host too, since he can leave out himself what it leaves out: the bare host's line is his best one. A
+test accuracy of one run has a standard error of .026 at the most, n = 359.
 """
 
 
@@ -67,10 +72,33 @@ def read(path: Path) -> list[Line]:
 
 def rows(runs: list[Line]) -> list[list[str]]:
     """A row for the bare host, and one for each defence that an attacker who knows it was tried on."""
-    bare = by_seed([run for run in runs if not run["defence"]])
+    bare = bare_runs(runs)
     adaptive = [run for run in runs if run["attacker"] != "static" and run["seed"] in bare]
-    defences = list(dict.fromkeys(run["defence"] for run in adaptive))
-    return [row(name, [run for run in runs if run["defence"] == name], bare) for name in defences]
+    defences = [name for name in dict.fromkeys(run["defence"] for run in adaptive) if name]
+    of = {"": list(bare.values()), **{name: [run for run in runs if run["defence"] == name] for name in defences}}
+    return [row(name, lines, bare) for name, lines in of.items()]
+
+
+def bare_runs(runs: list[Line]) -> dict[str, Line]:
+    """The runs on the bare host by their seeds: the best attacker's, by his mean.
+
+    Who only asks can make of the bare host's answers himself what a defence shows of them that shows less: so what he
+    gets behind such a defence he gets on the bare host too.
+    """
+    alike = [run for run in runs if not run["defence"] or (run["rung"] != "weights" and shows_less(run["defence"]))]
+    seeds = {run["seed"] for run in runs if not run["defence"]}
+    found: dict[tuple[str, str], dict[str, Line]] = {}
+    for run in alike:
+        if run["attacker"] != "static" and run["seed"] in seeds:
+            found.setdefault((run["defence"], run["attacker"]), {})[run["seed"]] = run
+    whole = {key: lines for key, lines in found.items() if lines.keys() == seeds}
+    best = max(whole, key=lambda key: (statistics.mean(accuracies(whole[key])), not key[0]))
+    return {seed: {**line, "defence": ""} for seed, line in whole[best].items()}
+
+
+def shows_less(defence: str) -> bool:
+    """Whether all that a defence does is to show less of the numbers."""
+    return all(part.partition("(")[0] in SHOW_LESS for part in defence.split("+"))
 
 
 def row(defence: str, runs: list[Line], bare: dict[str, Line]) -> list[str]:

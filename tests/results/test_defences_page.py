@@ -43,6 +43,23 @@ def test_gain_left_and_images_are_those_of_the_best_attacker(page):
     assert blur[5:] == ["3.0", "more than 7.5", "2"]
 
 
+def test_who_only_asks_the_bare_host_is_as_good_as_behind_a_defence_that_shows_less(page):
+    """He can leave out himself what the defence leaves out; so the bare host's gain is .2, not .1."""
+    scores = {"rung": "scores"}
+    runs = [
+        line("", "snes", 0, 0.3) | scores,
+        line("label-only", "counts", 0, 0.4) | scores,
+        line("temperature(t=0.2)+rounding(decimals=1)", "rank", 0, 0.35) | scores,
+        line("jpeg", "snes", 0, 0.5) | scores,
+        line("rounding", "static", 0, 0.9) | scores,
+    ]
+    bare, *others = page.rows(runs)
+    assert (bare[0], bare[2], bare[3]) == ("none", "0.400", "100 %")
+    assert [row[3] for row in others] == ["100 %", "75 %", "150 %"]
+    weights = [{**run, "rung": "weights"} for run in runs]
+    assert page.rows(weights)[0][2] == "0.300"
+
+
 def test_every_stored_line_can_be_read_and_has_its_command(page):
     tables = [path for path in (ROOT / "results/defences").glob("*.csv") if not path.name.endswith(".hosts.csv")]
     for path in tables:
