@@ -58,7 +58,8 @@ def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = ()) -> Ve
     if rising:
         text += " More images would bring more."
     if hardly:
-        text += f" With {' and '.join(WORDS[rung] for rung in hardly)} the programs were hardly learned."
+        *first, last = (WORDS[rung] for rung in hardly)
+        text += f" With {', '.join(first)}{' and ' if first else ''}{last} the programs were hardly learned."
     return Verdict(
         level=level,  # type: ignore[arg-type]
         text=text,
