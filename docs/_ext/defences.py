@@ -150,7 +150,9 @@ def gain(run: Line) -> float:
 
 
 def cost(pairs: list[tuple[Line, Line]], part: float) -> str:
-    """How many times more images, the median of the seeds whose bare host came to it if any."""
+    """How many times more images, the median of the seeds whose bare host came to it if any; none without learning."""
+    if not any(int(run["images"]) for run, _ in pairs):
+        return "–"
     ratios: list[tuple[float, bool]] = []
     for run, bare in pairs:
         wanted = floor(bare) + part * gain(bare)
