@@ -140,7 +140,17 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
         images = found.queries
         scale = found.queries / max(found.images_seen, 1)
         curve = [f"{round(row['images'] * scale)}:{row['validation_accuracy']:.4f}" for row in found.history]
-        command += ["&&", "reprogram", "evaluate", "PROGRAM", "--host", last, "--any-host"] if last != spec else []
+        again = [
+            "reprogram",
+            "evaluate",
+            "runs/asked/program.safetensors",
+            "--task",
+            plan["task"],
+            "--host",
+            last,
+            "--any-host",
+        ]
+        command += ["--out", "runs/asked", "&&", *again] if last != spec else []
     seconds = time.perf_counter() - start
     model.host = reprogram.load_host(last) if last != spec else model.host
     tested = reprogram.evaluate(model, task)

@@ -16,10 +16,10 @@ NOTICEABLE = 0.03
 """A smaller difference of accuracies isn't flagged, however sure it is."""
 
 DRIFT = 0.1
-"""A host that disagrees with itself and changed gives another top label to more than this part of the images, beyond
-its own disagreement; or its probabilities differ by more than so many times as much as its own do."""
+"""A host that changed gives another top label to more than this part of the images, beyond its own disagreement."""
 
 TIMES = 3.0
+"""Or its probabilities differ by more than this many times what they differ by when it is asked twice at once."""
 
 FEW_STEPS = 25
 """A program that was moved by fewer steps was hardly learned: its label map did the work."""

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,6 +78,7 @@ def compare(old: AuditReport, new: AuditReport) -> tuple[Change, ...]:
         ConfigError: the reports are of different audits; names what differs.
     """
     check_comparable(old, new.grid, new.version)
+    check_same_terms(old, _terms(new))
     theirs = {(e.rung, e.task, e.budget): e for e in old.estimates}
     pairs = [(theirs.get((e.rung, e.task, e.budget)), e) for e in new.estimates]
     changes = [change_of(before, after) for before, after in pairs if before is not None]
@@ -147,6 +149,27 @@ def check_comparable(old: AuditReport, grid: Grid, version: str, where: str = "t
             f"checksums {old.checksum} and {checksum(grid, version)}",
         )
     raise ConfigError(f"{where}: can't be compared, they are of different audits: {differs}; make both with the same")
+
+
+def check_same_terms(old: AuditReport, terms: Collection[str], where: str = "the reports") -> None:
+    """Refuse a report whose gains are counted from other terms: one more of them can only lower a gain.
+
+    Args:
+        old: the report.
+        terms: of the other audit, by name.
+        where: the source of the report, for the message.
+
+    Raises:
+        ConfigError: the terms differ; names them.
+    """
+    if old.estimates and (odd := sorted(_terms(old) ^ set(terms))):
+        raise ConfigError(
+            f"{where}: can't be compared, their gains are counted from other terms ({', '.join(odd)}); make both anew"
+        )
+
+
+def _terms(report: AuditReport) -> set[str]:
+    return {term for estimate in report.estimates for term in estimate.terms}
 
 
 def _short(value: object) -> str:

@@ -35,7 +35,7 @@ class CellResult:
         interval: Wilson's 95 % interval of the accuracy.
         validation: the accuracy that the program was chosen by.
         terms: accuracies that need no program, by name with underscores: chance, majority, map_alone,
-            nearest_neighbour, direct_training, and, in reports from version 1.0 on, simple_features.
+            nearest_neighbour, direct_training, simple_features (which earlier reports lack).
         terms_from: the cells in whose run folders the terms were measured, by the terms' names; chance and majority
             are in every folder.
         over: the best of them, of which `gain` is counted.

@@ -111,12 +111,14 @@ def _read(path: Path | None) -> "AuditReport | None":
 def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", baseline: Path | None) -> None:
     """Refuse a gate that nothing can hit, and an earlier report of another audit, before anything is asked."""
     from reprogram._version import __version__
-    from reprogram.auditing.compare import check_comparable
+    from reprogram.auditing.compare import check_comparable, check_same_terms
+    from reprogram.auditing.plan import TERMS
 
     for gate in gates:
         gate.check(audit.plan.grid)
     if earlier is not None:
         check_comparable(earlier, audit.plan.grid, __version__, where=f"{baseline} and this audit")
+        check_same_terms(earlier, TERMS, where=f"{baseline} and this audit")
 
 
 def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequence[Audit]":

@@ -99,6 +99,11 @@ class Guard:
         shown = [merged for group in self._groups if (merged := _merged(group)) is not None]
         return shown[-1] if shown else None
 
+    @property
+    def shown_last(self) -> Shown | None:
+        """What is shown where nothing but that comes last; None where another defence changes it."""
+        return _merged(self._groups[-1]) if self._groups else None
+
     def answer(self, ask: Ask, images: Images, first: int) -> Tensor:
         """Answer images.
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
+from reprogram.hosts._guard import Guard
 from reprogram.hosts._info import HostInfo
 from reprogram.hosts._inner import InnerSource
 from reprogram.hosts._meter import Meter
 from reprogram.hosts._shown import Shown
-from reprogram.hosts._told import shown_by
 from reprogram.hosts.base import Host
 
 MAX_TIMES = 10_000
@@ -71,8 +71,8 @@ class AveragedHost(Host):
         untrained = self._untrained if host.untrained is not None else None
         super().__init__(host.net, info, untrained=untrained, guard=host.guard)
         self.inner, self.asks_per_image = host, times
-        self.noisy = _noisy_numbers(host)
-        if self.noisy is not None and host.guard is not None:
+        self.noisy = None if host.guard is None else _noisy_numbers(host.guard)
+        if host.guard is not None and self.noisy is not None:
             host.guard = replace(host.guard, gives_numbers=True)
 
     def _classified(self, pixels: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -98,8 +98,9 @@ class AveragedHost(Host):
         return AveragedHost(twin, self.asks_per_image, replace(twin.info, id=twin.info.id))
 
 
-def _noisy_numbers(host: Host) -> Shown | None:
-    """What a host shows, if it is all labels' numbers with noise on them."""
-    shown = shown_by(host)
-    is_whole = shown is not None and shown.numbers and shown.labels is None and shown.floor is None
-    return shown if is_whole and shown is not None and shown.noise else None
+def _noisy_numbers(guard: Guard) -> Shown | None:
+    """What is shown in the end, if it is all labels' numbers with noise on them."""
+    shown = guard.shown_last
+    if shown is None or not (shown.noise and shown.numbers) or shown.labels is not None or shown.floor is not None:
+        return None
+    return shown

@@ -291,3 +291,13 @@ def test_batteries_say_what_they_run(tmp_path):
 def test_every_flag_is_documented():
     page = (Path(__file__).parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
     assert [kind.name for kind in KINDS.values() if f"| `{kind.name}` | {kind.severity} |" not in page] == []
+
+
+def test_reports_whose_gains_are_counted_from_other_terms_are_not_compared(report, one_line):
+    """As those from before simple_features: one more term can only lower a gain."""
+    more = [dataclasses.replace(e, terms={**e.terms, "simple_features": 0.2}) for e in report.estimates]
+    later = dataclasses.replace(report, estimates=tuple(more))
+    assert compare(later, later) and compare(report, report)
+    with pytest.raises(ConfigError) as error:
+        compare(report, later)
+    one_line(error, "simple_features", "can't be compared")

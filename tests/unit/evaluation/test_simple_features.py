@@ -17,9 +17,9 @@ def test_the_discriminant_is_scikit_learns():
     values = generator.normal(size=(60, 9)) + 1.2 * generator.normal(size=(4, 9))[labels]
     new = generator.normal(size=(200, 9))
     for shrinkage in module.SHRINKAGES:
-        weights, bias = module._discriminant(values, labels, 4, shrinkage)
+        rule = module._discriminant(torch.from_numpy(values), torch.from_numpy(labels), 4, shrinkage)
         theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage, priors=[0.25] * 4).fit(values, labels)
-        assert np.array_equal((new @ weights + bias).argmax(1), theirs.predict(new))
+        assert np.array_equal(rule(torch.from_numpy(new).float()).argmax(1).numpy(), theirs.predict(new))
 
 
 def test_counting_needs_no_more_than_brightness():

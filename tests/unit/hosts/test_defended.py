@@ -316,6 +316,16 @@ def test_the_mean_of_noisy_numbers_is_that_of_what_is_shown(service):
     assert np.abs(found - exact).max() < 5 * deviation
 
 
+def test_scores_that_come_after_noise_are_averaged_as_scores():
+    """What a temperature makes of noisy numbers are no numbers that are shown: the mean is that of probabilities."""
+    by = "noise(deviation=0.1)+temperature(t=3.0)"
+    host = defended(by)
+    answers = [host(pixels()).softmax(1) for _ in range(2)]  # The second has the next images' numbers, as averaged has.
+    spec = f"defended(host={TINY!r}, by={by!r})"
+    found = load_host(f"averaged(host={spec!r}, times=2)")(pixels())
+    torch.testing.assert_close(found.softmax(1), sum(answers) / 2)
+
+
 def test_one_host_serves_no_programs_of_hosts_with_other_defences(digits, one_line):
     hosts = [load_host(TINY), defended("label-only"), defended("label-only"), load_host(f"restricted(host={TINY!r})")]
     models = [reprogram.Reprogrammed.build(host, digits) for host in hosts]
