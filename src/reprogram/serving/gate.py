@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reprogram.errors import DataError
@@ -93,10 +94,18 @@ class Gate:
             raise RefusedError(429, f"more than {rate:g} requests a second", retry_after=retry_after(wait_s))
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = _route(scope)
         self.desk.metrics.requests.labels(route, str(status)).inc()
         self.desk.metrics.seconds.labels(route).observe(seconds)
         log.debug("%s %s %s %d %.1f ms", scope.get("account", "-"), scope["method"], route, status, 1000 * seconds)
+
+
+def _route(scope: Scope) -> str:
+    """The template of a request's route, also where the request was refused before it got there; else "none"."""
+    if "route" in scope:
+        return getattr(scope["route"], "path", "none")
+    matching = (route for route in scope["app"].routes if route.matches(scope)[0] is Match.FULL)
+    return getattr(next(matching, None), "path", "none")
 
 
 def refused(error: Exception) -> tuple[int, str, dict[str, str]]:

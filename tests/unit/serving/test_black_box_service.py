@@ -149,7 +149,7 @@ def test_a_rate_slows_a_run_down_and_its_bill_is_the_servers(own, tmp_path, monk
     """Learning by queries against the service, with refusals in between: the budget, the bill and the count agree."""
     monkeypatch.setenv("MODEL_SERVER_TOKEN", "token-of-the-run")
     headers = {"Authorization": "Bearer token-of-the-run"}
-    with running(models(own), headers=headers, answers="topk", k=5, round=3, rate=60) as run:
+    with running(models(own), headers=headers, answers="topk", k=5, round=3, rate=20) as run:
         spec = f"oip:{run.url}?model=host&kind=probabilities&access=topk&classification=5&num_classes=24&decimals=3"
         task = "squares(train=48, validation=20, test=20)"
         code = main(
@@ -170,4 +170,4 @@ def test_a_rate_slows_a_run_down_and_its_bill_is_the_servers(own, tmp_path, monk
             )
             for status in (200, 429)
         }
-        assert counts[200] + counts[429] == bill["requests"] and counts[429] == bill["retries"]
+        assert counts[200] + counts[429] == bill["requests"] and counts[429] == bill["retries"] > 0
