@@ -27,13 +27,12 @@ def keep(name: str, runs: Path) -> int:
 
 def load(name: str) -> list[Run]:
     """Configuration and result of each run."""
-    return [
-        (
-            tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))["fit"],
-            json.loads(path.read_text(encoding="utf-8")),
-        )
-        for path in sorted((RESULTS / name).glob("*.json"))
-    ]
+    runs = []
+    for path in sorted((RESULTS / name).glob("*.json")):
+        config = tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))["fit"]
+        result = json.loads(path.read_text(encoding="utf-8"))
+        runs.append(({**config, "batch_size": result.get("batch_size", config["batch_size"])}, result))
+    return runs
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:

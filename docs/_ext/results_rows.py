@@ -108,6 +108,7 @@ def _run(data: dict[str, Any], config: dict[str, Any], recipe: str, name: str) -
         **{key.replace("_", " "): value for key, value in baselines.items()},
     }
     options = {part: data[part] for part in PARTS if part in data} | config
+    options |= {"batch_size": data["batch_size"]} if "batch_size" in data else {}
     return Row({**_options(data, options), "recipe": recipe}, measured, name)
 
 

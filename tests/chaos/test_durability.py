@@ -232,7 +232,7 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
         "    calls.append(1)\n"
         "    if len(calls) == 11:\n"
         "        print('stalled', flush=True)\n"
-        "        torch.randn(6000, 6000) @ torch.randn(6000, 12000)\n"  # One operation, without Python in it.
+        "        torch.linalg.matrix_power(torch.randn(4000, 4000), 2**62 - 1)\n"  # One operation, of minutes.
         "    return x.flatten(1) @ weight\n"
         "model = reprogram.Reprogrammed.build(reprogram.Host.wrap(classify, size=16), task)\n"
         "reprogram.fit(model, task, epochs=9, batch_size=8, checkpoint=sys.argv[1], checkpoint_every=1)\n"
@@ -245,7 +245,7 @@ def test_a_signal_in_a_long_step_is_answered(tmp_path, number, code):
     process.send_signal(number)
     assert process.wait(timeout=60) == code
     process.stdout.close()
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 15
     assert Checkpoint(tmp_path / "c.safetensors").load()[1]["state"]["step"] >= 3
 
 

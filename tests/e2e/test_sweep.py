@@ -138,7 +138,7 @@ def test_signals_end_the_workers_in_order(swept, grid, tmp_path, number, code):
     children = workers(process.pid)
     assert len(children) == 2
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code and "Traceback" not in err
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert list(tmp_path.glob("*/checkpoint.safetensors")) and not list(tmp_path.glob("*/lock"))
@@ -152,7 +152,7 @@ def test_workers_do_not_outlive_a_killed_parent(swept, grid, tmp_path):
     wait_for(lambda: list(tmp_path.glob("*/checkpoint.safetensors")))
     children = workers(process.pid)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert children and run("sweep", grid, "--out", tmp_path, "--workers", 2).returncode == 0  # At once.
     assert programs(tmp_path) == programs(swept[0])
     assert not any(Path(f"/proc/{child}").exists() for child in children)

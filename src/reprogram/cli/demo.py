@@ -17,7 +17,7 @@ LEARNING = {
     "loss": "host",
     "learner": "adam(betas=(0.9, 0.99))",
     "precision": "auto",
-    "batch_size": 16,
+    "batch_size": "auto",
     "validations": 6,
 }
 """How both programs are learned: the paper's way, with a learner for few images."""

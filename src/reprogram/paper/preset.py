@@ -10,7 +10,7 @@ from reprogram.errors import ConfigError
 from reprogram.paper.experiments.base import HostNames, find, names
 from reprogram.paper.plan import ExperimentPlan
 from reprogram.runs.config import UNWRITTEN, RunConfig
-from reprogram.runs.earlier import of_version_0_1
+from reprogram.runs.earlier import DEFAULTS_0_1, of_version_0_1
 from reprogram.training.options import current_names
 from reprogram.utils.files import exists
 from reprogram.utils.messages import expected, nearest
@@ -53,7 +53,8 @@ def read_preset(name: str) -> ExperimentPlan:
             raise ConfigError(f"{path}: [{table}] isn't part of a preset; known: {', '.join(sorted(TABLES))}")
         _require(TABLES[table], values, f"{path}: [{table}]")
     recipe = current_names(RunConfig, content.get("fit", {}))
-    recipe = {**UNWRITTEN, **recipe} if of_version_0_1(content.get("fit", {})) else recipe
+    if of_version_0_1(content.get("fit", {})):
+        recipe = {**UNWRITTEN, "batch_size": DEFAULTS_0_1["batch_size"], **recipe}
     tasks = {task: current_names(RunConfig, values) for task, values in content.get("tasks", {}).items()}
     options = {name: _with_current_names(values) for name, values in content.get("experiments", {}).items()}
     recipes = {"fit": recipe} | {f"tasks.{task}": values for task, values in tasks.items()}

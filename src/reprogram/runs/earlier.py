@@ -10,7 +10,8 @@ from reprogram.errors import ConfigError
 from reprogram.registry import RENAMED
 from reprogram.runs.config import UNWRITTEN, RunConfig, is_written, read_toml
 
-DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task", **UNWRITTEN}
+DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task", "batch_size": 16}
+DEFAULTS_0_1 |= UNWRITTEN
 """The defaults of version 0.1 that are others now, by today's names."""
 
 
@@ -53,7 +54,8 @@ def of_version_0_1(values: Mapping[str, Any]) -> bool:
 def begun_options(config: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What a command means by the options that it leaves out, where an earlier version began its run.
 
-    So the command of then goes on, though some defaults are others now.
+    So the command of then goes on, though some defaults are others now. A batch size that was the default of then is
+    taken for what that command means.
 
     Args:
         config: the configuration in the run's folder, which need not be there.
@@ -66,5 +68,7 @@ def begun_options(config: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         if is_written(config):
             begun = read_toml(config)
             older = DEFAULTS_0_1 if of_version_0_1(begun) and "recipe" not in values else {}
-            return {**older, **{name: begun[name] for name in UNWRITTEN if name in begun}}
+            unwritten = {name: begun[name] for name in UNWRITTEN if name in begun}
+            usual = {"batch_size": DEFAULTS_0_1["batch_size"]}
+            return {**older, **unwritten, **(usual if usual.items() <= begun.items() else {})}
     return {}

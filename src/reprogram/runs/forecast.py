@@ -17,9 +17,9 @@ from reprogram.registry import configure
 from reprogram.report.examples import COUNT
 from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
+from reprogram.training.compatibility import settled_learner
 from reprogram.training.losses import loss_of
 from reprogram.training.microbatch import usual_number
-from reprogram.training.options import settled_learner
 from reprogram.training.validation import num_validation_images
 from reprogram.utils.forks import one_thread
 from reprogram.utils.seeding import seeded
@@ -140,8 +140,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, proces
             of its own, such as a function that asks a server, is never asked for it.
     """
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
-    batch_size, views = min(config.batch_size, len(task.train)), model.program.num_views
-    steps_per_epoch = -(-len(task.train) // batch_size)
+    batch_size = min(config.settled_batch_size(len(task.class_names)), len(task.train))
+    views, steps_per_epoch = model.program.num_views, -(-len(task.train) // batch_size)
     steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
     if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
         steps = 0

@@ -34,7 +34,7 @@ def describe(folder: RunFolder) -> Record:
     times, result, last_row = _json(folder.times), _json(folder.result), _last_row(folder.history)
     config = _toml(folder.config).get("fit")
     if isinstance(config, dict):  # What "auto" stood for, so that runs can be compared.
-        stood_for = {key: result[key] for key in ("loss", "precision") if _text(result.get(key))}
+        stood_for = {key: _plain(result[key]) for key in ("loss", "precision", "batch_size") if key in result}
         config |= {key: value for key, value in stood_for.items() if config.get(key) == "auto"}
     error = _text(times.get("error"))
     if exists(folder.result):

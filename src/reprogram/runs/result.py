@@ -13,8 +13,8 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure, format_spec
 from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
+from reprogram.training.compatibility import settled_learner
 from reprogram.training.losses import settled
-from reprogram.training.options import settled_learner
 from reprogram.training.results import FitResult
 from reprogram.utils.environment import processor
 from reprogram.utils.process import num_threads
@@ -58,6 +58,7 @@ def build_result(
         "learner": settled_learner(config.learner, configure("learners", config.learner)[0].access, model),
         "augmentation": config.augmentation,
         "loss": settled(config.loss, model.label_map),
+        "batch_size": config.settled_batch_size(len(task.class_names)),
         "learned_numbers": sum(p.numel() for p in model.learned_parameters()),
         "seed": config.seed,
         "command": command or shlex.join(["reprogram", *map(printable, sys.argv[1:])]),

@@ -136,7 +136,8 @@ def needs_of_run(
         num_train: images of the training split, to some of which the label map may be fitted.
         num_validation: images that a validation looks at.
     """
-    host, limit, batch = model.host, options.budget.host_images, min(options.batch_size, num_train)
+    host, limit = model.host, options.budget.host_images
+    batch = min(options.settled_batch_size(len(model.task.classes)), num_train)
     checked, views, times = host.sentinels, model.program.num_views, host.asks_per_image
     left = None
     if limit is not None and not learner.takes_steps:

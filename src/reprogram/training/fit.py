@@ -13,9 +13,10 @@ from reprogram.registry import Component, configure, format_spec
 from reprogram.tasks.base import Task
 from reprogram.training.answers import answers_beside
 from reprogram.training.checkpoint import Interval
+from reprogram.training.compatibility import check_fit, settled_learner
 from reprogram.training.losses import loss_named, settled
 from reprogram.training.notebook import NotebookLine, is_notebook
-from reprogram.training.options import FitOptions, check_fit, resume_key, settled_learner, with_changes
+from reprogram.training.options import FitOptions, resume_key, with_changes
 from reprogram.training.processes import learning_together, num_processes
 from reprogram.training.results import FitProgress, FitResult
 from reprogram.training.signals import held_signals

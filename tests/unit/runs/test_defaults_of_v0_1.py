@@ -7,7 +7,7 @@ from reprogram.runs.config import MARK
 from reprogram.runs.earlier import DEFAULTS_0_1, as_written
 from reprogram.sweep.grid import read_grid
 
-TODAY = {"canvas": "centre", "label_map": "first", "loss": "auto", "sampling": "stratified"}
+TODAY = {"canvas": "centre", "label_map": "first", "loss": "auto", "sampling": "stratified", "batch_size": "auto"}
 OLD_CONFIG = f'{MARK}\n[fit]\nhost = "linear:40"\ntask = "digits"\ncanvas = "scaled"\nlabel_map = "discriminant"\n'
 OLD_CONFIG += 'learner = "gradient"\nloss = "task"\nstart = ""\nepochs = 2.0\n'
 NAMES = ["digits-linear_40-frame-s0-504b08f2", "digits-linear_40-frame-s0-a25c076c"]
@@ -48,7 +48,8 @@ def test_other_files_and_flags_have_todays_defaults(written):
 def test_cells_have_the_names_that_0_1_gave_them(written):
     """Computed by 0.1 itself from these two grids."""
     names = []
-    for options in ("parts = 3", 'canvas = "centre"\nlabel-map = "first"\nloss = "host"\nsampling = "shuffled"'):
+    of_then = 'canvas = "centre"\nlabel-map = "first"\nloss = "host"\nsampling = "shuffled"\nbatch-size = 16'
+    for options in ("parts = 3", of_then):
         names += [cell.name for cell in read_grid(written(f'[grid]\nhost = "linear:40"\ntask = "digits"\n{options}\n'))]
     assert names == NAMES
 
@@ -61,6 +62,9 @@ def test_the_command_of_then_goes_on_in_its_folder(written, tmp_path):
     assert chosen(resolve({**flags, "label_map": "first"}, None)) == {**DEFAULTS_0_1, "label_map": "first"}
     written(OLD_CONFIG.replace("start", "warm_start").replace("gradient", "adam"), "run/config.toml")
     assert chosen(resolve(flags, None)) == {**TODAY, "sampling": "shuffled"}  # A run wrote it, without the option.
+    for size, meant in ((16, 16), (32, "auto")):  # The default of then; or somebody's choice, which he has to repeat.
+        written(f'{MARK}\n[fit]\nsampling = "stratified"\nbatch_size = {size}\n', "run/config.toml")
+        assert chosen(resolve(flags, None)) == {**TODAY, "batch_size": meant}
 
 
 @pytest.mark.parametrize("old", ["parts = 3", 'start = ""', 'learner = "gradient"'])
@@ -76,7 +80,7 @@ def test_what_a_file_of_then_changes_is_said_in_one_line(written, old):
 
 def test_nothing_is_said_where_nothing_is_changed(written):
     lines = []
-    whole = 'parts = 3\ncanvas = "tile"\nlabel_map = "first"\nloss = "host"\nsampling = "stratified"'
+    whole = 'parts = 3\ncanvas = "tile"\nlabel_map = "first"\nloss = "host"\nsampling = "stratified"\nbatch_size = 8'
     for text in ("num-microbatches = 3", whole, 'parts = 3\nrecipe = "best"'):
         resolve({}, written(f"[fit]\n{text}\n"), lines.append)
     resolve({"recipe": "best"}, written("[fit]\nparts = 3\n"), lines.append)

@@ -156,10 +156,12 @@ def test_what_the_host_is_not_asked_for_takes_time_too():
     assert parts["untrained"].images == parts["direct-training"].images == 0
     assert parts["untrained"].seconds == pytest.approx(again)
     task = load_task(RUN["task"])
-    start = time.monotonic()
-    train(task, "convolutional", 1280, seed=0)
-    took = time.monotonic() - start
-    assert took / 4 < expected_seconds(task, "convolutional", 1280) < 4 * took
+    ratios = []  # Others on the machine may stretch either of the two, but not all of them.
+    for _ in range(6):
+        start = time.monotonic()
+        train(task, "convolutional", 1280, seed=0)
+        ratios.append((time.monotonic() - start) / expected_seconds(task, "convolutional", 1280))
+    assert any(1 / 4 < ratio < 4 for ratio in ratios), ratios
     assert parts["direct-training"].seconds > 0 and expected.seconds_after(VALIDATIONS) > again
 
 

@@ -143,7 +143,7 @@ def test_a_store_that_cannot_be_written_is_warned_of_once(tmp_path, trouble, mon
     run, begun = RunFolder(tmp_path / "new"), time.monotonic()
     with recorded(run, RunConfig(), messages.append):
         run.end()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert len(messages) == 1 and "warning" in messages[0] and "runs.sqlite" in messages[0]
     assert "new" in [record["name"] for record in store.runs()]
     if trouble == "held by another":

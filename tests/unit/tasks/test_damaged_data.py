@@ -110,7 +110,7 @@ def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch,
 
 
 @pytest.mark.alone
-def test_a_hundred_thousand_files_are_listed_in_five_seconds(tmp_path):
+def test_a_hundred_thousand_files_are_listed_in_a_few_times_what_a_glob_takes(tmp_path):
     for part in range(10):
         (tmp_path / f"{part}").mkdir()
         for i in range(10_000):
@@ -119,11 +119,13 @@ def test_a_hundred_thousand_files_are_listed_in_five_seconds(tmp_path):
     for name in (".hidden/x.png", "1/.x.png", "1/x.txt", "1/png"):
         (tmp_path / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = image_files.list_images(tmp_path)
-    assert time.perf_counter() - begun < 5
+    between = time.process_time()
+    globbed = set(tmp_path.glob("[0-9]/[0-9]*.*"))
+    assert between - begun < 5 * (time.process_time() - between)
     assert len(found) == 100_000 and found == sorted(found)
-    assert set(found) == set(tmp_path.glob("[0-9]/[0-9]*.*"))
+    assert set(found) == globbed
 
 
 @pytest.mark.parametrize("label", [-1, 4, 2**40])
