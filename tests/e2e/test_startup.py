@@ -1,9 +1,9 @@
 """Invariant 8: importing is cheap and doesn't load torch; help is quick."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -24,20 +24,21 @@ HEAVY = (
 )
 
 
+STANDARD = "import asyncio, http.client, sqlite3, unittest.mock, xml.etree.ElementTree"
+"""Fixed work that processor time is held against: some 55 ms on a core of 2025."""
+
+
 def run(*arguments):
-    begun = time.perf_counter()
+    """The processor seconds that a process of Python takes, and what it prints."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
-    return time.perf_counter() - begun, result.stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result.stdout
 
 
-def least(*arguments, limit, base=0.0, tries=12):
-    """The least of some runs, for other processes only ever add; stops when it's low enough."""
-    best = float("inf")
-    for _ in range(tries):
-        best = min(best, run(*arguments)[0] - base)
-        if best <= limit:
-            break
-    return best
+def seconds(*arguments):
+    """What a process takes beyond an empty one: the least of some, for other processes only ever add."""
+    return min(run(*arguments)[0] for _ in range(7)) - min(run("-c", "pass")[0] for _ in range(7))
 
 
 def test_import_loads_nothing_heavy():
@@ -72,13 +73,12 @@ def test_learning_needs_no_compiler(tmp_path):
     assert run("-c", code)[1].split()[-1] == "False"
 
 
-def test_import_takes_150_ms():
-    bare = min(run("-c", "pass")[0] for _ in range(5))
-    assert least("-c", "import reprogram", limit=0.150, base=bare) <= 0.150
+def test_import_takes_less_than_some_modules_of_the_standard_library():
+    assert seconds("-c", "import reprogram") < seconds("-c", STANDARD)
 
 
-def test_help_takes_400_ms():
-    assert least("-m", "reprogram", "--help", limit=0.400) <= 0.400
+def test_help_takes_a_few_times_as_much():
+    assert seconds("-m", "reprogram", "--help") < 6 * seconds("-c", STANDARD)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"]])
