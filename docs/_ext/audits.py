@@ -1,4 +1,4 @@
-"""The tables of docs/audit-results.md, from results/audit and results/audit-standard: `make results` writes them.
+"""The tables of docs/audit-results.md, from results/audit-standard: `make results` writes them into the page.
 
 A file there is the `audit.json` of one host; NAME-untrained.json is that of its untrained twin.
 """
@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import kept
 from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
 PAGE = Path(__file__).parents[1] / "audit-results.md"
-AUDITS = Path(__file__).parents[2] / "results" / "audit"
-STANDARD = AUDITS.with_name("audit-standard")
+AUDITS = Path(__file__).parents[2] / "results" / "audit-standard"
 HOSTS = {
     "lite0": "EfficientNet-Lite0",
     "resnet18": "ResNet-18",
@@ -23,8 +23,7 @@ HOSTS = {
     "mobilenetv2": "MobileNetV2",
     "squeezenet": "SqueezeNet 1.0",
 }
-RUNGS = {"gradient": "weights", "scores": "all scores", "label": "label alone"}
-ALL_RUNGS = {
+RUNGS = {
     "gradient": "weights",
     "scores": "all scores",
     "rounded-scores": "rounded scores",
@@ -32,7 +31,7 @@ ALL_RUNGS = {
     "label": "label alone",
 }
 SHOWN = 0.02
-"""The lower bound from which on a gain counts, as in the audit's verdict."""
+"""From which lower bound on a gain counts, as in the audit's verdict."""
 NONE = "*Nothing is measured yet.*"
 TWIN = "-untrained"
 
@@ -41,26 +40,21 @@ Audit = dict[str, Any]
 
 def blocks() -> dict[str, str]:
     """Every generated block of the page, by its name."""
-    audits, standard = _read(AUDITS), _read(STANDARD)
+    audits = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(AUDITS.glob("*.json"))}
     trained = {name: audit for name, audit in audits.items() if name in HOSTS}
     twins = {name: audit for name, audit in audits.items() if name not in HOSTS}
     return {
-        "hosts": _gains(trained),
+        "hosts": _verdicts(trained),
+        "gains": _gains(trained),
         "terms": _terms(audits),
+        "accuracies": _accuracies(audits),
         "order": _order(trained),
-        "twins": _gains(twins),
+        "twins": _verdicts(twins),
+        "twin gains": _gains(twins),
         "size": _size(audits),
         "flags": _flags(audits),
-        "standard verdicts": _verdicts(standard),
-        "standard gains": _all_gains(standard),
-        "standard bill": _bill(standard),
         "bill": _bill(audits),
     }
-
-
-def _read(folder: Path) -> dict[str, Audit]:
-    """The audits of a folder, by their files' names."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def written(text: str) -> str:
@@ -79,118 +73,138 @@ def _called(name: str) -> str:
     return HOSTS[base] + (", untrained" if base != name else "")
 
 
-def _estimate(audit: Audit, rung: str) -> dict[str, Any]:
-    """A rung's estimate with the largest budget."""
-    return max((one for one in audit["estimates"] if one["rung"] == rung), key=lambda one: int(one["budget"]))
+def _estimate(audit: Audit, rung: str, task: str) -> dict[str, Any]:
+    """What is known of a task on a rung with the largest budget."""
+    found = (one for one in audit["estimates"] if (one["rung"], one["task"]) == (rung, task))
+    return max(found, key=lambda one: int(one["budget"]))
+
+
+def _mean(audit: Audit, rung: str, key: str) -> float:
+    """A number of a rung with the largest budget, averaged over tasks."""
+    return fmean(_estimate(audit, rung, task)[key] for task in _tasks([audit]))
+
+
+def _tasks(audits: Iterable[Audit]) -> list[str]:
+    """The names of the tasks, in the battery's order."""
+    return list(dict.fromkeys(task["name"] for audit in audits for task in audit["grid"]["tasks"]))
 
 
 def _signed(value: float, interval: Iterable[float]) -> str:
     low, high = interval
-    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+    text = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"**{text}**" if low >= SHOWN else text
 
 
-def _strongest(audit: Audit) -> float:
-    """The largest lower bound of a gain: what the verdict stands on."""
-    return max(one["interval"][0] for one in audit["estimates"])
+def _strongest(audit: Audit) -> dict[str, Any]:
+    """The estimate with the largest lower bound of a gain: what the verdict stands on."""
+    return max(audit["estimates"], key=lambda one: one["interval"][0])
 
 
-def _gains(audits: dict[str, Audit]) -> str:
-    """A line for each host, the one that is shown to give away most first: gain and accuracy by rung."""
-    rows = []
-    for name, audit in sorted(audits.items(), key=lambda item: -_strongest(item[1])):
-        cells = []
-        for rung in RUNGS:
-            one = _estimate(audit, rung)
-            cells.append(f"**{_signed(one['gain'], one['interval'])}**, accuracy {one['accuracy']:.2f}")
-        rows.append([_called(name), *cells, f"`{audit['verdict']['level']}`"])
-    return kept.table(["host", *(f"net gain, {words}" for words in RUNGS.values()), "verdict"], rows) if rows else NONE
+def _ranked(audits: dict[str, Audit]) -> list[tuple[str, Audit]]:
+    """The hosts, the one that is shown to give away most first."""
+    return sorted(audits.items(), key=lambda item: -_strongest(item[1])["interval"][0])
 
 
 def _verdicts(audits: dict[str, Audit]) -> str:
-    """A line for each host: the estimate with the largest lower bound of a gain, what the verdict stands on."""
+    """A line for each host: the largest gain that is shown."""
     rows = []
-    for name, audit in sorted(audits.items(), key=lambda item: -_strongest(item[1])):
-        one = max(audit["estimates"], key=lambda one: one["interval"][0])
-        where = f"{one['task']}, {ALL_RUNGS[one['rung']]}, {one['budget']:,} images"
+    for name, audit in _ranked(audits):
+        one = _strongest(audit)
         gain = _signed(one["gain"], one["interval"])
+        where = f"{one['task']}, {RUNGS[one['rung']]}, {one['budget']:,} images"
         rows.append([_called(name), f"`{audit['verdict']['level']}`", gain, where, f"{one['accuracy']:.2f}"])
     head = ["host", "verdict", "largest net gain shown", "where", "accuracy there"]
     return kept.table(head, rows) if rows else NONE
 
 
-def _all_gains(audits: dict[str, Audit]) -> str:
-    """A line for each host and task: the net gain on each rung with the largest budget."""
-    rows = []
-    for name, audit in sorted(audits.items(), key=lambda item: -_strongest(item[1])):
-        for task in (task["name"] for task in audit["grid"]["tasks"]):
-            cells = []
-            for rung in ALL_RUNGS:
-                found = [one for one in audit["estimates"] if (one["rung"], one["task"]) == (rung, task)]
-                one = max(found, key=lambda one: int(one["budget"]))
-                text = _signed(one["gain"], one["interval"])
-                cells.append(f"**{text}**" if one["interval"][0] >= SHOWN else text)
-            rows.append([_called(name), task, *cells])
-    return kept.table(["host", "task", *ALL_RUNGS.values()], rows) if rows else NONE
+def _gains(audits: dict[str, Audit]) -> str:
+    """A line for each host and task: the net gain on each rung."""
+    rows = [
+        [_called(name), task]
+        + [_signed(one["gain"], one["interval"]) for rung in RUNGS for one in [_estimate(audit, rung, task)]]
+        for name, audit in _ranked(audits)
+        for task in _tasks([audit])
+    ]
+    return kept.table(["host", "task", *RUNGS.values()], rows) if rows else NONE
 
 
 def _terms(audits: dict[str, Audit]) -> str:
-    """What an attacker has without a program, at the largest budget of the rung that reads all scores."""
-    names = ("chance", "map_alone", "nearest_neighbour", "direct_training")
+    """What an attacker has without a program, at the largest budget; the best of each line is bold."""
+    columns = (
+        ("simple features", "scores", "simple_features"),
+        ("a small net", "scores", "direct_training"),
+        ("nearest neighbours, all scores", "scores", "nearest_neighbour"),
+        ("map alone, all scores", "scores", "map_alone"),
+        ("map alone, label", "label", "map_alone"),
+    )
     rows = []
-    for name, audit in sorted(audits.items(), key=lambda item: item[0]):
-        by_scores, by_label = _estimate(audit, "scores"), _estimate(audit, "label")
-        shown = [f"{by_scores['terms'][term]:.2f}" if term in by_scores["terms"] else "–" for term in names]
-        rows.append([_called(name), *shown, f"{by_label['terms']['map_alone']:.2f}", f"{by_label['accuracy']:.2f}"])
-    head = ["host", "chance", "map alone, all scores", "nearest neighbour on scores", "a small net of one's own"]
-    return kept.table([*head, "map alone, labels", "program, label alone"], rows) if rows else NONE
+    for name, audit in audits.items():
+        for task in _tasks([audit]):
+            values = [_estimate(audit, rung, task)["terms"][term] for _, rung, term in columns]
+            shown = [f"**{value:.2f}**" if value == max(values) else f"{value:.2f}" for value in values]
+            rows.append([_called(name), task, *shown])
+    return kept.table(["host", "task", *(words for words, _, _ in columns)], rows) if rows else NONE
+
+
+def _accuracies(audits: dict[str, Audit]) -> str:
+    """What an attacker has with a program, at the largest budget."""
+    rows = [
+        [_called(name), task, *(f"{_estimate(audit, rung, task)['accuracy']:.2f}" for rung in RUNGS)]
+        for name, audit in audits.items()
+        for task in _tasks([audit])
+    ]
+    return kept.table(["host", "task", *RUNGS.values()], rows) if rows else NONE
 
 
 def _order(audits: dict[str, Audit]) -> str:
-    """How far two seeds agree about the order of the hosts: Kendall's τ of their accuracies, for each rung."""
+    """How far seeds and tasks agree about the order of the hosts: Kendall's τ of their accuracies, for each rung."""
     if len(audits) < 3:
         return NONE
     rows = []
     for rung, words in RUNGS.items():
-        by_seed: dict[int, list[float]] = {}
+        tasks = _tasks(audits.values())
+        by_seed: dict[tuple[str, int], list[float]] = {}
         for audit in audits.values():
             for cell in audit["cells"]:
-                if cell["rung"] == rung and cell["budget"] == _estimate(audit, rung)["budget"]:
-                    by_seed.setdefault(cell["seed"], []).append(cell["accuracy"])
-        taus = [kendalltau(one, other).statistic for one, other in combinations(by_seed.values(), 2)]
-        means = {name: _estimate(audit, rung)["accuracy"] for name, audit in audits.items()}
+                if cell["rung"] == rung and cell["budget"] == _estimate(audit, rung, cell["task"])["budget"]:
+                    by_seed.setdefault((cell["task"], cell["seed"]), []).append(cell["accuracy"])
+        by_task = [[_estimate(audit, rung, task)["accuracy"] for audit in audits.values()] for task in tasks]
+        seeds = [tau for task in tasks for tau in _taus([v for key, v in by_seed.items() if key[0] == task])]
+        means = {name: _mean(audit, rung, "accuracy") for name, audit in audits.items()}
         order = " > ".join(f"{_called(name)} {means[name]:.2f}" for name in sorted(means, key=lambda n: -means[n]))
-        rows.append([words, order, f"{min(taus):+.2f} to {max(taus):+.2f}"])
-    return kept.table(["rung", "hosts by accuracy", "Kendall's τ of two seeds"], rows)
+        rows.append([words, order, _spread(seeds), _spread(_taus(by_task))])
+    head = ["access", "hosts by mean accuracy", "Kendall's τ of two seeds", "of two tasks"]
+    return kept.table(head, rows)
+
+
+def _taus(rankings: list[list[float]]) -> list[float]:
+    """Kendall's τ of each pair of rankings."""
+    return [kendalltau(one, other).statistic for one, other in combinations(rankings, 2)]
+
+
+def _spread(taus: list[float]) -> str:
+    return f"{fmean(taus):+.2f} ({min(taus):+.2f} to {max(taus):+.2f})"
 
 
 def _size(audits: dict[str, Audit]) -> str:
-    """The published correlate beside what was reached with the weights."""
+    """The published correlate beside what was reached."""
     known = {name: one for name, one in audits.items() if one["probe"]["gradient_size"] is not None}
+    if len(known) < 3:
+        return NONE
+    shown = (("gradient", "accuracy", ".2f"), ("gradient", "gain", "+.2f"), ("label", "accuracy", ".2f"))
     rows = [
-        [
-            _called(name),
-            f"{audit['probe']['gradient_size']:,.0f}",
-            f"{audit['probe']['gradient_alignment']:.2f}",
-            f"{_estimate(audit, 'gradient')['accuracy']:.2f}",
-            f"{_estimate(audit, 'gradient')['gain']:+.2f}",
-            f"{_estimate(audit, 'label')['accuracy']:.2f}",
-        ]
+        [_called(name), f"{audit['probe']['gradient_size']:,.0f}", f"{audit['probe']['gradient_alignment']:.2f}"]
+        + [format(_mean(audit, rung, key), form) for rung, key, form in shown]
         for name, audit in sorted(known.items(), key=lambda item: -item[1]["probe"]["gradient_size"])
     ]
-    if len(rows) < 3:
-        return NONE
     sizes = [audit["probe"]["gradient_size"] for audit in known.values()]
     found = []
-    for words, rung, key in (
-        ("the gain with the weights", "gradient", "gain"),
-        ("the accuracy with the weights", "gradient", "accuracy"),
-        ("the accuracy with the label alone", "label", "accuracy"),
-    ):
-        tau = kendalltau(sizes, [_estimate(audit, rung)[key] for audit in known.values()])
-        found.append(f"{words} {tau.statistic:+.2f} (p = {tau.pvalue:.2f})")
-    head = ["host", "size of the average input gradient", "alignment", "accuracy, weights", "net gain, weights"]
-    shown = kept.table([*head, "accuracy, label alone"], rows)
-    return f"{shown}\n\nKendall's τ over {len(known)} hosts between the size and {'; '.join(found)}."
+    for rung, key, _ in shown:
+        tau = kendalltau(sizes, [_mean(audit, rung, key) for audit in known.values()])
+        found.append(f"the {key} by the {RUNGS[rung]} {tau.statistic:+.2f} (p = {tau.pvalue:.2f})")
+    head = ["host", "size of the average input gradient", "alignment"]
+    table = kept.table([*head, *(f"mean {key}, {RUNGS[rung]}" for rung, key, _ in shown)], rows)
+    return f"{table}\n\nKendall's τ over {len(known)} hosts between the size and {'; '.join(found)}."
 
 
 def _flags(audits: dict[str, Audit]) -> str:
