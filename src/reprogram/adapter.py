@@ -44,6 +44,22 @@ class TaskRecord:
         """
         return cls(name=task.name, classes=task.class_names, fingerprint=task.fingerprint, shape=task.image_shape)
 
+    def difference(self, task: Task) -> str | None:
+        """What a task has that this one hasn't, in words; None where classes and shape are the same.
+
+        Args:
+            task: another task, or this one with whatever images.
+        """
+        if task.image_shape != self.shape:
+            return f"images of {task.image_shape} instead of {self.shape}, channels, height and width"
+        if len(task.class_names) != len(self.classes):
+            return f"{len(task.class_names)} classes instead of {len(self.classes)}"
+        if task.class_names == self.classes:
+            return None
+        there, here = next(pair for pair in zip(task.class_names, self.classes, strict=True) if pair[0] != pair[1])
+        order = ", the same ones in another order" if sorted(task.class_names) == sorted(self.classes) else ""
+        return f"the class {there!r} where {here!r} is expected{order}"
+
 
 @dataclass(kw_only=True)
 class Provenance:

@@ -76,6 +76,8 @@ class Reprogrammed(nn.Module):
             ConfigError: a spec is wrong, or the components don't fit each other.
         """
         host = load_host(host) if isinstance(host, str) else host
+        if not isinstance(host, Host):
+            raise ConfigError(f"a {type(host).__name__} is no host; wrap it: Host.wrap(classifier, size=224)")
         if isinstance(task, str):
             shape = host.info.shape
             task = load_task(task, size_of_unequal=lambda: size_in_window(canvas, shape))
@@ -279,6 +281,7 @@ def load(
         host.know(header.host.labels)
     model = Reprogrammed.of(file.adapter, host, TaskRecord(**header.task.model_dump()))
     model.provenance = Provenance(created_by=header.created_by, metrics=dict(header.metrics))
+    model.program.eval()
     return model.match_host()
 
 

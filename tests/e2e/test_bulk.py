@@ -109,6 +109,13 @@ def test_another_file_or_other_images_are_never_overwritten(program, photos, tmp
     reprogram.Reprogrammed.build(HOST, random_task(), seed=4).save(second)
     code, _, err = cli("predict", second, photos / "a", "--out", out)
     assert code == 3 and "another program" in err and out.read_bytes() == raw
+    for change in (("--host", "linear(size=16, num_classes=12, seed=7)", "--any-host"), ("--precision", "bfloat16")):
+        code, _, err = cli("predict", program, photos / "a", "--out", out, "--quiet", *change)
+        assert code == 3 and "another program, host or precision" in err and out.read_bytes() == raw
+    for notes in (b"note\n", b"hello\nmore notes of mine\nthird", b"a,b\nc\n"):
+        out.write_bytes(raw + notes)
+        code, _, err = cli("predict", program, photos / "a", "--out", out)
+        assert code == 3 and "holds something else" in err and out.read_bytes() == raw + notes
     for name in (tmp_path, tmp_path / "rows.txt", "-"):
         assert cli("predict", program, photos, "--out", name)[0] == 3
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -112,6 +113,27 @@ def test_a_second_signal_does_not_wait_and_requests_are_logged_without_what_clie
     text = err.decode()
     assert "/v2/models/{model}/ready 200" in text and "GET none 404" in text and "stopped at once" in text
     assert SECRET not in text and "forged" not in text and "secret" not in text
+
+
+def test_a_closed_terminal_ends_a_server_in_order(folder, forks):
+    process, _ = start(folder)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "everything that was accepted is answered" in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+def test_a_stdout_that_is_closed_is_a_line(folder, forks):
+    command = f"exec {sys.executable} -m reprogram serve run --port 0 --json --threads 1 >&-"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, stderr=subprocess.PIPE, timeout=100)
+    text = done.stderr.decode()
+    assert done.returncode == 3 and "Traceback" not in text and text.splitlines()[-1].startswith("reprogram: "), text
+
+
+def test_a_pipe_among_the_samples_is_refused_before_it_is_opened(folder, tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.png")
+    assert main(["serve", str(folder / "run"), "--port", "0", "--samples", str(tmp_path)]) == 3
+    assert "a.png: is no ordinary file" in capsys.readouterr().err
 
 
 def test_what_a_server_does_not_start_with(folder, capsys, monkeypatch):

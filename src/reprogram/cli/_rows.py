@@ -1,5 +1,6 @@
 """The table that `reprogram predict --out` writes: a row for each image, gone on with where it was begun."""
 
+import hashlib
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +39,7 @@ class Table:
     Args:
         out: the file; - for stdout.
         format: csv, jsonl or parquet; None where the file's ending says it.
-        program: the digest of the program file.
+        program: the beginning of the program file's digest, and what else decides its answers.
 
     Attributes:
         at_once: rows that are computed together.
@@ -67,7 +68,7 @@ class Table:
             How many rows the file keeps; how many of them are of images that can't be read; and the other paths.
 
         Raises:
-            ConfigError: the file holds rows of other images, or of another program.
+            ConfigError: the file holds rows of other images, or of another program, host or precision.
         """
         count = unread = 0
         kept = (0, 0)
@@ -81,7 +82,9 @@ class Table:
                     "give the same images in the same order, or another --out"
                 )
             if row["program"] != self.program:
-                raise ConfigError(f"{self.out}: holds answers of another program; choose another --out")
+                raise ConfigError(
+                    f"{self.out}: holds answers of another program, host or precision; choose another --out"
+                )
             again.append(path)
             count, unread = count + 1, unread + (row["error"] is not None)
             if count % self.at_once == 0:
@@ -111,13 +114,23 @@ class Table:
         sys.stdout.flush()
 
 
-def open_rows(out: Path, format: str | None, program_file: Path, *, download: bool = False) -> Table:
+def open_rows(
+    out: Path,
+    format: str | None,
+    program_file: Path,
+    *,
+    host: str | None = None,
+    precision: str = "float32",
+    download: bool = False,
+) -> Table:
     """The table that answers of a program go to.
 
     Args:
         out: the file; - for stdout.
         format: csv, jsonl or parquet; None where the file's ending says it.
         program_file: the program; it is read and checked.
+        host: the spec of another host than the program was learned for; None for that one.
+        precision: the type that the host computes in.
         download: whether one of the Hub may be fetched.
 
     Raises:
@@ -128,6 +141,10 @@ def open_rows(out: Path, format: str | None, program_file: Path, *, download: bo
     from reprogram.programfile.file import read
 
     table.program = read(program_file, download=download).header.digest[:16]
+    if host is not None:
+        table.program += f"-{hashlib.sha256(host.encode()).hexdigest()[:8]}"
+    if precision != "float32":
+        table.program += f"-{precision}"
     return table
 
 

@@ -168,12 +168,14 @@ class Display:
         self.last_line = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print one line on stderr, unless quiet.
+        """Print one line on stderr, unless quiet; a warning always, and as every warning of the command line looks.
 
         Args:
-            text: the line.
+            text: the line; that of a warning begins with `warning: `.
         """
-        if not self.quiet:
+        if text.startswith("warning: "):
+            print(printable(f"reprogram: {text}"), file=sys.stderr, flush=True)
+        elif not self.quiet:
             print(printable(text), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager

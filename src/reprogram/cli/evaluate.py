@@ -1,5 +1,6 @@
 """`reprogram evaluate`: measure a program on a task."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -7,7 +8,7 @@ from cyclopts import Parameter
 
 from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
-from reprogram.errors import ConfigError
+from reprogram.errors import ConfigError, DataError
 from reprogram.training.options import check_sample_size
 from reprogram.types import Precision
 from reprogram.utils.process import start_torch
@@ -78,7 +79,7 @@ def evaluate_command(
     labels, answers = images.labels, read_answers(model, images)
     result, shows = score(answers.scores, labels), host_shows(model.label_map, answers, labels)
     chance, computed = 1 / loaded.num_classes, str(model.host.dtype).removeprefix("torch.")
-    against = _against_guessing(result, labels, chance)
+    against = _against_guessing(result, labels, chance, checked.to_json() if split == "test" else {})
     if common.json:
         names = {"program": str(program_file), "host": model.host.info.id, "task": loaded.name, "split": split}
         measured = {**result.to_json(), "chance": chance, "confusion": [list(row) for row in result.confusion]}
@@ -101,14 +102,14 @@ def _sampled(split: "Split", text: str, model: "Reprogrammed") -> "Split":
     return split.sample(int(text), seed=int(model.provenance.metrics.get("seed", 0)))
 
 
-def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float) -> dict[str, str]:
-    """What guessing, or always answering the most frequent class, says against a program."""
+def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float, data: dict[str, Any]) -> dict[str, str]:
+    """What guessing, or always answering the most frequent class, says against a program, and what its images do."""
     from reprogram.report.doubts import doubts
 
     most = int(labels.bincount().max()) / len(labels)
     baselines = {"chance": {"accuracy": chance}, "majority": {"accuracy": most}}
     answers = result.different_answers
-    return doubts({"test": result.to_json(), "baselines": baselines, "different_answers": answers})
+    return doubts({"test": result.to_json(), "baselines": baselines, "different_answers": answers, "data": data})
 
 
 def _what_is_read(shows: dict[str, Any]) -> str:
@@ -123,10 +124,13 @@ def _what_is_read(shows: dict[str, Any]) -> str:
 
 def _require_same_task(path: Path, model: "Reprogrammed", task: "Task", display: Display) -> None:
     """Refuse another task than the program was learned for; print a note on other images of the same task."""
-    if task.image_shape != model.task.shape or task.class_names != model.task.classes:
+    if (difference := model.task.difference(task)) is not None:
         raise ConfigError(
-            f"{path}: learned for {model.task.name} ({len(model.task.classes)} classes, {model.task.shape}), "
-            f"{task.name} has {task.num_classes} classes, {task.image_shape} pixels; give the task it was learned for"
+            f"{path}: learned for {model.task.name}, {task.name} has {difference}; give the task it was learned for"
         )
+    metrics = model.provenance.metrics
+    if "shots" in metrics:
+        with contextlib.suppress(DataError):  # Then it has fewer images, and so others.
+            task = task.few(int(metrics["shots"]), seed=int(metrics["seed"]))
     if task.fingerprint != model.task.fingerprint:
         display.say(f"note: {task.name} holds other images than the program was learned and selected with")

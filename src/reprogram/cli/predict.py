@@ -68,7 +68,10 @@ def predict_command(
     display = Display(common.quiet)
     given = _Images(images, list)
     total = given.count()
-    rows = open_rows(out, format, program_file, download=download) if out is not None else None
+    other = host if any_host else None
+    rows = None
+    if out is not None:
+        rows = open_rows(out, format, program_file, host=other, precision=precision, download=download)
     start_torch(common.threads)
     from reprogram.evaluation.bulk import answer_paths, usual_batch
     from reprogram.evaluation.precision import set_precision

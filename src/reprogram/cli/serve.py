@@ -13,7 +13,7 @@ from reprogram.cli._completers import components
 from reprogram.cli._flags import flags_of
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
-from reprogram.serving.options import ServeOptions
+from reprogram.serving.options import NAME, ServeOptions
 from reprogram.types import Precision
 from reprogram.utils.files import exists, is_folder
 from reprogram.utils.process import start_torch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
     from reprogram.serving.answering import Detector
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STOPPED_EARLY = 143
 Flags = flags_of(ServeOptions)
 

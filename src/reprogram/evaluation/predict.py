@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reprogram.errors import DataError
 from reprogram.evaluation.metrics import Evaluation, score
+from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
 
@@ -84,5 +86,9 @@ def evaluate(
     Raises:
         DataError: a score isn't finite, or the labels aren't those of the model's task.
     """
+    if isinstance(data, Task):
+        difference = model.task.difference(data) if isinstance(model, Reprogrammed) else None
+        if difference is not None:
+            raise DataError(f"the model was learned for another task than {data.name}, which has {difference}")
     split = data.test if isinstance(data, Task) else data
     return score(predict(model, split, batch_size=batch_size), split.labels)

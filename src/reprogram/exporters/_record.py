@@ -45,9 +45,9 @@ def _preprocessing(channels: int, height: int, width: int) -> str:
     """How an image file becomes an image of the file, as `reprogram predict` makes it."""
     if channels not in (1, 3):
         return "none: the host's normalisation is in the file"
-    colour = "RGB" if channels == 3 else "grey (ITU-R BT.601)"
+    colour = "RGB, grey repeated" if channels == 3 else "grey (ITU-R BT.601)"
     return (
-        f"decoded to 8-bit {colour}, turned as EXIF says, transparency laid over white; resized to cover {height} x "
-        f"{width} pixels (bilinear, antialiased) and cut to the centre; channels first; the host's normalisation is in "
-        "the file"
+        f"decoded to 8 bits, turned as EXIF says, transparency laid over white; resized to cover {height} x {width} "
+        f"pixels (bilinear, antialiased) and cut to the centre; {colour}; channels first; the host's normalisation is "
+        "in the file"
     )

@@ -23,6 +23,9 @@ from reprogram.types import Access
 
 AnyHost = TypeVar("AnyHost", bound=FrozenHost)
 
+NUMPY = "Can't call numpy()"
+"""What PyTorch says to functions that turn pixels with a gradient into an array: they show scores alone."""
+
 MAX_TEXT = 1000
 """The most characters of a host's name or licence; program files hold them."""
 
@@ -86,10 +89,8 @@ def wrapped(
             )
         host.net = given = Answers(host.net, names, numbers=outputs == "top-k", name=name)
         access = access or ANSWERS[outputs]
-    dtype, device = host._dtype_and_device()
-    blank = torch.full((1, *info.shape), 0.5, dtype=dtype, device=device, requires_grad=outputs not in ANSWERS)
     with evaluation(given):  # A hook of the copy may hold on to the module itself.
-        scores = probe(host.net, host._normalised(blank), outputs, name)
+        blank, scores = _first_scores(host, access, outputs, name)
     if outputs == "probabilities":
         host.net, given = LogProbabilities(host.net, name), LogProbabilities(given, name)
     host.info = replace(
@@ -101,6 +102,21 @@ def wrapped(
     try_out(host, given)
     _name_functions(host.net, name)
     return host
+
+
+def _first_scores(host: FrozenHost, access: Access | None, outputs: Outputs, name: str) -> tuple[Tensor, Tensor]:
+    """A blank image and its scores: with a gradient where one may be had, else without."""
+    dtype, device = host._dtype_and_device()
+    blank = torch.full((1, *host.info.shape), 0.5, dtype=dtype, device=device)
+    if outputs not in ANSWERS and access in (None, "gradient"):
+        try:
+            blank.requires_grad_()
+            return blank, probe(host.net, host._normalised(blank), outputs, name)
+        except ConfigError as error:
+            if access is not None or NUMPY not in str(error):
+                raise
+            blank.requires_grad_(False)
+    return blank, probe(host.net, host._normalised(blank), outputs, name)
 
 
 def _name_functions(net: nn.Module, name: str) -> None:

@@ -26,6 +26,9 @@ fit costs as much as updating the statistics with a few times as many."""
 
 MAX_LOG_TEMPERATURE = 20.0
 
+NEVER = -3e4
+"""The bias of a class of which no image was seen: below the scores of all others, and finite in half precision too."""
+
 LEAST_SHARE = 1e-6
 """The smallest share of the total variance that may lie within the classes; below it the total covariance is used."""
 
@@ -163,6 +166,7 @@ class Discriminant(MatrixMap):
             self.mean.zero_()[self.looked_at] = mean.to(self.mean)
             # log prior - ½ (μ_i - μ)ᵀ Σ⁻¹ (μ_i - μ), k
             self.bias.copy_(log_priors - (weights * offsets).sum(1) / 2)
+            self.bias[counts[:, 0] == 0] = NEVER  # The mean of a class without images isn't known.
 
     def _shrunk(self, covariance: Float[Tensor, "p p"], count: float) -> Float[Tensor, "p p"]:
         """The shrunk covariance (1 - ρ) Σ + ρ tr(Σ) / p · I, with ρ from the options or from the number of images."""

@@ -196,6 +196,8 @@ def _open(path: Path) -> BinaryIO:
     inside = path / "program.safetensors"
     if stat.S_ISDIR(kind) and inside.is_file():
         return _open(inside)
+    if stat.S_ISDIR(kind) and (path / "config.toml").is_file():
+        raise ProgramFileError("the folder of a run that isn't finished; go on with it: reprogram fit --resume FOLDER")
     if not stat.S_ISREG(kind):
         raise ProgramFileError("not an ordinary file; give the program file itself")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -19,8 +19,9 @@ class VariedProgram(DenseProgram):
 
     What varies is drawn from random numbers whose seed is a digest of the task image: the same image gets the same
     frame, alone or in a batch, today or in a continued run. Images of a batch then share nothing, and the host runs
-    whole on each. While gradients are taken, all images of a microbatch get the draw of the first one (`shared`), so
-    that learning stays fast; it averages over the draws from step to step (expectation over transformation).
+    whole on each. In training mode, while gradients are taken, all images of a microbatch get the draw of the first one
+    (`shared`), so that learning stays fast; it averages over the draws from step to step (expectation over
+    transformation).
 
     Reference: Athalye, Engstrom, Ilyas and Kwok, Synthesizing Robust Adversarial Examples, ICML 2018, section 2.
     """
@@ -32,7 +33,7 @@ class VariedProgram(DenseProgram):
         """Options of every program that varies.
 
         Attributes:
-            shared: whether a microbatch has one draw while gradients are taken.
+            shared: whether a microbatch has one draw while the program is learned.
             seed: goes into every draw.
         """
 
@@ -57,7 +58,7 @@ class VariedProgram(DenseProgram):
 
     def run(self, framed: Framed) -> Framed:
         """Draw the program in a look of its own on each image, or on the whole microbatch."""
-        if self.config.shared and torch.is_grad_enabled():
+        if self.config.shared and self.training and torch.is_grad_enabled():
             return self.look(framed, next(self._generators(framed.window[:1])))
         looks = [
             self.look(replace(framed, window=framed.window[i : i + 1]), generator).dense()

@@ -20,9 +20,10 @@ def doubts(result: dict[str, Any]) -> dict[str, str]:
 
     Returns:
         Sentences by reason: `nothing_learned`, `constant_shift`, `one_answer`, `below_chance`, `at_chance`,
-        `below_map_alone`, `at_map_alone`; empty where nothing speaks against the program.
+        `below_map_alone`, `at_map_alone`, `seen_images`, `unseen_classes`; empty where nothing speaks against the
+        program.
     """
-    reasons = (_learning(result), _shift(result), _answers(result), _chance(result), _map_alone(result))
+    reasons = (_learning(result), _shift(result), _answers(result), _chance(result), _map_alone(result), _data(result))
     return {name: sentence for reason in reasons for name, sentence in reason.items()}
 
 
@@ -75,6 +76,19 @@ def _map_alone(result: dict[str, Any]) -> dict[str, str]:
     if high < 0:
         return {"below_map_alone": f"{below}: the label map alone does better."}
     return {"at_map_alone": f"{holds}: the label map alone may do as well."} if low <= 0 else {}
+
+
+def _data(result: dict[str, Any]) -> dict[str, str]:
+    """Whether test images were learned or selected with, and whether training images lack a class."""
+    data, reasons = result.get("data") or {}, {}
+    overlap = data.get("overlap") or {}
+    found = [(overlap.get(f"test_in_{split}", 0), split) for split in ("train", "validation")]
+    if seen := " and ".join(f"{count} among the {split} images" for count, split in found if count):
+        reasons["seen_images"] = f"Test images are {seen}, pixel for pixel: the accuracy is too good."
+    if unseen := (data.get("missing_classes") or {}).get("train"):
+        names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if len(unseen) > 5 else "")
+        reasons["unseen_classes"] = f"There is no training image of class {names}."
+    return reasons
 
 
 def guessing(result: dict[str, Any]) -> float | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reprogram.canvases.base import size_in_window
+from reprogram.errors import ConfigError
 from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
 from reprogram.hosts._store import billed_in
@@ -112,10 +113,7 @@ def execute(
             say, on_progress, estimate = (lambda _: None), None, False
         if state == "finished":
             say(f"the run in {folder.path} is finished already")
-            Checkpoint(folder.checkpoint).remove()
-            if not config.keep_answers:
-                folder.remove_answers()
-            return folder.read_result()
+            return _finished(config, folder, loader or Loader())
         if state == "interrupted":
             say(f"going on with the interrupted run in {folder.path}")
         log = AskedLog(folder.asked, config.total_queries)
@@ -161,6 +159,27 @@ def _check(config: RunConfig) -> None:
     if config.loss != "auto":
         configure("losses", config.loss)
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
+
+
+def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
+    """The result of a finished run; refused where its task has other images by now.
+
+    The images are loaded where files are younger than the result.
+    """
+    result = folder.read_result()
+    source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
+    if source.changed_since(folder.result.stat().st_mtime):
+        task = loader.task(config, loader.host(config))
+        task = task if config.shots is None else task.few(config.shots, seed=config.seed)
+        if task.fingerprint != result["task_fingerprint"]:
+            raise ConfigError(
+                f"{folder.path}: holds a finished run with other images of {config.task}, whose files have changed "
+                "since; choose another --out, or remove the folder"
+            )
+    Checkpoint(folder.checkpoint).remove()
+    if not config.keep_answers:
+        folder.remove_answers()
+    return result
 
 
 @contextlib.contextmanager

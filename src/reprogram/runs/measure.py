@@ -105,6 +105,7 @@ def measure(
     baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say, progress)
     model.host.check_unchanged("end")
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
+    model.provenance.metrics |= {} if config.shots is None else {"shots": config.shots}
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, whole_task, fit_result, test, baselines, command)

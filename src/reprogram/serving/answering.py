@@ -1,7 +1,7 @@
 """What is served: programs on one host by their names, and the host itself; how they are asked, and what is shown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reprogram.errors import ConfigError, DataError
 from reprogram.hosts._shown import Shown
+from reprogram.hosts._told import shown_by
 from reprogram.model import Reprogrammed
 from reprogram.serving.batcher import Outcome
 from reprogram.serving.options import ServeOptions
@@ -181,41 +182,73 @@ class Answering:
         batch = image[None].to(model.canvas.frame.device)
         return image_files.to_png(model.program(model.canvas(batch)).dense()[0])
 
-    def see(self, scores: Tensor) -> Seen:
+    def options_of(self, served: Served) -> ServeOptions:
+        """What clients see of something: of a host that shows less than its scores, no more than the host shows.
+
+        Args:
+            served: what is asked.
+        """
+        shown = shown_by(self.host) if served.index is None else None
+        return self.options if shown is None else narrowed(self.options, shown)
+
+    def see(self, served: Served, scores: Tensor) -> Seen:
         """What a client sees of scores.
 
         Args:
+            served: what was asked.
             scores: b × k, logits.
         """
-        options, scores = self.options, scores.double()
+        options, scores = self.options_of(served), scores.double()
         if not options.is_black_box:
             every = {"logits": scores.numpy(), "probabilities": scores.softmax(dim=1).numpy()}
             return Seen(numbers=every, order=scores.argsort(dim=1, descending=True, stable=True).numpy())
         noise = torch.randn_like(scores) if options.noise else None
-        exact, shown = self._shown(rounded=False).answer(scores, noise)
+        exact, shown = shown_with(options, rounded=False).answer(scores, noise)
         ordered = exact.masked_fill(~shown, -torch.inf).argsort(dim=1, descending=True, stable=True)
-        rounded, _ = self._shown(rounded=True).answer(scores, noise)
+        rounded, _ = shown_with(options, rounded=True).answer(scores, noise)
         numbers: dict[str, np.ndarray] = {} if options.answers == "label" else {options.kind: rounded.numpy()}
-        order = ordered[:, : self.num_shown(scores.shape[1])].numpy()
+        order = ordered[:, : options.num_shown(scores.shape[1])].numpy()
         return Seen(numbers=numbers, order=order, only_first=options.answers == "topk")
 
-    def num_shown(self, labels: int) -> int:
-        """The labels of an image that a client sees.
 
-        Args:
-            labels: k, all that there are.
-        """
-        return min(labels, {"topk": self.options.k, "label": 1}.get(self.options.answers, labels))
+def shown_with(options: ServeOptions, *, rounded: bool) -> Shown:
+    """What options show of scores.
 
-    def _shown(self, *, rounded: bool) -> Shown:
-        options = self.options
-        return Shown(
-            labels={"topk": options.k, "label": 1}.get(options.answers),
-            numbers=options.answers != "label",
-            kind=options.kind,
-            round=options.round if rounded else None,
-            noise=options.noise,
-        )
+    Args:
+        options: the server's, or those of a host that shows less.
+        rounded: whether numbers are rounded.
+    """
+    return Shown(
+        labels={"topk": options.k, "label": 1}.get(options.answers),
+        numbers=options.answers != "label",
+        kind=options.kind,
+        round=options.round if rounded else None,
+        noise=options.noise,
+    )
+
+
+def narrowed(options: ServeOptions, shown: Shown) -> ServeOptions:
+    """Options that show no more of a host than it shows itself.
+
+    Args:
+        options: the server's.
+        shown: what the host shows of its scores.
+    """
+    if not shown.numbers or shown.floor is not None:  # Which labels lie below a floor differs from image to image.
+        return replace(options, answers="label")
+    if options.answers == "label":
+        return options
+    decimals = shown.round if shown.round is None else shown.round + (2 if shown.kind == "percent" else 0)
+    rounds = [number for number in (options.round, decimals) if number is not None]
+    labels = [options.k] if options.answers == "topk" else []
+    labels += [] if shown.labels is None else [shown.labels]
+    return replace(
+        options,
+        answers="topk" if labels else "scores",
+        k=min(labels, default=options.k),
+        round=min(rounds, default=None),
+        kind="logits" if shown.kind == "logits" else options.kind,
+    )
 
 
 def checked_pixels(images: Tensor) -> Tensor:

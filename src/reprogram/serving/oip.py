@@ -80,12 +80,12 @@ def outputs_of(answering: Answering, served: Served) -> dict[str, int]:
         answering: all that is served.
         served: one of it.
     """
-    options, count = answering.options, len(served.labels)
+    options, count = answering.options_of(served), len(served.labels)
     if not options.is_black_box:
         return {"logits": count, "probabilities": count, LABELS: 1}
     if options.answers == "label":
         return {LABELS: 1}
-    some = answering.num_shown(count)
+    some = options.num_shown(count)
     return {options.kind: some, LABELS: some if options.answers == "topk" else 1}
 
 

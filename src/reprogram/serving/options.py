@@ -2,16 +2,23 @@
 
 import dataclasses
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reprogram.errors import ConfigError
+from reprogram.utils.messages import nearest
+from reprogram.utils.validation import validate, wrong_kind
 
 Answers = Literal["all", "scores", "topk", "label"]
 """What clients see: everything; the numbers of all labels; the first labels with theirs; the first label alone."""
 
 NumberKind = Literal["logits", "probabilities", "percent", "independent"]
 """The numbers that a service shows (`hosts/_shown.py`)."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A name under which a program is asked; it is a part of addresses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +84,34 @@ class ServeOptions:
         """The fields, which flags are made from."""
         return dataclasses.fields(cls)
 
+    def num_shown(self, labels: int) -> int:
+        """The labels of an image that a client sees.
+
+        Args:
+            labels: k, all that there are.
+        """
+        return min(labels, {"topk": self.k, "label": 1}.get(self.answers, labels))
+
     @property
     def is_black_box(self) -> bool:
         """Whether clients see less than all."""
         return self.answers != "all" or self.round is not None or self.noise > 0 or self.kind != "probabilities"
+
+
+def serve_options(values: Mapping[str, Any]) -> ServeOptions:
+    """The options that a script gives, whose values may be anything.
+
+    Args:
+        values: by name.
+
+    Raises:
+        ConfigError: an option is unknown, or a value has the wrong type or range; names it.
+    """
+    known = [field.name for field in ServeOptions.option_fields()]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"serve: no option {name!r}; {nearest(name, known)}")
+    if (wrong := wrong_kind(ServeOptions, values)) is not None:
+        raise ConfigError(f"serve: {wrong}")
+    checked: ServeOptions = validate(ServeOptions, dict(values), component="serve")
+    return checked

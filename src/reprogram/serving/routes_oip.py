@@ -87,7 +87,7 @@ def _infer(app: FastAPI, desk: Desk, path: str) -> None:
         scores, _ = await desk.scores(served, images, request.scope["account"])
 
         def written() -> tuple[bytes, dict[str, str]]:
-            return write(inference, served, answering.see(scores), width)
+            return write(inference, served, answering.see(served, scores), width)
 
         content, headers = await desk.helped(written) if scores.numel() > SMALL else written()
         return Response(content, headers=headers)

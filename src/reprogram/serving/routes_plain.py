@@ -109,9 +109,10 @@ def _always(response: Response) -> Callable[[Request], Awaitable[Response]]:
 
 def _answer(answering: Answering, served: Served, scores: Tensor, of_host: Tensor, *, top: int) -> dict[str, Any]:
     """What is said of an image: the task's labels, and beside them the host's own."""
-    predictions, kind = _named(answering.see(scores), served.labels, top)
-    labels = answering.served[HOST].labels
-    host, _ = _named(answering.see(of_host), labels, HOST_LABELS) if served.name != HOST else (predictions, kind)
+    predictions, kind = _named(answering.see(served, scores), served.labels, top)
+    host, itself = predictions, answering.served[HOST]
+    if served is not itself:
+        host, _ = _named(answering.see(itself, of_host), itself.labels, HOST_LABELS)
     return {
         "model": served.name,
         **predictions[0],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._consent import is_loopback
-from reprogram.serving.options import ServeOptions
+from reprogram.serving.options import NAME, serve_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,8 @@ def serve(
     from reprogram.serving.samples import of_folder, of_task
     from reprogram.serving.server import listen, run
 
-    settings, tokens = ServeOptions(**options), tokens_of_environment()
+    settings, tokens = serve_options(options), tokens_of_environment()
+    _check(models, detectors)
     answering = Answering(models, {name: (versions or {}).get(name, "1") for name in models}, settings)
     if not answering.host.is_local:
         raise ConfigError(
@@ -106,3 +107,22 @@ def serve(
         say(f"clients need a bearer token, that of {VARIABLE}")
     with collected_once():
         return run(desk, listening, lambda server: on_start(server, port))
+
+
+def _check(models: Any, detectors: Any) -> None:
+    """Refuse what can't be served, or asked by its name."""
+    from reprogram.model import Reprogrammed
+    from reprogram.serving.answering import HOST
+
+    if not isinstance(models, Mapping) or not models:
+        raise ConfigError('serve: models by their names are expected, such as {"digits": model}')
+    for name, model in models.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name == HOST:
+            own = ", and 'host' is the host's own" if name == HOST else ""
+            raise ConfigError(
+                f"serve: the name {str(name)[:80]!r}; letters, digits, '.', '_' and '-' are expected{own}"
+            )
+        if not isinstance(model, Reprogrammed):
+            raise ConfigError(f"serve: {name}: a {type(model).__name__} is no model; load one: reprogram.load(PATH)")
+    if not all(callable(detector) for detector in detectors):
+        raise ConfigError('serve: detectors are called; give Watch(["repeated-border"]).see')

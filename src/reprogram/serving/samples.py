@@ -1,5 +1,6 @@
 """Images to try a program with: from a folder that the server's owner names, or from a task that needs no file."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def of_folder(folder: Path) -> list[Sample]:
         raise DataError(f"{folder}: the folder holds no images; give one with samples")
     samples = []
     for path in paths:
-        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: is no ordinary file; samples are image files")
+        content = path.read_bytes() if status.st_size <= MOST_BYTES else b""
         if not content:
             raise DataError(f"{path}: is empty or has more than {MOST_BYTES:,} bytes; samples are small")
         read_bytes(content, most_pixels=MAX_PIXELS, name=str(path))

@@ -161,11 +161,15 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """In the block, SIGINT and SIGTERM stop the server; a second one doesn't wait."""
+        """In the block, SIGINT, SIGTERM and, where it isn't ignored, SIGHUP stop the server; a second doesn't wait."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # Not on Windows.
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+            numbers.append(hangup)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:
@@ -252,19 +256,26 @@ def run(desk: Desk, listening: socket.socket, on_start: Callable[[Server], None]
         timeout_graceful_shutdown=int(max(1, desk.options.stop_within)),
     )
     server = Server(config, desk)
+    failed: list[BaseException] = []
 
     async def serve() -> None:
         task = asyncio.ensure_future(server.serve(sockets=[listening]))
         while not (server.started or task.done()):
             await asyncio.sleep(0.01)
-        if server.started:
-            on_start(server)
+        try:
+            if server.started:
+                on_start(server)
+        except BaseException as error:  # Raised below: the server ends in order first.
+            failed.append(error)
+            server.should_exit = True
         await task
 
     with warnings.catch_warnings():  # Of odd files; Python's filters belong to all threads.
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
         asyncio.run(serve())
+    if failed:
+        raise failed[0]
     return not server.force_exit
 
 
@@ -275,6 +286,7 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
         level: of the messages; DEBUG has a line for each request.
     """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)))
     handler.setFormatter(logging.Formatter("%(asctime)s reprogram: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     for name, least in (
         ("reprogram.serving", level),

@@ -87,7 +87,7 @@ class _Scheduler:
 
     Args:
         retries: how often in a row a cell may be begun anew without progress.
-        say: called with a line about each failure and retry.
+        say: called with a line about each failure and retry, and with warnings about tasks, once each.
         on_event: called whenever a cell's state or progress changes.
     """
 
@@ -103,6 +103,7 @@ class _Scheduler:
         self.attempts: Counter[str] = Counter()
         self.fruitless_retries: Counter[str] = Counter()
         self.saved: dict[str, int] = {}
+        self.warnings: set[str] = set()
 
     def add(self, cell: Cell) -> None:
         """Add a cell to those that wait, unless it is finished or can't be begun."""
@@ -136,8 +137,7 @@ class _Scheduler:
             elif message.kind == "running":
                 self._notify(self.running[worker], "running", self.locations[worker], message)
             else:
-                if message.details:
-                    self.say(message.details.rstrip())
+                self._say_details(message.details)
                 state: State = "finished" if message.kind == "finished" else "failed"
                 self._conclude(self.running.pop(worker), state, accuracy=message.accuracy, error=message.text)
 
@@ -188,6 +188,14 @@ class _Scheduler:
         self.say(f"{cell.name}: {message.text}; another goes on with it from step {step}")
         self.waiting.setdefault(cell.config.host, deque()).append(cell)
         self._notify(cell, "waiting", "", message)
+
+    def _say_details(self, details: str) -> None:
+        """Say the lines of a message; a warning, which all cells of a task may have, once."""
+        for line in details.splitlines():
+            if line not in self.warnings:
+                self.say(line)
+            if line.startswith("warning: "):
+                self.warnings.add(line)
 
     def _notify(self, cell: Cell, state: State, worker: str, message: WorkerMessage | None = None) -> None:
         """Call `on_event` with a cell that isn't finished."""

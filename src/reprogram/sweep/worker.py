@@ -27,7 +27,7 @@ class WorkerMessage:
     Attributes:
         kind: "ready" for a cell, "running" it, "finished" or "failed" with it; or the worker itself is "lost".
         text: the worker's process and machine when it is ready; else the reason why it failed or was lost.
-        details: further lines for debugging, such as a traceback.
+        details: further lines: warnings, or for debugging a traceback.
         fraction: the part of the cell's budget that is spent, in 0 to 1.
         accuracy: on the validation split while the cell runs, on the test split at the end.
     """
@@ -70,12 +70,21 @@ def attempt(
             accuracy = step.validation.accuracy if step.validation else None
             tell(WorkerMessage(kind="running", fraction=step.fraction, accuracy=accuracy))
 
+    warnings: list[str] = []
+
+    def on_line(text: str) -> None:
+        if text.startswith("warning: "):
+            warnings.append(text.replace("warning: ", f"warning: {config.task}: ", 1))
+
     command = f"reprogram fit --config {config.folder / 'config.toml'} --threads {threads}"
     begun = time.monotonic()
     while True:
         try:
-            result = execute(config, on_progress=on_progress, command=command, loader=loader, processes=threads)
-            return WorkerMessage(kind="finished", fraction=1.0, accuracy=result["test"]["accuracy"])
+            result = execute(
+                config, say=on_line, on_progress=on_progress, command=command, loader=loader, processes=threads
+            )
+            accuracy = result["test"]["accuracy"]
+            return WorkerMessage(kind="finished", details="\n".join(warnings), fraction=1.0, accuracy=accuracy)
         except FolderInUseError as error:
             if time.monotonic() - begun > PATIENCE_S:
                 return WorkerMessage(kind="failed", text=str(error))

@@ -1,11 +1,13 @@
 """The contract of a task: labelled images in the splits train, validation and test, in memory as uint8."""
 
+import contextlib
 import functools
 import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,8 +141,11 @@ class Task:
             seed: decides the choice.
 
         Raises:
+            ConfigError: fewer than 1 is asked for.
             DataError: a class has fewer images.
         """
+        if shots < 1:
+            raise ConfigError(f"shots={shots}; at least 1 is expected")
         return replace(self, train=self._some("train", shots, seed), validation=self._some("validation", shots, seed))
 
     def with_test_sample(self, size: SampleSize, *, seed: int) -> "Task":
@@ -256,6 +261,20 @@ class TaskSource(Component):
             if not os.path.lexists(path):
                 why = why_missing(path, "file or folder")
                 raise DataError(f"{path}: {why}, which task {self.name()} reads; give another path")
+
+    def changed_since(self, moment: float) -> bool:
+        """Whether a file or folder that the task reads was changed later than a moment.
+
+        Args:
+            moment: seconds since the epoch.
+        """
+        needed = self.needs(self.config)
+        paths = [*needed]
+        for root, folders, files in (entry for path in needed for entry in os.walk(path)):
+            paths += [Path(root) / name for name in (*folders, *files)]
+        with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
+            return any(path.lstat().st_mtime > moment for path in paths)
+        return True
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.

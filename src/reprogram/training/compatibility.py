@@ -45,10 +45,10 @@ def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogra
         ConfigError: the model was built for another task, the host gives less than the learner needs, the loss has no
             gradient for the learner or no lower bound with this label map, or nothing can be learned.
     """
-    if model.task.classes != task.class_names or model.task.shape != task.image_shape:
+    if (difference := model.task.difference(task)) is not None:
         raise ConfigError(
-            f"the model was built for {model.task.name} ({len(model.task.classes)} classes), not for {task.name}; "
-            "build it for this task"
+            f"the model was built for {model.task.name}, not for {task.name}, which has {difference}; build it for "
+            "this task"
         )
     if learner.takes_steps and not model.learned_parameters():
         raise ConfigError(

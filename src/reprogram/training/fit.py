@@ -66,7 +66,7 @@ def fit(
     Raises:
         ConfigError: the host gives less than the learner needs, model and task differ, or the checkpoint belongs to
             another run.
-        BudgetError: the budget is missing, or isn't positive.
+        BudgetError: the budget isn't positive.
         DataError: a loss or gradient isn't finite, which is found before it updates anything; the model then holds the
             best program so far, the checkpoint the last good state. Or the checkpoint is damaged or can't be written.
         ExportParityError: the engine's scores or gradients aren't those of the host's own module.
@@ -104,7 +104,11 @@ def fit(
         learning_together(launched, count) as group,
     ):
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
-        return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
+        model.program.train()
+        try:
+            return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
+        finally:
+            model.program.eval()
 
 
 def _build(family: str, base: type[T], component: Component | str) -> T:

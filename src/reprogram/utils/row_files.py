@@ -166,6 +166,8 @@ class CsvFile(RowFile):
             if quotes % 2 == 0 and line.endswith(b"\r\n"):
                 yield b"".join(lines)
                 lines, quotes = [], 0
+            elif quotes % 2 == 0 and line.endswith(b"\n"):
+                raise ValueError(line)  # A record ends with \r\n: this line is no part of one, and isn't cut off.
 
 
 class JsonLinesFile(RowFile):

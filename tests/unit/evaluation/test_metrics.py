@@ -125,3 +125,19 @@ def test_evaluation_text_carries_n_and_interval():
 def test_loss_is_finite_for_huge_scores():
     scores = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
     assert math.isfinite(score(scores, torch.tensor([0, 0])).loss)
+
+
+def test_a_task_with_other_classes_is_refused(one_line):
+    """Its labels mean something else, whatever numbers they are."""
+    task = random_task()
+    model = tiny_model(task)
+    assert reprogram.evaluate(model, task).n == 16
+    splits = {"train": task.train, "validation": task.validation, "test": task.test}
+    swapped = reprogram.Task(name="swapped", class_names=task.class_names[::-1], **splits)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.evaluate(model, swapped)
+    one_line(error, "swapped", "another order")
+    two = random_task(num_classes=2)
+    with pytest.raises(reprogram.DataError, match="2 classes instead of 4"):
+        reprogram.evaluate(model, two)
+    assert reprogram.evaluate(model, swapped.test).n == 16  # A split has labels without names.

@@ -95,3 +95,28 @@ def test_a_grey_host_reads_colour_as_grey():
     red, green, blue = image[0].double().numpy() / 255
     window = model.canvas(image).window[0, 0].numpy()
     np.testing.assert_allclose(window, 0.299 * red + 0.587 * green + 0.114 * blue, atol=1e-5)
+
+
+@pytest.mark.parametrize("access", [None, "scores"])
+@pytest.mark.parametrize("array", [lambda x: np.asarray(x), lambda x: x.cpu().numpy(), lambda x: x.numpy().tolist()])
+def test_functions_of_arrays_show_their_scores(array, access):
+    """People's own functions turn pixels into arrays, which PyTorch refuses while it follows gradients."""
+    weight = np.random.default_rng(0).normal(size=(12, 3 * 16 * 16)).astype(np.float32)
+
+    def classify(x):
+        return np.asarray(array(x), dtype=np.float32).reshape(len(x), -1) @ weight.T
+
+    host = Host.wrap(classify, size=16, access=access)
+    assert host.info.access == "scores" and host.info.num_classes == 12
+    pixels = torch.rand(3, 3, 16, 16)
+    with torch.no_grad():
+        np.testing.assert_allclose(host(pixels).numpy(), pixels.numpy().reshape(3, -1) @ weight.T, rtol=1e-4)
+    task = random_task()
+    model = reprogram.Reprogrammed.build(host, task, program="none", label_map="discriminant")
+    assert reprogram.fit(model, task, images=40).validation.accuracy > 0.5
+
+
+def test_a_module_is_no_host_until_it_is_wrapped(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.Reprogrammed.build(seeded(lambda: ConvNet(num_classes=12)), random_task())
+    one_line(error, "ConvNet", "Host.wrap")

@@ -44,6 +44,7 @@ def numpy_discriminant(scores, labels, k, shrinkage, temperature):
             prior = np.log((np.sum(labels == i) + 1) / (len(labels) + k))
             towards = means[i] - mean
             result[n, i] = towards @ inverse @ (s - mean) - towards @ inverse @ towards / 2 + prior
+            result[n, i] = result[n, i] if (labels == i).any() else -3e4  # A class without images is never the answer.
     return result / temperature
 
 

@@ -87,3 +87,17 @@ def test_what_makes_no_sense_is_refused(spec, text, one_line):
         variant, config = configure("programs", spec)
         variant(config, geometry=geometry)
     one_line(error, text)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_learned_or_loaded_program_looks_at_each_image_by_itself(spec, tmp_path):
+    """Also where gradients could be taken, as in a plain call of a model."""
+    model, _, images = drawn(spec)
+    task = reprogram.load_task("squares(train=20, validation=20, test=12)")
+    reprogram.fit(model, task, images=20, validations=1)
+    model.save(tmp_path / "p.safetensors")
+    for one in (model, reprogram.load(tmp_path / "p.safetensors")):
+        together, apart = one(images), torch.cat([one(image[None]) for image in images])
+        torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            torch.testing.assert_close(together, one(images), rtol=1e-4, atol=1e-5)

@@ -60,6 +60,9 @@ def test_few_images_a_class_are_chosen_by_the_seed():
     assert few.test is task.test
     assert few.fingerprint == task.few(3, seed=0).fingerprint != task.few(3, seed=1).fingerprint
     assert task.few(15, seed=0).fingerprint == task.fingerprint
+    for shots in (0, -1):
+        with pytest.raises(reprogram.ConfigError, match=f"shots={shots}; at least 1"):
+            task.few(shots, seed=0)
     with pytest.raises(reprogram.DataError, match=r"class 'a' has 15 train image\(s\), 16 shot"):
         task.few(16, seed=0)
 

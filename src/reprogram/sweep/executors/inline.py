@@ -1,14 +1,13 @@
 """The only worker is this process itself: cells run one after another, and hosts that Python code holds are at hand."""
 
 import os
-import tempfile
 from collections import deque
-from pathlib import Path
 
 from reprogram.errors import ConfigError
 from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.loader import CachedLoader
+from reprogram.sweep.scratch import ScratchFolder
 from reprogram.sweep.worker import WorkerMessage, attempt
 
 
@@ -36,8 +35,8 @@ class Inline(Executor):
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.folder = tempfile.TemporaryDirectory(prefix="reprogram-sweep-", ignore_cleanup_errors=True)
-        self.loader = CachedLoader(Path(self.folder.name) / "tasks")
+        self.folder = ScratchFolder()
+        self.loader = CachedLoader(self.folder.path / "tasks")
         self.messages: deque[WorkerMessage] = deque()
         self.pending: RunConfig | None = None
         self.started = 0

@@ -11,7 +11,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from reprogram.hosts._consent import authorised
 from reprogram.runs.config import RunConfig
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.loader import CachedLoader
+from reprogram.sweep.scratch import ScratchFolder
 from reprogram.sweep.worker import WorkerMessage, attempt, config_from
 
 GRACE_S = 10.0
@@ -63,7 +63,7 @@ class Local(Executor):
         self.processes: list[subprocess.Popen[str]] = []
         self.listeners: list[threading.Thread] = []
         self.messages: queue.SimpleQueue[tuple[int, WorkerMessage]] = queue.SimpleQueue()
-        self.folder = tempfile.TemporaryDirectory(prefix="reprogram-sweep-", ignore_cleanup_errors=True)
+        self.folder = ScratchFolder()
         self.heard: dict[int, float] = {}  # When each worker that runs a cell last sent a message.
 
     def capacity(self) -> int:
@@ -82,7 +82,7 @@ class Local(Executor):
                     "-c",
                     PROGRAM,
                     str(self.threads),
-                    str(Path(self.folder.name) / "tasks"),
+                    str(self.folder.path / "tasks"),
                     *authorised(),
                 ],
                 stdin=subprocess.PIPE,
@@ -141,7 +141,7 @@ class Local(Executor):
         self.folder.cleanup()
 
     def _log(self, worker: int) -> Path:
-        return Path(self.folder.name) / f"worker{worker}.log"
+        return self.folder.path / f"worker{worker}.log"
 
     def _listen(self, worker: int) -> None:
         """Put a process's messages into the queue until it ends, and then the message that it is lost."""
