@@ -124,9 +124,12 @@ def test_lists_patterns_and_stdin_give_the_rows_of_their_files(program, photos, 
     paths = [photos / "a" / "2.png", photos / "c" / "0.png"]
     listed = tmp_path / "list.txt"
     listed.write_text("\n\n".join(map(str, paths)))
+    marked = tmp_path / "marked.txt"
+    marked.write_text("\n".join(map(str, paths)), encoding="utf-8-sig")
     cases = {
         "files": paths,
         "list": ["--list", listed],
+        "marked list": ["--list", marked],
         "pattern": [photos / "a" / "2.*", photos / "**" / "0.png"],
     }
     found = {}

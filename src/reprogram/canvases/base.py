@@ -157,6 +157,8 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
     Raises:
         DataError: the images have another type, or a value is outside the range or not finite.
     """
+    if not isinstance(images, Tensor):
+        raise DataError(f"images as {type(images).__name__}; give a tensor, such as torch.as_tensor(images)")
     if images.dtype == torch.uint8:
         return images.to(dtype) / 255
     if not images.is_floating_point():
@@ -165,7 +167,7 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
         raise DataError("images hold values that are not finite; clean the data")
     if images.numel() and (images.min() < 0 or images.max() > 1):
         raise DataError(
-            f"images range over [{images.min():.3g}, {images.max():.3g}]; scale them to [0, 1] or give uint8"
+            f"images range over [{images.min():.9g}, {images.max():.9g}]; scale them to [0, 1] or give uint8"
         )
     return images.to(dtype)
 

@@ -1,5 +1,6 @@
 """`reprogram predict`: task labels for ordinary image files, a few or very many."""
 
+import codecs
 import os
 import sys
 import warnings
@@ -171,6 +172,8 @@ class _Images:
             return
         try:
             with self.listed.open("rb") as file:
+                if file.peek(3).startswith(codecs.BOM_UTF8):  # Some editors begin a text with it.
+                    file.read(3)
                 yield from _paths_on(file, str(self.listed))
         except OSError as error:
             raise DataError(f"{self.listed}: can't be read ({error.strerror}); give a list of paths") from None

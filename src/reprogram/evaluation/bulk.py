@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 from reprogram.evaluation.predict import BATCH_SIZE
 from reprogram.hosts._told import told
 from reprogram.model import Reprogrammed
@@ -68,6 +68,7 @@ def predict_files(
         An answer for each file, as soon as its batch is computed.
 
     Raises:
+        ConfigError: a number of images or threads is below 1.
         DataError: a folder holds no images or can't be listed, or nothing matches a pattern.
     """
     names = [images] if isinstance(images, str | Path) else images
@@ -88,7 +89,13 @@ def answer_paths(
 
     Yields:
         An answer for each file, as soon as its batch is computed.
+
+    Raises:
+        ConfigError: a number of images or threads is below 1.
     """
+    for name, value in (("batch_size", batch_size), ("decoders", decoders)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value}; at least 1 is expected")
     device, size = model.canvas.frame.device, batch_size or usual_batch(model)
     channels, height, width = model.task.shape
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
@@ -52,7 +52,12 @@ def predict(
 
     Returns:
         n × k scores (logits), n being the images that were computed; 0 × 0 where there are none.
+
+    Raises:
+        ConfigError: the batch size is below 1.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}; at least 1 is expected")
     device = _device_of(model)
     scores: list[Tensor] = []
     done = 0

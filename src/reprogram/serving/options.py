@@ -36,7 +36,7 @@ class ServeOptions:
         kind: the numbers of a black-box service: `logits`, `probabilities`, `percent`, or `independent` sigmoids.
         round: the decimals of a black-box service's numbers; all by default.
         noise: the standard deviation of noise on a black-box service's numbers, in units of `kind`.
-        rate: the requests a second that a client may send, by bearer token or else by address; no limit by default.
+        rate: the questions (POST) a second that a client may send, by bearer token or address; no limit by default.
         on_alarm: what the alarm of a detector does: `log` writes a line and counts it, `refuse` also answers 429.
         batch: the most images that are computed at once.
         queue: the most images that wait; who sends more is asked to come again.

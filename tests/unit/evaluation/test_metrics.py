@@ -141,3 +141,15 @@ def test_a_task_with_other_classes_is_refused(one_line):
     with pytest.raises(reprogram.DataError, match="2 classes instead of 4"):
         reprogram.evaluate(model, two)
     assert reprogram.evaluate(model, swapped.test).n == 16  # A split has labels without names.
+
+
+def test_what_is_no_number_of_images_is_refused(one_line):
+    model, task = tiny_model(), random_task()
+    for call in (
+        lambda: reprogram.evaluate(model, task, batch_size=0),
+        lambda: list(reprogram.predict_files(model, ["x.png"], batch_size=-1)),
+        lambda: list(reprogram.predict_files(model, ["x.png"], decoders=-1)),
+    ):
+        with pytest.raises(reprogram.ReprogramError) as error:
+            call()
+        one_line(error, "at least 1")
