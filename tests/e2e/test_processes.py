@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 
 from helpers_processes import spawn
+from reprogram.cli import main
 
 FIT = ("fit", "--host", "linear:40", "--task", "squares(train=2000, validation=50, test=50)", "--epochs", "4")
 FIT += ("--baselines", "none", "--quiet", "--threads", "1", "--validations", "20")
@@ -135,3 +136,13 @@ def test_the_console_script_is_installed():
     from reprogram.cli import main
 
     assert script.load() is main
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("fit", True), ("predict", True), ("export", False), ("serve", False)])
+def test_only_verbs_that_go_on_say_so(monkeypatch, capsys, verb, goes_on):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reprogram.cli.app", interrupted)
+    assert main(["--json", verb, "x"]) == 130
+    assert ("goes on" in capsys.readouterr().err) is goes_on

@@ -57,6 +57,9 @@ class Commands(App):
         return script.replace("\ncomplete -F ", "\ncomplete -o bashdefault -o default -F ")
 
 
+RESUMED = {"fit", "sweep", "paper", "audit", "demo", "predict"}
+"""The verbs that go on where they were interrupted."""
+
 app: App = Commands(
     name="reprogram",
     help="Learn one input program that makes a frozen classifier do another task. "
@@ -114,11 +117,11 @@ def _run(arguments: list[str]) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted; the same command goes on where a run stopped")
+        _complain(f"interrupted{_going_on(arguments)}")
         return EXIT_INTERRUPTED
     except SystemExit as error:
         if error.code in (129, 143):
-            _complain("terminated; the same command goes on where a run stopped")
+            _complain(f"terminated{_going_on(arguments)}")
         return error.code if isinstance(error.code, int) else EXIT_BUG
     except ReaderGoneError:
         return EXIT_PIPE
@@ -129,6 +132,12 @@ def _run(arguments: list[str]) -> int:
         traceback.print_exc()
         _complain("this is a bug in reprogram; please report it with the lines above")
         return EXIT_BUG
+
+
+def _going_on(arguments: list[str]) -> str:
+    """What is said of verbs that go on where they were interrupted."""
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return "; the same command goes on where a run stopped" if verb in RESUMED else ""
 
 
 def _terminate(number: int, _: object) -> None:
