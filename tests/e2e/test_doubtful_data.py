@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import reprogram
 from helpers_runs import cli
 
 
@@ -84,3 +85,15 @@ def test_few_shots_are_the_same_images_again(tmp_path):
     assert cli(*command)[0] == 0
     assert "note: " not in cli("evaluate", tmp_path / "run", "--task", "digits")[2]
     assert "other images" in cli("evaluate", tmp_path / "run", "--task", "digits(seed=1)")[2]
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"shots": "many"}, {"shots": -3}, {"shots": 5, "seed": -1}, {"seed": "x"}, {"shots": 10**9}]
+)
+def test_what_a_stranger_says_of_his_run_breaks_nothing(tmp_path, metrics):
+    model = reprogram.Reprogrammed.build("linear:40", "digits")
+    model.provenance.metrics = metrics
+    model.save(tmp_path / "p.safetensors")
+    for more in ((), ("--test-images", "50")):
+        code, _, err = cli("evaluate", tmp_path / "p.safetensors", "--task", "digits", *more)
+        assert code == 0 and "Traceback" not in err, err

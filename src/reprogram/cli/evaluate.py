@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError, DataError
+from reprogram.registry import MAX_SEED
 from reprogram.training.options import check_sample_size
 from reprogram.types import Precision
 from reprogram.utils.process import start_torch
@@ -99,7 +100,13 @@ def _sampled(split: "Split", text: str, model: "Reprogrammed") -> "Split":
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ConfigError(f"--test-images {text}; a whole number or 'all' is expected")
     check_sample_size("test_images", int(text))
-    return split.sample(int(text), seed=int(model.provenance.metrics.get("seed", 0)))
+    return split.sample(int(text), seed=_number_of_run(model, "seed") or 0)
+
+
+def _number_of_run(model: "Reprogrammed", name: str) -> int | None:
+    """A whole number that the program file, which may be a stranger's, says of its run; None where it says none."""
+    value = model.provenance.metrics.get(name)
+    return value if isinstance(value, int) and 0 <= value < MAX_SEED else None
 
 
 def _against_guessing(result: "Evaluation", labels: "Tensor", chance: float, data: dict[str, Any]) -> dict[str, str]:
@@ -128,9 +135,8 @@ def _require_same_task(path: Path, model: "Reprogrammed", task: "Task", display:
         raise ConfigError(
             f"{path}: learned for {model.task.name}, {task.name} has {difference}; give the task it was learned for"
         )
-    metrics = model.provenance.metrics
-    if "shots" in metrics:
+    if shots := _number_of_run(model, "shots"):
         with contextlib.suppress(DataError):  # Then it has fewer images, and so others.
-            task = task.few(int(metrics["shots"]), seed=int(metrics["seed"]))
+            task = task.few(shots, seed=_number_of_run(model, "seed") or 0)
     if task.fingerprint != model.task.fingerprint:
         display.say(f"note: {task.name} holds other images than the program was learned and selected with")
