@@ -27,7 +27,7 @@ fit costs as much as updating the statistics with a few times as many."""
 MAX_LOG_TEMPERATURE = 20.0
 
 NEVER = -3e4
-"""The bias of a class of which no image was seen: below the scores of all others, and finite in half precision too."""
+"""The bias of a class of which no image was seen: far below what scores come to, and finite in half precision too."""
 
 LEAST_SHARE = 1e-6
 """The smallest share of the total variance that may lie within the classes; below it the total covariance is used."""

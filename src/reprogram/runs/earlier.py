@@ -10,8 +10,13 @@ from reprogram.errors import ConfigError
 from reprogram.registry import RENAMED
 from reprogram.runs.config import UNWRITTEN, RunConfig, is_written, read_toml
 
-DEFAULTS_0_1: dict[str, Any] = {"canvas": "scaled", "label_map": "discriminant", "loss": "task", "batch_size": 16}
-DEFAULTS_0_1 |= UNWRITTEN
+DEFAULTS_0_1: dict[str, Any] = {
+    "canvas": "scaled",
+    "label_map": "discriminant",
+    "loss": "task",
+    "batch_size": 16,
+    **UNWRITTEN,
+}
 """The defaults of version 0.1 that are others now, by today's names."""
 
 

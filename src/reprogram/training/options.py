@@ -45,7 +45,8 @@ class FitOptions:
         cost: budget in money that the host costs until learning ends, at the stated price, in the price's unit.
         price: of 1,000 images, as the host's service states it; the bill in the result names the cost then.
         batch_size: images a step, of all processes together: a number, or "auto", the largest multiple of the number of
-            classes up to 16, and 16 where there are more classes. A stratified batch then holds all classes alike.
+            classes up to 16, and 16 where there are more classes. A stratified batch then holds classes of one size
+            alike.
         sampling: the order of each pass over the training images: "stratified" spreads the images of each class evenly
             over it, at random otherwise, so that a batch holds the classes by their shares; "shuffled" is random alone.
         num_microbatches: number of microbatches that a batch is computed in, 1 to batch_size. With the same number,
