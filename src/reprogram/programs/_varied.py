@@ -26,7 +26,7 @@ class VariedProgram(DenseProgram):
     Reference: Athalye, Engstrom, Ilyas and Kwok, Synthesizing Robust Adversarial Examples, ICML 2018, section 2.
     """
 
-    moves = True
+    moves = varies = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(DenseProgram.Config):

@@ -26,6 +26,8 @@ class Program(Component, nn.Module):
         confined: whether the program changes nothing inside the window; declared by the variant, checked at each call.
         moves: whether the result's window may lie elsewhere, or cover the whole canvas because each image has a frame
             of its own; declared by the variant.
+        varies: whether it looks different in each call, so that no recorded call can stand for another; declared by the
+            variant.
         num_views: how many images of the host it makes of each task image; all first views of the batch come first.
         num_groups: how many columns a host label has in the scores of a task image: one, or one for each view.
 
@@ -46,6 +48,7 @@ class Program(Component, nn.Module):
 
     confined: bool = False
     moves: bool = False
+    varies: bool = False
     num_views: int = 1
     num_groups: int = 1
 

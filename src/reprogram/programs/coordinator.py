@@ -142,10 +142,16 @@ class Coordinator(Program):
 def _cosine_code(images: Tensor, frequencies: int) -> Tensor:
     """The lowest N × N cosine coefficients of each image, b × 3 N²: 0 where it has fewer; grey ones thrice."""
     height, width = images.shape[2:]
-    rows, columns = (cosine_basis(size)[:frequencies].to(images) / size**0.5 for size in (height, width))
+    rows, columns = (_basis(size, images.device, images.dtype)[:frequencies] / size**0.5 for size in (height, width))
     coefficients = rows @ images @ columns.T
     padding = (0, frequencies - coefficients.shape[3], 0, frequencies - coefficients.shape[2])
     return F.pad(coefficients, padding).expand(-1, 3, -1, -1).flatten(1)
+
+
+@functools.cache
+def _basis(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The cosine transform where the images are: a step that is recorded for a GPU copies nothing there."""
+    return cosine_basis(size).to(device, dtype)
 
 
 @functools.cache

@@ -39,9 +39,9 @@ class BatchObjective:
             num_microbatches = 1
         self.model, self.loss, self.num_microbatches, self.group = model, loss, num_microbatches, group
         self.parameters = model.learned_parameters()
-        # A label map that is refitted is no part of a recorded step, nor is a defence, which may draw at random.
+        # A label map that is refitted is no part of a recorded step, nor is what draws at random.
         fixed = model.label_map.refit_schedule == "never" and num_microbatches == group.size == 1
-        fixed = fixed and model.host.guard is None
+        fixed = fixed and model.host.guard is None and not model.program.varies
         on_gpu = model.canvas.frame.is_cuda
         self.graphed = GraphedLoss(model, loss) if options.cuda_graphs and fixed and on_gpu else None
 
