@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from reprogram.cli._completers import components, executors, experiments, presets
 from reprogram.cli.console import Common, Display, Whole, emit, table
 from reprogram.errors import ConfigError
-from reprogram.runs.folder import require_writable
 from reprogram.types import Precision
+from reprogram.utils.files import require_writable
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 

@@ -53,10 +53,10 @@ def sweep_command(
     common = common or Common()
     threads = common.threads or 1
     start_torch(threads)
-    from reprogram.runs.folder import require_writable
     from reprogram.sweep.cells import placed
     from reprogram.sweep.grid import read_grid
     from reprogram.sweep.scheduler import run_cells
+    from reprogram.utils.files import require_writable
 
     chosen = {"device": common.device, "precision": precision}
     fixed = {name: value for name, value in chosen.items() if value is not None}

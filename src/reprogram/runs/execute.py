@@ -176,9 +176,10 @@ def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str,
                 f"{folder.path}: holds a finished run with other images of {config.task}, whose files have changed "
                 "since; choose another --out, or remove the folder"
             )
-    Checkpoint(folder.checkpoint).remove()
-    if not config.keep_answers:
-        folder.remove_answers()
+    if not folder.is_kept:
+        Checkpoint(folder.checkpoint).remove()
+        if not config.keep_answers:
+            folder.remove_answers()
     return result
 
 

@@ -14,8 +14,15 @@ from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
 from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
-from reprogram.utils.files import exists, is_folder, read_json, read_ordinary, remove_strays, write_atomic
-from reprogram.utils.text import is_unicode, printable
+from reprogram.utils.files import (
+    exists,
+    is_folder,
+    read_json,
+    read_ordinary,
+    remove_strays,
+    require_writable,
+    write_atomic,
+)
 
 
 class RunFolder:
@@ -55,6 +62,11 @@ class RunFolder:
         """The database of the host's answers, and the files that a killed process leaves beside it."""
         return tuple(self.answers.with_name(self.answers.name + end) for end in ("", "-wal", "-shm"))
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it holds a finished run where nobody may write."""
+        return exists(self.result) and not os.access(self.path, os.W_OK)
+
     def remove_answers(self) -> None:
         """Remove the answers of the host, which a finished run doesn't need."""
         for path in self._answer_files:
@@ -65,12 +77,15 @@ class RunFolder:
         """In the block, be the only process that works in this folder.
 
         Temporary files of killed processes are removed first. A folder that was made for the block and is empty at its
-        end is removed.
+        end is removed. A finished run where nobody may write belongs to no process.
 
         Raises:
             FolderInUseError: another process works in the folder; names its id.
             DataError: the folder can't be made or written.
         """
+        if self.is_kept:
+            yield
+            return
         new_folders = [folder for folder in (self.path, *self.path.absolute().parents) if not exists(folder)]
         self._make()
         try:
@@ -261,32 +276,6 @@ class RunFolder:
         except OSError as error:
             raise WriteError(f"{error.filename}: can't be removed ({error.strerror}); remove it yourself") from None
         return others
-
-
-def require_writable(folder: Path) -> None:
-    """Refuse a folder that isn't there and can't be made, or that can't be written or named in a file.
-
-    Args:
-        folder: the folder.
-
-    Raises:
-        DataError: the folder or the nearest folder above it that exists is a file, or may not be written; or the path
-            can't be looked at, or holds bytes that aren't UTF-8.
-    """
-    if not is_unicode(str(folder)):
-        raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another --out")
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            folder.stat()
-    except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{folder}: can't be used ({reason}); choose another --out") from None
-    existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
-    if not is_folder(existing):
-        raise DataError(f"{existing}: is a file, and no folder; choose another --out")
-    if not os.access(existing, os.W_OK):
-        what = "may not be written" if existing == folder else f"can't be made in {existing}, which may not be written"
-        raise DataError(f"{folder}: {what}; choose another --out")
 
 
 def _now() -> str:

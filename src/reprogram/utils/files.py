@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reprogram.errors import ConfigError, WriteError
+from reprogram.errors import ConfigError, DataError, WriteError
+from reprogram.utils.text import is_unicode, printable
 
 SCARCE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """The system's errors that no program can prevent, whatever file they are of."""
@@ -253,3 +254,29 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that isn't there and can't be made, or that can't be written or named in a file.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        DataError: the folder or the nearest folder above it that exists is a file, or may not be written; or the path
+            can't be looked at, or holds bytes that aren't UTF-8.
+    """
+    if not is_unicode(str(folder)):
+        raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another --out")
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
+    except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{folder}: can't be used ({reason}); choose another --out") from None
+    existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
+    if not is_folder(existing):
+        raise DataError(f"{existing}: is a file, and no folder; choose another --out")
+    if not os.access(existing, os.W_OK):
+        what = "may not be written" if existing == folder else f"can't be made in {existing}, which may not be written"
+        raise DataError(f"{folder}: {what}; choose another --out")

@@ -1,6 +1,8 @@
 """Paths that can't be looked at, and files of others beside the runs."""
 
 import contextlib
+import json
+import os
 import sqlite3
 
 import pytest
@@ -67,3 +69,17 @@ def test_other_tables_of_the_file_outlive_the_index(tmp_path):
     assert len(index.runs()) == 4 and len(index_rows(index)) == 4
     with contextlib.closing(sqlite3.connect(index.path)) as db:
         assert db.execute("SELECT value FROM mine").fetchall() == [(42,)]
+
+
+def test_a_finished_run_where_nobody_may_write_is_shown(tmp_path, monkeypatch):
+    call = ["fit", "--host", "linear:40", "--task", "squares(train=100, validation=20, test=20)", "--images", "32"]
+    call += ["--baselines", "chance", "--json", "--out", str(tmp_path / "run")]
+    code, finished, _ = cli(*call)
+    assert code == 0
+    monkeypatch.setattr(os, "access", lambda path, mode: mode & os.W_OK == 0)  # Root may write in spite of modes.
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    code, again, err = cli(*call)
+    assert code == 0 and json.loads(again) == json.loads(finished) and "finished already" in err
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+    code, out, err = cli(*call[:-1], str(tmp_path / "other"))
+    assert code != 0 and out == "" and "may not be written" in err and err.count("\n") == 1
