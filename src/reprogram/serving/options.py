@@ -3,13 +3,10 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import nearest
-from reprogram.utils.validation import validate, wrong_kind
 
 Answers = Literal["all", "scores", "topk", "label"]
 """What clients see: everything; the numbers of all labels; the first labels with theirs; the first label alone."""
@@ -96,22 +93,3 @@ class ServeOptions:
     def is_black_box(self) -> bool:
         """Whether clients see less than all."""
         return self.answers != "all" or self.round is not None or self.noise > 0 or self.kind != "probabilities"
-
-
-def serve_options(values: Mapping[str, Any]) -> ServeOptions:
-    """The options that a script gives, whose values may be anything.
-
-    Args:
-        values: by name.
-
-    Raises:
-        ConfigError: an option is unknown, or a value has the wrong type or range; names it.
-    """
-    known = [field.name for field in ServeOptions.option_fields()]
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"serve: no option {name!r}; {nearest(name, known)}")
-    if (wrong := wrong_kind(ServeOptions, values)) is not None:
-        raise ConfigError(f"serve: {wrong}")
-    checked: ServeOptions = validate(ServeOptions, dict(values), component="serve")
-    return checked

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._consent import is_loopback
-from reprogram.serving.options import NAME, serve_options
+from reprogram.serving.options import NAME, ServeOptions
+from reprogram.utils.validation import given_by_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,8 @@ def serve(
     from reprogram.serving.samples import of_folder, of_task
     from reprogram.serving.server import listen, run
 
-    settings, tokens = serve_options(options), tokens_of_environment()
+    settings: ServeOptions = given_by_script(ServeOptions, options, component="serve")
+    tokens = tokens_of_environment()
     _check(models, detectors)
     answering = Answering(models, {name: (versions or {}).get(name, "1") for name in models}, settings)
     if not answering.host.is_local:

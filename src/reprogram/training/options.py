@@ -12,7 +12,7 @@ from reprogram.training.checkpoint import Interval
 from reprogram.types import LossKind, Precision, SampleSize, Sampling
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
-from reprogram.utils.validation import validate, wrong_kind
+from reprogram.utils.validation import given_by_script, plain
 
 if TYPE_CHECKING:
     from reprogram.model import Reprogrammed
@@ -172,14 +172,9 @@ def with_changes(options: FitOptions, changes: Mapping[str, Any]) -> FitOptions:
     if not isinstance(options, FitOptions):
         raise ConfigError(f"options={str(options)[:60]!r}; FitOptions are expected, or options by their names")
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(FitOptions)}
-    for name, value in current_names(FitOptions, changes).items():
-        if name not in values:
-            raise ConfigError(f"fit: no option {name!r}; {nearest(name, list(values))}")
-        values[name] = value.item() if hasattr(value, "item") else value  # A number of NumPy or PyTorch.
-    values["checkpoint_every"] = str(values["checkpoint_every"])  # Steps may be given as a number.
-    if (wrong := wrong_kind(FitOptions, values)) is not None:
-        raise ConfigError(f"fit: {wrong}")
-    checked: FitOptions = validate(FitOptions, values, component="fit")
+    values |= current_names(FitOptions, changes)
+    values["checkpoint_every"] = str(plain(values["checkpoint_every"]))  # Steps may be given as a number.
+    checked: FitOptions = given_by_script(FitOptions, values, component="fit")
     return checked
 
 

@@ -1,5 +1,6 @@
 """Options that become the fields of a dataclass, checked by pydantic, with one-line messages."""
 
+import dataclasses
 import functools
 import types
 import typing
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import EXPECTED, expected_instead, path_of
+from reprogram.utils.messages import EXPECTED, expected_instead, nearest, path_of
 
 
 @functools.cache
@@ -49,6 +50,38 @@ def wrong_kind(config: Any, values: Mapping[str, Any], *, text_counts: bool = Fa
         ):
             return f"{name}={repr(value)[:60]}; {' or '.join(EXPECTED[kind.__name__] for kind in numbers)} is expected"
     return None
+
+
+def given_by_script(config: Any, values: Mapping[str, Any], *, component: str) -> Any:
+    """Options of a call in a script, whose names and values may be anything.
+
+    Args:
+        config: the dataclass whose fields are the options.
+        values: by name; a number of NumPy or PyTorch counts as Python's.
+        component: what is called, for the message.
+
+    Returns:
+        An instance of the dataclass.
+
+    Raises:
+        ConfigError: an option is unknown, or a value has the wrong type or range; names it.
+    """
+    known = [field.name for field in dataclasses.fields(config)]
+    if unknown := [name for name in values if name not in known]:
+        raise ConfigError(f"{component}: no option {unknown[0]!r}; {nearest(unknown[0], known)}")
+    values = {name: plain(value) for name, value in values.items()}
+    if (wrong := wrong_kind(config, values)) is not None:
+        raise ConfigError(f"{component}: {wrong}")
+    return validate(config, values, component=component)
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy or PyTorch as Python's; any other value as it is.
+
+    Args:
+        value: an option's.
+    """
+    return value.item() if hasattr(value, "item") else value
 
 
 def validate(config: Any, options: dict[str, Any], *, component: str, strict: bool = False) -> Any:
