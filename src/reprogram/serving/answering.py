@@ -78,7 +78,7 @@ class Answering:
 
     def __init__(self, models: Mapping[str, Reprogrammed], versions: Mapping[str, str], options: ServeOptions) -> None:
         self.models = list(models.values())
-        self.together = SharedHost(self.models)
+        self.together = SharedHost(self.models, names=[*models])
         self.host, self.options = self.together.host, options
         info = self.host.info
         self.served = {

@@ -26,20 +26,22 @@ class SharedHost:
     Args:
         models: models whose hosts have equal fingerprints, and the same before their scores: defences, what is shown of
             them, how often an image is asked about. The host of the first is used for all.
+        names: theirs, for messages; their numbers from 0 by default.
 
     Raises:
         ConfigError: no model, or models of different hosts.
     """
 
-    def __init__(self, models: Sequence[Reprogrammed]) -> None:
+    def __init__(self, models: Sequence[Reprogrammed], *, names: Sequence[str] = ()) -> None:
         if not models:
             raise ConfigError("no models; give at least one")
         self.models = list(models)
         self.host = self.models[0].host
-        for index, model in enumerate(self.models):
+        names = names or [str(index) for index in range(len(self.models))]
+        for name, model in zip(names, self.models, strict=True):
             if not _answer_alike(model.host, self.host):
                 raise ConfigError(
-                    f"model {index} is of the host {model.host.info.id}, model 0 of {self.host.info.id} "
+                    f"model {name} is of the host {model.host.info.id}, model {names[0]} of {self.host.info.id} "
                     "(or of other weights); give models of one host"
                 )
         self._stores = [CacheStore() for _ in self.models]

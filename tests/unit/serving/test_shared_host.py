@@ -116,6 +116,9 @@ def test_what_does_not_belong_together_is_refused(models, one_line):
         SharedHost([models[0], tiny_model(size=16)])
     one_line(error, "model 1", "one host")
     with pytest.raises(reprogram.ConfigError) as error:
+        SharedHost([models[0], tiny_model(size=16)], names=["a", "b"])
+    one_line(error, "model b is of the host", "model a of")
+    with pytest.raises(reprogram.ConfigError) as error:
         SharedHost(models)(batches_of(models, (1, 1, 1, 1, 1))[:4])
     one_line(error, "4 batches for 5 models")
     with pytest.raises(reprogram.DataError):
