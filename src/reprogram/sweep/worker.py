@@ -12,7 +12,7 @@ from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import execute
 from reprogram.sweep.loader import CachedLoader
 from reprogram.training.results import FitProgress as Step
-from reprogram.utils.process import free_gpu_memory
+from reprogram.utils.process import free_memory
 
 TELL_EVERY_S = 0.5
 """Time between two messages about a cell's progress."""
@@ -60,7 +60,7 @@ def attempt(
     Raises:
         SystemExit: SIGTERM came; the cell's state is saved.
     """
-    free_gpu_memory()  # What the cell before took, so that other workers on this GPU have it.
+    free_memory()  # What the cell before took, so that other workers have it.
     last = 0.0
 
     def on_progress(step: Step) -> None:

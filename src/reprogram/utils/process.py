@@ -122,10 +122,16 @@ def resolve_device(name: str) -> Any:
     return device
 
 
-def free_gpu_memory() -> None:
-    """Give memory that PyTorch keeps on GPUs for later back to the system, so that other processes can have it."""
+def free_memory() -> None:
+    """Give memory that is kept for later back to the system, so that other processes can have it.
+
+    `start_torch` has glibc keep what is freed, which fits what comes next while one run goes on. Runs of other sizes
+    leave gaps, and a process of many grows to several times what each needs. PyTorch keeps memory on GPUs.
+    """
     import torch
 
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
+        ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        gc.collect()
         torch.cuda.empty_cache()
