@@ -5,8 +5,8 @@
 A stranger who is only answered could follow the gradients of a model of their own, a surrogate, if they pointed where
 the attacked host's do. Each line is the cosine between the gradients of the loss "task" by the program, of two hosts on
 the same images of counting; or of one host on other images, which is the most that so few images let one see. Programs
-are the blank one, and one that was learned on the first host. Two random directions in so many numbers have cosines
-within ±.005.
+are the blank one, and one that was learned on the first host. Of pairs of random directions in 150,528 numbers, 95 %
+have cosines within ±.005.
 """
 
 import argparse

@@ -3,6 +3,8 @@
 `docs/_ext/kept.py black-box RUNS` keeps new results there.
 """
 
+import csv
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +15,17 @@ import kept
 PAGE = Path(__file__).parents[1] / "black-box-results.md"
 BUDGETS = (1_000, 10_000, 30_000, 100_000)
 RUNGS = ("label", "topk", "scores")
-TABLE_HOSTS = {"resnet20": "ResNet-20 (CIFAR)", "efficientnet-lite0": "EfficientNet-Lite0", "resnet18": "ResNet-18"}
-HOSTS = TABLE_HOSTS | {"mobilenetv2": "MobileNetV2", "resnet50": "ResNet-50"}
+TABLE_HOSTS = {
+    "resnet20": "ResNet-20 (CIFAR)",
+    "efficientnet-lite0": "EfficientNet-Lite0",
+    "mobilenetv2": "MobileNetV2",
+}
+HOSTS = TABLE_HOSTS | {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 TASKS = {"digits": "digits", "squares": "counting", "cifar10-jpeg": "CIFAR-10 (JPEG)", "animal": "animal or vehicle"}
 """What a spec holds, and how people call it."""
 ATTACKS = ("map_alone", "all_scores", "nearest_neighbour", "score_regression", "direct_training", "distillation")
-CELL_HEAD = ["images", "task", "best learner", "test accuracy", "worth", "map alone", "best without a program", "seeds"]
+CELL_HEAD = ["images", "task", "best learner", "asked", "test accuracy", "worth", "map alone", "best without a program"]
+CELL_HEAD += ["seeds"]
 RUN_HEAD = [
     "task",
     "labelled images",
@@ -31,7 +38,7 @@ RUN_HEAD = [
     "n",
 ]
 RUN_HEAD += ["seed", "map alone", "worth", "net gain"]
-MISSING = "*Cells without a result:* "
+MISSING = "*Budgets of which no run was made, where the line is that of a smaller one:* "
 
 
 def blocks() -> dict[str, str]:
@@ -45,6 +52,7 @@ def blocks() -> dict[str, str]:
         "ceilings": _ceilings(gradients),
         "recipes": _runs_table([run for run in runs if _is_recipe(run)]),
         "runs": "\n\n".join(f"### {name}\n\n{_runs_table(_on(host, table))}" for host, name in TABLE_HOSTS.items()),
+        "surrogates": _surrogates(),
         "machine": f"{kept.circumstances([result for _, result in runs])}.",
     }
 
@@ -75,52 +83,62 @@ def _on(host: str, runs: Iterable[kept.Run]) -> list[kept.Run]:
 
 
 def _of_host(host: str, runs: list[kept.Run]) -> str:
-    """The cells of a host: for each rung and number of images the task's best run."""
+    """The cells of a host: for each rung and task the best run that stays within each number of images."""
     lines = [f"### {HOSTS[host]}"]
     for rung in RUNGS:
         here = [run for run in _on(host, runs) if _rung(run) == rung]
-        rows = [
-            _cell(budget, task, cell, runs)
-            for budget in BUDGETS
-            for task in TASKS
-            if (cell := [run for run in here if _is_cell(run, budget, task)])
-        ]
+        rows = [row for task in TASKS for row in _of_task(task, [run for run in here if _task(run[0]) == task], runs)]
         if rows:
             lines += [f"**{rung}**", kept.table(CELL_HEAD, rows)]
     return "\n\n".join(lines if len(lines) > 1 else [*lines, "*Nothing is measured yet.*"])
 
 
-def _cell(budget: int, task: str, runs: list[kept.Run], every: list[kept.Run]) -> list[str]:
-    """A line: the run that the validation chose among those of the first seed, and what does without a program."""
+def _of_task(task: str, runs: list[kept.Run], every: list[kept.Run]) -> list[list[str]]:
+    """A line for each budget, or for several in a row of which the same run is the best."""
+    within = {budget: [run for run in runs if run[0]["queries"] <= budget] for budget in BUDGETS}
+    cells = [(budget, _cell(task, found, every)) for budget, found in within.items() if found]
+    grouped = [(cell, [pair[0] for pair in group]) for cell, group in itertools.groupby(cells, lambda pair: pair[1])]
+    return [[_joined(budgets), *cell] for cell, budgets in grouped]
+
+
+def _joined(budgets: list[int]) -> str:
+    return " to ".join(f"{budget:,}" for budget in dict.fromkeys([budgets[0], budgets[-1]]))
+
+
+def _cell(task: str, runs: list[kept.Run], every: list[kept.Run]) -> list[str]:
+    """A line: the run that the validation chose among those of the first seed, and what does without a program.
+
+    Validations have from 6 to 500 images, so the lower ends of their intervals are compared.
+    """
     seeds = sorted({result["seed"] for _, result in runs})
     first = [run for run in runs if run[1]["seed"] == seeds[0]]
-    config, result = max(first, key=lambda run: (run[1]["validation"]["accuracy"], run[1]["validation"]["n"]))
+    config, result = max(first, key=lambda run: run[1]["validation"]["interval"][0])
     alone, best = result["baselines"].get("map_alone"), _best_baseline(first, every)
-    repeated = [one["test"]["accuracy"] for given, one in runs if _arm(given) == _arm(config)]
+    same = [one for given, one in runs if _arm(given) == _arm(config) and given["queries"] == config["queries"]]
+    repeated = [one["test"]["accuracy"] for one in same]
     mean = sum(repeated) / len(repeated)
     low, high = result["test"]["interval"]
     shown = f"**{mean:.3f}** ({min(repeated):.3f} to {max(repeated):.3f})" if len(repeated) > 1 else f"**{mean:.3f}**"
     return [
-        f"{budget:,}",
         TASKS[task],
         _arm(config),
+        f"{_asked((config, result)):,}",
         shown if len(repeated) > 1 else f"{shown} ({low:.3f} to {high:.3f}, n = {result['test']['n']:,})",
         kept.worth(result) if config["program"] != "none" else "–",
         "–" if alone is None else f"{alone['accuracy']:.3f}",
         best,
-        ", ".join(map(str, sorted({one["seed"] for given, one in runs if _arm(given) == _arm(config)}))),
+        ", ".join(map(str, sorted({one["seed"] for one in same}))),
     ]
 
 
 def _best_baseline(runs: list[kept.Run], every: list[kept.Run]) -> str:
     """The best of what needs no program: of a cell's runs, and a net of one's own on the same labelled images."""
-    found = {
-        name: one["accuracy"] for _, result in runs for name, one in result["baselines"].items() if name in ATTACKS
-    }
+    measured = [(name, one["accuracy"]) for _, result in runs for name, one in result["baselines"].items()]
+    found = dict(sorted((pair for pair in measured if pair[0] in ATTACKS), key=lambda pair: pair[1]))
     config, result = runs[0]
-    for other, measured in every:
-        own = measured["baselines"].get("direct_training")
-        if own and _task(other) == _task(config) and measured["splits"] == result["splits"]:
+    for other, its in every:
+        own = its["baselines"].get("direct_training")
+        if own and _task(other) == _task(config) and its["splits"] == result["splits"]:
             found["direct_training"] = own["accuracy"]
     name = max(found, key=lambda name: found[name], default="")
     return f"{found[name]:.3f} ({name.replace('_', '-')})" if name else "–"
@@ -178,8 +196,16 @@ def _ceilings(runs: list[kept.Run]) -> str:
     return kept.table(head, rows) if rows else "*Nothing is measured yet.*"
 
 
+def _surrogates() -> str:
+    """The cosines between the gradients of two hosts."""
+    with (kept.RESULTS / "black-box" / "surrogates.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    rows = [[line["program"], line["host"], line["beside"], f"{float(line['cosine']):+.3f}"] for line in lines]
+    return kept.table(["program", "host", "beside", "cosine"], rows)
+
+
 def _missing(runs: list[kept.Run]) -> str:
-    """The cells of the table that no run stands for."""
+    """The cells of the table whose budget no run of their own has spent."""
     lines = []
     for host, name in TABLE_HOSTS.items():
         for rung in RUNGS:

@@ -80,7 +80,7 @@ def _probed(found: Found) -> Iterator[Flag]:
     probe = found.probe
     if probe is None:
         return
-    if _changed(probe):
+    if changed(probe):
         yield KINDS["changed-during-audit"].flag(
             f"{probe.drift:.0%} of {probe.images} images got another top label at the end of the audit than at its "
             f"beginning, and a probability differs by {probe.drift_difference or 0:.3f}; asked twice at once, "
@@ -105,8 +105,12 @@ def _probed(found: Found) -> Iterator[Flag]:
         yield KINDS["zero-gradient"].flag(f"{probe.zero_gradient:.0%} of the gradient's numbers are exactly 0")
 
 
-def _changed(probe: Probe) -> bool:
-    """Whether the answers at the end are others, beyond what the host disagrees with itself."""
+def changed(probe: Probe) -> bool:
+    """Whether the answers at the end are others, beyond what the host disagrees with itself.
+
+    Args:
+        probe: what was asked beside the cells.
+    """
     if probe.drift is None:
         return False
     differs = (probe.drift_difference or 0.0) > NOISE + TIMES * probe.largest_difference
@@ -165,8 +169,17 @@ def _rising(found: Found) -> Iterator[Flag]:
         yield KINDS["still-rising"].flag(f"the largest budget got more than the one before it: {where}", names)
 
 
-def _plain_answers(found: Found) -> Iterator[Flag]:
-    """The host's answers to plain images tell more than a net of one's own."""
+def rungs_of_plain_answers(found: Found) -> list[Rung]:
+    """The rungs on which the host's answers to plain images do a task.
+
+    Args:
+        found: what was found.
+    """
+    return list(dict.fromkeys(estimate.rung for estimate, _, _ in _done_by_plain_answers(found)))
+
+
+def _done_by_plain_answers(found: Found) -> Iterator[tuple[Estimate, str, str]]:
+    """Estimates of tasks of which plain answers tell more than what needs no host, and the best term of each kind."""
     last = {(estimate.rung, estimate.task): estimate for estimate in found.estimates}
     for estimate in last.values():
         best = max(("map_alone", "nearest_neighbour"), key=lambda term: estimate.terms[term])
@@ -174,11 +187,17 @@ def _plain_answers(found: Found) -> Iterator[Flag]:
         own = [found.answers[name] for name in estimate.cells]
         rows = [(a.images, a.terms[best] - a.terms[alone]) for a in own]
         if mean_of(rows) > max(NOTICEABLE, Z_95 * standard_error(rows)):
-            yield KINDS["answers-alone-suffice"].flag(
-                f"{estimate.task} on {estimate.rung}: {best} reaches {estimate.terms[best]:.2f}, and {alone}, which "
-                f"needs no host, {estimate.terms[alone]:.2f}",
-                estimate.cells,
-            )
+            yield estimate, best, alone
+
+
+def _plain_answers(found: Found) -> Iterator[Flag]:
+    """The host's answers to plain images tell more than a net of one's own."""
+    for estimate, best, alone in _done_by_plain_answers(found):
+        yield KINDS["answers-alone-suffice"].flag(
+            f"{estimate.task} on {estimate.rung}: {best} reaches {estimate.terms[best]:.2f}, and {alone}, which "
+            f"needs no host, {estimate.terms[alone]:.2f}",
+            estimate.cells,
+        )
 
 
 def _uncertain(found: Found) -> Iterator[Flag]:

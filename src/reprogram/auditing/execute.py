@@ -20,7 +20,7 @@ from reprogram.auditing.allowance import (
     require_enough,
     shares_of,
 )
-from reprogram.auditing.checks import Found, flags_of, rungs_of_few_steps
+from reprogram.auditing.checks import Found, changed, flags_of, rungs_of_few_steps, rungs_of_plain_answers
 from reprogram.auditing.compare import checksum
 from reprogram.auditing.estimates import estimates_of
 from reprogram.auditing.output import finish
@@ -36,7 +36,7 @@ from reprogram.model import Reprogrammed
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.lock import locked
 from reprogram.sweep.cells import Cell, CellEvent, Outcome
-from reprogram.sweep.scheduler import run_cells
+from reprogram.sweep.scheduler import check_room, run_cells
 from reprogram.tasks.base import Task
 from reprogram.utils.files import exists, require_writable
 from reprogram.utils.text import printable
@@ -113,6 +113,7 @@ class Audit:
             HostUnavailableError: the host can't be asked.
         """
         require_writable(self.out)
+        check_room("inline" if self.is_held else executor, workers, threads)
         if self.limit is not None:
             require_enough(self.needed(), self.limit, self.said)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -128,6 +129,8 @@ class Audit:
             prober.begin(patience_s)
             if any(not exists(RunFolder(planned.cell.config.folder).result) for planned in self.plan.cells):
                 prober.reopen()
+            else:
+                self._check_same(prober, patience_s)
             outcomes = run_cells(
                 [_limited(planned.cell, limits) for planned in self.plan.cells],
                 executor="inline" if self.is_held else executor,
@@ -167,7 +170,7 @@ class Audit:
             ended=_now(),
             command=command or shlex.join(["reprogram", *map(printable, sys.argv[1:])]),
             limits=LIMITS,
-            verdict=verdict_of(estimates, rungs_of_few_steps(found_all)),
+            verdict=verdict_of(estimates, rungs_of_few_steps(found_all), rungs_of_plain_answers(found_all)),
             host=self.plan.host,
             grid=self.plan.grid,
             checksum=checksum(self.plan.grid, __version__),
@@ -196,6 +199,19 @@ class Audit:
             cost=None,
             beside=more,
         )
+
+    def _check_same(self, prober: Prober, patience_s: float) -> None:
+        """Refuse a function that answers otherwise than the one of the finished audit in the folder.
+
+        Weights are known by their fingerprint, and a function by its answers alone: it is asked once more, which is on
+        the bill. A service isn't, nor is anything beyond a limit.
+        """
+        unknown = self.host.is_local and self.host.fingerprint.startswith("unverified")
+        if unknown and self.limit is None and changed(prober.now(patience_s)):
+            raise ConfigError(
+                f"{self.out}: holds the finished audit of a host that answered the same images otherwise; choose "
+                "another --out"
+            )
 
     def _prober(self) -> Prober:
         """The prober, with images of tiles and of the first task as the first rung's canvas shows them."""

@@ -114,6 +114,20 @@ class Prober:
             return replace(judge(first, second, None, self.host, of_gradients), error=printable(first_line(error)))
         return judge(first, second, last, self.host, of_gradients)
 
+    def now(self, patience_s: float = PATIENCE_S) -> Probe:
+        """Ask once more, beside the passes, whose answers stay as they are.
+
+        Args:
+            patience_s: seconds that it may take.
+
+        Returns:
+            What the passes found, with today's answers as those at the end.
+        """
+        first, second = (self._pass(name, patience_s) for name in PASSES[:2])
+        with self._limited(), self.log.counting(self.host):
+            today: Tensor = in_time(lambda: self.host(self.images), patience_s, self.host.info.id).double().cpu()
+        return judge(first, second, today, self.host, {})
+
     def reopen(self) -> None:
         """Let the pass at the end be asked again: cells will be run after it. What it had asked stays on the bill."""
         path = self.folder / f"{PASSES[2]}.json"
@@ -127,7 +141,7 @@ class Prober:
         """The answers of a pass: those of the file, or else those that are asked now and kept there."""
         stored = self._read(name)
         if stored is not None:  # Earlier versions wrote the scores alone.
-            return torch.tensor(stored["scores"] if isinstance(stored, dict) else stored, dtype=torch.float64)
+            return self._scores(name, stored)
         store, lost = self.folder / f"{name}.sqlite", self.host.meter.lost
         asking = keeping_answers(self.host, store, run=f"probe {name[-1]}", anew=True)
         with self._limited(), asking, self.log.counting(self.host):
@@ -140,6 +154,19 @@ class Prober:
         for end in ("", "-wal", "-shm"):
             store.with_name(store.name + end).unlink(missing_ok=True)
         return scores
+
+    def _scores(self, name: str, stored: Any) -> Tensor:
+        """The answers that a pass's file holds."""
+        try:
+            scores = torch.tensor(stored["scores"] if isinstance(stored, dict) else stored, dtype=torch.float64)
+        except (KeyError, TypeError, ValueError):
+            scores = torch.empty(0)
+        if scores.ndim != 2 or len(scores) != len(self.images):
+            raise self._damaged(name)
+        return scores
+
+    def _damaged(self, name: str) -> DataError:
+        return DataError(f"{self.folder / f'{name}.json'}: is damaged; remove it and give the command again")
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:
@@ -157,7 +184,7 @@ class Prober:
         try:
             return read_json(path) if path.exists() else None
         except (OSError, ValueError):
-            raise DataError(f"{path}: is damaged; remove it and give the command again") from None
+            raise self._damaged(name) from None
 
     def _write(self, name: str, values: Any) -> None:
         write_atomic(self.folder / f"{name}.json", json.dumps(values).encode())

@@ -36,12 +36,13 @@ WORDS: dict[Rung, str] = {
 """What somebody sees on a rung, in words."""
 
 
-def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = ()) -> Verdict:
+def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = (), plain: Sequence[Rung] = ()) -> Verdict:
     """The verdict: the estimate whose interval's lower end is the largest, or the upper end where no gain is shown.
 
     Args:
         estimates: of the audit.
         hardly: the rungs on which programs made few steps.
+        plain: the rungs on which the host's plain answers do a task.
     """
     nothing: dict[str, Any] = dict.fromkeys(("rung", "task", "budget", "gain", "interval"))
     if not estimates:
@@ -58,8 +59,9 @@ def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = ()) -> Ve
     if rising:
         text += " More images would bring more."
     if hardly:
-        *first, last = (WORDS[rung] for rung in hardly)
-        text += f" With {', '.join(first)}{' and ' if first else ''}{last} the programs were hardly learned."
+        text += f" With {_listed(hardly)} the programs were hardly learned."
+    if plain:
+        text += f" Whoever sees {_listed(plain)} needs no program: the host's plain answers do other work."
     return Verdict(
         level=level,  # type: ignore[arg-type]
         text=text,
@@ -70,6 +72,12 @@ def verdict_of(estimates: Sequence[Estimate], hardly: Sequence[Rung] = ()) -> Ve
         interval=best.interval,
         lower_bound_only=rising,
     )
+
+
+def _listed(rungs: Sequence[Rung]) -> str:
+    """What somebody sees on several rungs, in words."""
+    *first, last = (WORDS[rung] for rung in rungs)
+    return f"{', '.join(first)}{' and ' if first else ''}{last}"
 
 
 def _text(level: str, named: Estimate) -> str:

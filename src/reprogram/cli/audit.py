@@ -11,6 +11,7 @@ from reprogram.cli._audit_options import Many, What, Where
 from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, emit
 from reprogram.cli.usage import UsageError
+from reprogram.errors import ConfigError
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import printable
 
@@ -65,6 +66,7 @@ def audit_command(
         common: options of every verb; --threads is each worker's, 1 by default.
     """
     common, what, where = common or Common(), what or What(), where or Where()
+    _refuse_empty({"fail-above": fail_above, "format": format_, **vars(what)})
     if host == "compare":
         alone = not (plan or self_test or fail_above or format_) and defence is None and baseline is None
         if not alone or (what, where) != (What(), Where()):
@@ -93,13 +95,14 @@ def audit_command(
         _show_plans(audits, _num_workers(where, common), common)
         return 0
     made = _run_all(audits, where, common)
-    if defence is None:
-        _show(made[0], audits[0].out, formats, common)
-    else:
-        from reprogram.cli._audit_beside import show_beside
-
-        show_beside(defence, made, [audit.out for audit in audits], formats, common)
+    _show_all(made, audits, defence, formats, common)
     return _conclude(made, gates, earlier, formats)
+
+
+def _refuse_empty(options: dict[str, Any]) -> None:
+    """Refuse an option without a value, such as that of a variable that isn't set: it would mean the default."""
+    if empty := [name for name, values in options.items() if values == []]:
+        raise UsageError(f"--{empty[0]} has no value; give one, or leave the option out")
 
 
 def _read(path: Path | None) -> "AuditReport | None":
@@ -119,6 +122,8 @@ def _check(audit: "Audit", gates: "list[Gate]", earlier: "AuditReport | None", b
     if earlier is not None:
         check_comparable(earlier, audit.plan.grid, __version__, where=f"{baseline} and this audit")
         check_same_terms(earlier, TERMS, where=f"{baseline} and this audit")
+        if not earlier.estimates:
+            raise ConfigError(f"{baseline}: holds no estimates, so nothing could be worse; make it anew")
 
 
 def _prepare(host: str, defence: str | None, options: dict[str, Any]) -> "Sequence[Audit]":
@@ -181,7 +186,7 @@ def _conclude(
     reports: "Sequence[AuditReport]", gates: "list[Gate]", earlier: "AuditReport | None", formats: "list[Format]"
 ) -> int:
     """Print which cells failed, and what the gates say to the last report; returns the exit code."""
-    from reprogram.auditing.compare import compare
+    from reprogram.auditing.compare import compare, missing
 
     report = reports[-1]
     hits = [
@@ -191,6 +196,8 @@ def _conclude(
     ]
     if earlier is not None:
         hits += [change.text for change in compare(earlier, report) if change.state == "worse"]
+        for line in missing(earlier, report):
+            print(f"reprogram: warning: --baseline says nothing of it: {printable(line)}", file=sys.stderr)
     for line in hits:
         print(f"reprogram: {printable(line)}", file=sys.stderr)
     failed = [cell for each in reports for cell in each.cells if cell.state == "failed"]
@@ -202,6 +209,22 @@ def _conclude(
     if not all(form.sets_exit_code for form in formats):
         return 0
     return EXIT_GATE if hits else EXIT_FAILED if failed or unfinished else 0
+
+
+def _show_all(
+    reports: "Sequence[AuditReport]",
+    audits: "Sequence[Audit]",
+    defence: str | None,
+    formats: "list[Format]",
+    common: Common,
+) -> None:
+    """Print the report, or those without and with defences beside each other."""
+    if defence is None:
+        _show(reports[0], audits[0].out, formats, common)
+        return
+    from reprogram.cli._audit_beside import show_beside
+
+    show_beside(defence, reports, [audit.out for audit in audits], formats, common)
 
 
 def _show(report: "AuditReport", out: Path, formats: "list[Format]", common: Common) -> None:

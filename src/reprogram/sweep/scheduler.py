@@ -9,10 +9,11 @@ from pathlib import Path
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
 from reprogram.runs.folder import RunFolder
 from reprogram.sweep.cells import Cell, CellEvent, Outcome, State
-from reprogram.sweep.executors import make_executor
+from reprogram.sweep.executors import executor_names, make_executor
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.worker import WorkerMessage
 from reprogram.training.checkpoint import Checkpoint
+from reprogram.utils.messages import nearest
 from reprogram.utils.process import launched_size, left_over
 
 MAX_FAILED_STARTS = 10
@@ -56,8 +57,9 @@ def run_cells(
         ProcessLostError: no worker can be started.
     """
     cells = list(cells)
-    if workers < 0 or retries < 0 or threads < 1:
-        raise ConfigError("workers and retries are at least 0, threads at least 1")
+    check_room(executor, workers, threads)
+    if retries < 0:
+        raise ConfigError("retries are at least 0")
     if launched_size() > 1:
         raise ConfigError(f"{left_over()}; a sweep starts its own: start it without torchrun, or unset these variables")
     _check_distinct(cells)
@@ -69,6 +71,23 @@ def run_cells(
             pool.silence_s = silence_s
             scheduler.run(pool, workers or pool.capacity())
     return [scheduler.outcomes[cell.name] for cell in cells]
+
+
+def check_room(executor: str, workers: int, threads: int) -> None:
+    """Refuse options of `run_cells` that no cell could be run with.
+
+    Args:
+        executor: its name.
+        workers: the number of workers at a time; 0 for as many as there is room for.
+        threads: of each.
+
+    Raises:
+        ConfigError: there is no such executor, or a number is too small.
+    """
+    if executor not in executor_names():
+        raise ConfigError(f"no executor {executor!r}; {nearest(executor, executor_names())}")
+    if workers < 0 or threads < 1:
+        raise ConfigError("workers are at least 0, threads at least 1")
 
 
 def _check_distinct(cells: list[Cell]) -> None:

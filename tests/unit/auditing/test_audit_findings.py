@@ -138,6 +138,8 @@ def test_the_verdict_names_the_estimate_that_it_stands_on(report):
     assert (verdict.level, verdict.task, verdict.interval) == ("gain-possible", "open", (-0.9, 0.5))
     assert "open" in verdict.text and "sure" not in verdict.text
     assert "With the top label alone the programs were hardly learned." in verdict.text
+    plain = verdict_of([sure, open_], [], ["scores", "label"])
+    assert "Whoever sees all scores and the top label alone needs no program" in plain.text
 
 
 def test_a_price_says_what_costs_nothing(report):
@@ -271,7 +273,7 @@ def test_batteries_say_what_they_run(tmp_path):
         battery = read_battery(name)
         assert set(battery.rungs) <= set(battery.attacks) and len(battery.seeds) >= 3
     chosen = read_battery("quick").chosen(task=["own=digits"], rungs=["label", "scores"], budgets=[900, 300])
-    assert [task.name for task in chosen.tasks] == ["squares", "own"]
+    assert [task.name for task in chosen.tasks] == ["letters", "own"]
     assert (chosen.rungs, chosen.budgets) == (("scores", "label"), (300, 900))
     assert [task.name for task in read_battery("standard").chosen(tasks=["digits"]).tasks] == ["digits"]
     for choice, message in [

@@ -1,5 +1,6 @@
 """The formats of an audit: official schemas, GitHub's rules for SARIF, and other people's readers take them."""
 
+import html
 import json
 import re
 import warnings
@@ -164,6 +165,22 @@ def test_junit_fails_where_a_gain_is_shown(request):
         assert suites.skipped == sum(flag.severity != "error" for flag in report.flags)
         assert suites.tests == len(cases) == len(report.estimates) + broken + len(report.flags)
         assert suites.time == pytest.approx(sum(suite.time for suite in suites), abs=0.01)
+
+
+def test_junit_names_no_two_cases_alike(report):
+    twice = replace(report, flags=(*report.flags, *report.flags, *report.flags))
+    suites = JUnitXml.fromstring(render("junit", twice).encode())
+    names = [(case.classname, case.name) for suite in suites for case in suite]
+    assert len(twice.flags) >= 3 and len({*names}) == len(names)
+
+
+def test_a_host_whose_plain_answers_suffice_is_not_headlined_as_safe(report):
+    flag = KINDS["answers-alone-suffice"].flag("letters on scores: map_alone reaches 1.00")
+    verdict = replace(report.verdict, level="none-shown")
+    safe = replace(report, verdict=verdict, flags=())
+    assert "wasn't made to do other work" in html.unescape(render("html", safe))
+    title = html.unescape(render("html", replace(safe, flags=(flag,))))
+    assert "does other work by its plain answers" in title and "wasn't made to do other work" not in title
 
 
 def test_junit_takes_the_gates_threshold(report):

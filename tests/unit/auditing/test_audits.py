@@ -265,6 +265,56 @@ def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_
     write_report(tmp_path / "old.json", dataclasses.replace(better, estimates=(lower,)))
     assert main([*inline, "--baseline", str(tmp_path / "old.json")]) == 10
     assert "worse: counts on label" in capsys.readouterr().err
+    other = dataclasses.replace(better.estimates[0], budget=80)
+    write_report(tmp_path / "old.json", dataclasses.replace(better, estimates=(other,)))
+    assert main([*inline, "--baseline", str(tmp_path / "old.json")]) == 0
+    assert "says nothing of it: counts on label with 60 images is missing" in capsys.readouterr().err
+    write_report(tmp_path / "old.json", dataclasses.replace(better, estimates=()))
+    assert main([*inline, "--baseline", str(tmp_path / "old.json")]) == 3
+    assert "holds no estimates" in capsys.readouterr().err
+
+
+def test_a_function_that_answers_otherwise_is_refused_in_the_folder_of_a_finished_audit(place, capsys, tmp_path):
+    """It has no weights to be known by; its file may have changed, or what that imports."""
+    (tmp_path / "host.py").write_text(HOST + "\n\ndef asked(pixels):\n    return NET(pixels)\n")
+    command = ["audit", f"python:{tmp_path / 'host.py'}:asked?size=20", "--battery", str(place / "battery.toml")]
+    command += [
+        "--out",
+        str(tmp_path / "out"),
+        "--executor",
+        "inline",
+        "--rungs",
+        "label",
+        "--budgets",
+        "60",
+        "--quiet",
+    ]
+    assert main(command) == 0
+    before = (tmp_path / "out" / "audit.json").read_bytes()
+    assert main(command) == 0
+    (tmp_path / "host.py").write_text((tmp_path / "host.py").read_text().replace("NET(pixels)", "-NET(pixels)"))
+    kept = (tmp_path / "out" / "audit.json").read_bytes()
+    capsys.readouterr()
+    for _ in range(2):
+        assert main(command) == 3
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "holds the finished audit of a host that answered the same images otherwise" in line
+    assert (tmp_path / "out" / "audit.json").read_bytes() == kept
+    assert json.loads(kept)["estimates"] == json.loads(before)["estimates"]
+
+
+def test_what_cannot_run_and_what_is_damaged_is_one_line(place, capsys, tmp_path):
+    command = ["audit", f"python:{place / 'host.py'}:NET?size=20", "--battery", str(place / "battery.toml")]
+    command += ["--out", str(tmp_path / "out"), "--rungs", "label", "--budgets", "60", "--quiet"]
+    for more, message in ((["--executor", "inlin"], "did you mean 'inline'"), (["--workers", "-1"], "at least 0")):
+        assert main([*command, *more]) == 3
+        assert message in capsys.readouterr().err and not (tmp_path / "out" / "probe").exists()
+    assert main([*command, "--executor", "inline"]) == 0
+    capsys.readouterr()
+    for content in ("{}", '{"scores": [[1, 2]]}', '{"scores": "x"}', "[]"):
+        (tmp_path / "out" / "probe" / "pass2.json").write_text(content)
+        assert main([*command, "--executor", "inline"]) == 3
+        assert "pass2.json: is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -276,6 +326,10 @@ def test_the_command_line_goes_on_with_what_is_there(report, place, capsys, tmp_
         (["audit", "linear:48", "--baseline", "missing.json"], 3, "can't be read"),
         (["audit", "linear:48", "--battery", "quik"], 3, "no battery 'quik'"),
         (["audit"], 2, "HOST"),
+        *(
+            (["audit", "linear:48", f"--{name}"], 2, f"--{name} has no value")
+            for name in ("fail-above", "format", "tasks", "budgets", "seeds", "rungs")
+        ),
         *((["audit", "linear:48", "--patience", text], 3, "patience=") for text in ("nan", "inf", "0", "1e300")),
         *(
             (["audit", "compare", "one.json", "two.json", *more], 2, "takes OLD NEW and --json")

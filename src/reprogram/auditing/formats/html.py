@@ -84,6 +84,8 @@ def _mark(estimate: Estimate) -> str:
 
 def _title(report: AuditReport) -> str:
     """The headline: the answer in a few words."""
+    if report.verdict.level != "gain-shown" and any(flag.name == "answers-alone-suffice" for flag in report.flags):
+        return "does other work by its plain answers: it needs no program"
     words = {
         "gain-shown": "can be made to do other work",
         "gain-possible": "may be made to do other work: this audit can't tell",
