@@ -69,8 +69,8 @@ def written(text: str) -> str:
 
 
 def _is_few(run: kept.Run) -> bool:
-    """Whether it learned from few labelled images."""
-    return run[0].get("shots", 100) < 100
+    """Whether it learned from few labelled images, or on a host that isn't in the table."""
+    return run[0].get("shots", 100) < 100 or not any(host in run[0]["host"] for host in TABLE_HOSTS)
 
 
 def _is_recipe(run: kept.Run) -> bool:
