@@ -89,7 +89,7 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 
 
 def test_lines_say_what_the_configurations_say() -> None:
-    for line, _, path in stored("test"):
+    for line, data, path in stored("test"):
         beside = path.with_name("config.toml") if path.name == "result.json" else path.with_suffix(".toml")
         if not beside.is_file():  # The demo's.
             continue
@@ -97,7 +97,8 @@ def test_lines_say_what_the_configurations_say() -> None:
         for option in ("canvas", "program", "label_map", "learner", "loss", "batch_size", "shots"):
             column = option.replace("_", " ")
             if column in line or option in ("canvas", "program", "label_map"):
-                assert line[column] == str(config.get(option, "")), path  # No `shots`, all images.
+                wanted = config.get(option, "")  # No `shots`, all images.
+                assert line[column] == str(data[option] if wanted == "auto" else wanted), path
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
