@@ -98,7 +98,8 @@ def test_lines_say_what_the_configurations_say() -> None:
             column = option.replace("_", " ")
             if column in line or option in ("canvas", "program", "label_map"):
                 wanted = config.get(option, "")  # No `shots`, all images.
-                assert line[column] == str(data[option] if wanted == "auto" else wanted), path
+                wanted = data["batch_size"] if (option, wanted) == ("batch_size", "auto") else wanted
+                assert line[column] == str(wanted), path
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
