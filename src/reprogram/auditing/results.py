@@ -150,6 +150,8 @@ def _answers(planned: PlannedCell, outcomes: Mapping[str, Outcome], task: Task) 
             raise ValueError("other test images")
         right[term] = (theirs[term] == labels).astype(np.float64)
     result = RunFolder(planned.cell.config.folder).read_result()
+    if not np.isclose((own["program"] == labels).mean(), result["test"]["accuracy"], rtol=0, atol=1e-9):
+        raise ValueError("other predictions than those of the result")
     config = planned.cell.config
     few = task if config.shots is None else task.few(config.shots, seed=config.seed)
     few = few.with_test_sample(config.test_images, seed=config.seed)

@@ -311,6 +311,15 @@ def test_what_cannot_run_and_what_is_damaged_is_one_line(place, capsys, tmp_path
         assert message in capsys.readouterr().err and not (tmp_path / "out" / "probe").exists()
     assert main([*command, "--executor", "inline"]) == 0
     capsys.readouterr()
+    (cell,) = (tmp_path / "out" / "runs").glob("*/predictions.csv")
+    whole = cell.read_text()
+    head, *rows = [line.split(",") for line in whole.splitlines()]
+    label, program = head.index("label"), head.index("program")
+    rows = [[row[label] if column == program else value for column, value in enumerate(row)] for row in rows]
+    cell.write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n")  # All are right by now.
+    assert main([*command, "--executor", "inline"]) == 3
+    assert "its files are damaged; remove the folder" in capsys.readouterr().err
+    cell.write_text(whole)
     for content in ("{}", '{"scores": [[1, 2]]}', '{"scores": "x"}', "[]"):
         (tmp_path / "out" / "probe" / "pass2.json").write_text(content)
         assert main([*command, "--executor", "inline"]) == 3
