@@ -31,7 +31,7 @@ from reprogram.training.fit import fit
 from reprogram.training.results import FitResult
 from reprogram.utils.distributed import alone
 from reprogram.utils.files import write_atomic
-from reprogram.utils.process import free_memory, resolve_device
+from reprogram.utils.process import resolve_device, trim_memory
 
 
 def build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
@@ -98,7 +98,7 @@ def measure(
     """
     folder.append_history(fit_result.history)
     say("measuring on the test split")
-    free_memory()  # What was learned in another type took blocks of other sizes.
+    trim_memory()  # What was learned in another type took blocks of other sizes.
     task = whole_task.with_test_sample(config.test_images, seed=config.seed)
     with progress.part(TEST, model.host):
         answers = read_answers(model, task.test)
@@ -194,7 +194,7 @@ def _baselines(
     for name in dict.fromkeys([*free, *config.baselines]):
         if name not in free:
             say(f"measuring the baseline {name}")
-            free_memory()
+            trim_memory()
         variant, options = configure("baselines", name)
         with progress.part(name, model.host):
             results[variant.name().replace("-", "_")] = variant(options).measure(run)

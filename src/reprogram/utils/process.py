@@ -122,16 +122,25 @@ def resolve_device(name: str) -> Any:
     return device
 
 
-def free_memory() -> None:
-    """Give memory that is kept for later back to the system, so that other processes can have it.
+def trim_memory() -> None:
+    """Give memory that glibc keeps for later back to the system.
 
-    `start_torch` has glibc keep what is freed, which fits what comes next while one run goes on. Runs of other sizes
-    leave gaps, and a process of many grows to several times what each needs. PyTorch keeps memory on GPUs.
+    `start_torch` has it keep what is freed, which fits what comes next while one thing goes on. Work of other sizes
+    leaves gaps, and a process of many kinds of work grows to several times what each needs.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory() -> None:
+    """Give all memory that is kept for later back to the system, so that other processes can have it.
+
+    Hosts of earlier runs that are left in cycles are collected, which takes some tenths of a second in a large process;
+    PyTorch keeps memory on GPUs.
     """
     import torch
 
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # Only glibc has it.
-        ctypes.CDLL(None).malloc_trim(0)
+    trim_memory()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
