@@ -9,11 +9,10 @@ from pathlib import Path
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
 from reprogram.runs.folder import RunFolder
 from reprogram.sweep.cells import Cell, CellEvent, Outcome, State
-from reprogram.sweep.executors import executor_names, make_executor
+from reprogram.sweep.executors import check_executor, make_executor
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.worker import WorkerMessage
 from reprogram.training.checkpoint import Checkpoint
-from reprogram.utils.messages import nearest
 from reprogram.utils.process import launched_size, left_over
 
 MAX_FAILED_STARTS = 10
@@ -84,8 +83,7 @@ def check_room(executor: str, workers: int, threads: int) -> None:
     Raises:
         ConfigError: there is no such executor, or a number is too small.
     """
-    if executor not in executor_names():
-        raise ConfigError(f"no executor {executor!r}; {nearest(executor, executor_names())}")
+    check_executor(executor)
     if workers < 0 or threads < 1:
         raise ConfigError("workers are at least 0, threads at least 1")
 

@@ -1,5 +1,6 @@
 """Options that become the fields of a dataclass, checked by pydantic, with one-line messages."""
 
+import contextlib
 import dataclasses
 import functools
 import types
@@ -81,7 +82,9 @@ def plain(value: Any) -> Any:
     Args:
         value: an option's.
     """
-    return value.item() if hasattr(value, "item") else value
+    with contextlib.suppress(AttributeError, TypeError, ValueError, RuntimeError):  # Several numbers stay as they are.
+        return value.item()
+    return value
 
 
 def validate(config: Any, options: dict[str, Any], *, component: str, strict: bool = False) -> Any:

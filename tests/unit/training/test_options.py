@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import reprogram
 from helpers import random_task, tiny_model
 from reprogram.registry import configure
 from reprogram.runs.config import from_values
+from reprogram.training.options import FitOptions, with_changes
 
 
 def component(family, spec):
@@ -68,3 +70,11 @@ def test_a_misspelt_name_in_a_configuration_is_one_line_with_advice(values, part
     with pytest.raises(reprogram.ConfigError) as error:
         from_values(values)
     one_line(error, *parts)
+
+
+@pytest.mark.parametrize("several", [np.array([1, 2]), torch.tensor([1, 2]), [1, 2]], ids=["numpy", "torch", "list"])
+def test_several_numbers_are_no_number(several, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        with_changes(FitOptions(), {"batch_size": several})
+    one_line(error, "batch_size=", "a whole number")
+    assert with_changes(FitOptions(), {"batch_size": np.int64(8)}).batch_size == 8

@@ -14,6 +14,19 @@ def executor_names() -> list[str]:
     return sorted(files_by_name(Path(__file__).parent))
 
 
+def check_executor(name: str) -> None:
+    """Refuse a name that no executor has.
+
+    Args:
+        name: the executor's name.
+
+    Raises:
+        ConfigError: there is no such executor; names the nearest.
+    """
+    if name not in executor_names():
+        raise ConfigError(f"no executor {name!r}; {nearest(name, executor_names())}")
+
+
 def make_executor(name: str, *, address: str, threads: int) -> Executor:
     """Set up an executor.
 
@@ -25,8 +38,7 @@ def make_executor(name: str, *, address: str, threads: int) -> Executor:
     Raises:
         ConfigError: there is no such executor, or a package or cluster that it needs is missing.
     """
-    if name not in executor_names():
-        raise ConfigError(f"no executor {name!r}; {nearest(name, executor_names())}")
+    check_executor(name)
     module = importlib.import_module(f"{__name__}.{name}")
     executor: Executor = module.executor(address=address, threads=threads)
     return executor
