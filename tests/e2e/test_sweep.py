@@ -155,4 +155,4 @@ def test_workers_do_not_outlive_a_killed_parent(swept, grid, tmp_path):
     process.communicate(timeout=120)
     assert children and run("sweep", grid, "--out", tmp_path, "--workers", 2).returncode == 0  # At once.
     assert programs(tmp_path) == programs(swept[0])
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))

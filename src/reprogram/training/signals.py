@@ -51,6 +51,8 @@ def held_signals(active: bool) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+    if pending:  # It came when the block had looked for the last time; what ends by a signal doesn't get here.
+        signal.raise_signal(pending[0])
 
 
 @contextlib.contextmanager

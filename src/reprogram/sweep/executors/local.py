@@ -24,6 +24,7 @@ from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.loader import CachedLoader
 from reprogram.sweep.scratch import ScratchFolder
 from reprogram.sweep.worker import WorkerMessage, attempt, config_from
+from reprogram.training.signals import answered_signals
 
 GRACE_S = 10.0
 """Time that a worker may take to save its cell; it needs two seconds."""
@@ -189,11 +190,12 @@ def serve(threads: int, folder: str) -> None:
 
     signal.signal(signal.SIGTERM, _end)
     cells: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(cells,), daemon=True).start()
     loader = CachedLoader(Path(folder))
-    tell(WorkerMessage(kind="ready", text=f"process {os.getpid()}"))
-    while True:
-        tell(attempt(config_from(cells.get()), threads, loader, tell))
+    with answered_signals():  # Where SystemExit is lost, as in an object's finalizer, the process ends all the same.
+        threading.Thread(target=_receive, args=(cells,), daemon=True).start()
+        tell(WorkerMessage(kind="ready", text=f"process {os.getpid()}"))
+        while True:
+            tell(attempt(config_from(cells.get()), threads, loader, tell))
 
 
 def _receive(cells: "queue.SimpleQueue[dict[str, Any]]") -> None:
