@@ -138,8 +138,7 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
             model.warm_start(kept)
         found = reprogram.fit(model, task, seed=cell["seed"], **options)
         images = found.queries
-        scale = found.queries / max(found.images_seen, 1)
-        curve = [f"{round(row['images'] * scale)}:{row['validation_accuracy']:.4f}" for row in found.history]
+        curve = [f"{asked(row, found)}:{row['validation_accuracy']:.4f}" for row in found.history]
         again = [
             "reprogram",
             "evaluate",
@@ -162,6 +161,11 @@ def learn(plan: dict[str, Any], cell: dict[str, Any], programs: Path) -> dict[st
     line |= {"alone": f"{label_map_alone(model, task)['accuracy']:.4f}", "images": images}
     joined = shlex.join(command).replace("'&&'", "&&")
     return line | {"seconds": f"{seconds:.1f}", "curve": " ".join(curve), "command": joined}
+
+
+def asked(row: dict[str, Any], found: reprogram.FitResult) -> int:
+    """The host's images that were paid for until a validation; all of them where nothing but a label map is fitted."""
+    return round(found.queries * row["images"] / found.images_seen) if found.images_seen else found.queries
 
 
 def own_images(plan: dict[str, Any], host: reprogram.Host) -> tuple[torch.Tensor, torch.Tensor]:

@@ -102,7 +102,7 @@ def _probed(found: Found) -> Iterator[Flag]:
     if probe.decimals is not None and not probe.constant:
         yield KINDS["rounded-scores"].flag(f"the highest number of each image has {probe.decimals} decimals")
     if probe.zero_gradient is not None and probe.zero_gradient > MOSTLY_ZERO:
-        yield KINDS["zero-gradient"].flag(f"{probe.zero_gradient:.0%} of the gradient's numbers are exactly 0")
+        yield KINDS["zero-gradient"].flag(f"{probe.zero_gradient:.0%} of the gradient's numbers are 0 or next to it")
 
 
 def changed(probe: Probe) -> bool:

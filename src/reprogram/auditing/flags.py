@@ -103,7 +103,7 @@ KINDS: dict[str, FlagKind] = {
         FlagKind(
             name="zero-gradient",
             severity="warning",
-            title="Most of the input has a gradient of exactly 0",
+            title="Most of the input has no gradient, or hardly any",
             meaning="A white-box learner can't follow a gradient that isn't there, so that its low number may be the "
             "mask's doing.",
             advice="don't read the gradient rung as a ceiling; look at the rungs below it",

@@ -12,6 +12,10 @@ MOST_DECIMALS = 4
 """The most decimals that numbers are looked for to be rounded to."""
 
 
+NOTHING = 1e-9
+"""A tenth of the ε that Adam adds to a gradient's size: a smaller gradient hardly moves anything."""
+
+
 def gradients(host: Host, images: Tensor, labels: Tensor) -> dict[str, float]:
     """What the gradients of the loss by the input say of a host.
 
@@ -21,10 +25,10 @@ def gradients(host: Host, images: Tensor, labels: Tensor) -> dict[str, float]:
         labels: b host labels.
 
     Returns:
-        zero: the part of the gradients' numbers that are exactly 0. size: the sum of the absolute numbers of the
-        average gradient, ‖1/b Σ g‖₁, by which a step of ε in each number lowers the loss to first order, as a multiple
-        of ε. alignment: ‖Σ g‖₂ / Σ ‖g‖₂, 1 where all images' gradients point the same way. Empty where no gradient can
-        be computed.
+        zero: the part of the gradients' numbers that are 0, or nearer to it than `NOTHING`. size: the sum of the
+        absolute numbers of the average gradient, ‖1/b Σ g‖₁, by which a step of ε in each number lowers the loss to
+        first order, as a multiple of ε. alignment: ‖Σ g‖₂ / Σ ‖g‖₂, 1 where all images' gradients point the same way.
+        Empty where no gradient can be computed.
 
     Reference: Zheng et al., Why Adversarial Reprogramming Works, When It Fails, and How to Tell the Difference,
     Information Sciences 632, 2023 (arXiv 2108.11673), section 3.
@@ -43,7 +47,7 @@ def gradients(host: Host, images: Tensor, labels: Tensor) -> dict[str, float]:
     lengths = all_rows.norm(dim=1)
     mean = all_rows.mean(dim=0)
     return {
-        "zero": float((all_rows == 0).double().mean()),
+        "zero": float((all_rows.abs() < NOTHING).double().mean()),
         "size": float(mean.abs().sum()),
         # ‖Σ g‖ / Σ ‖g‖
         "alignment": float(mean.norm() / lengths.mean()) if float(lengths.sum()) > 0 else 0.0,

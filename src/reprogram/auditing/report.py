@@ -188,8 +188,8 @@ class Probe:
         looks_normalised: whether each image's numbers are probabilities: not negative, and 1 in all.
         labels_used: different top labels.
         constant: whether every image got the same numbers.
-        zero_gradient: the part of the input's numbers whose gradient is exactly 0, mean over the images; None where
-            there is no gradient.
+        zero_gradient: the part of the input's numbers whose gradient is 0 or next to it, mean over the images; None
+            where there is no gradient.
         gradient_size: the size of the average input gradient, as the sum of its absolute numbers; None likewise.
         gradient_alignment: the length of the average input gradient over the average length, in 0 to 1; None likewise.
         drift_difference: the largest difference of a probability between the first pass and the one at the end; None

@@ -112,6 +112,21 @@ def test_masked_gradients_are_seen():
     assert gradients(Host.wrap(Rounded(), size=SIZE), PIXELS, LABELS)["zero"] == 1.0
 
 
+def test_a_host_whose_answers_are_saturated_has_next_to_no_gradient():
+    """Probabilities of a sigmoid far out: what is left of the gradient is too small for any step, and isn't 0."""
+
+    class Saturated(Linear):
+        def forward(self, x):
+            return torch.sigmoid(23.0 + super().forward(x) / 10)
+
+    host = Host.wrap(Saturated(), size=SIZE)
+    pixels = PIXELS.double().requires_grad_()
+    host.net.double()(pixels).sum().backward()
+    assert float(pixels.grad.abs().min()) > 0
+    host.net.float()
+    assert gradients(host, PIXELS, LABELS)["zero"] > 0.9
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
