@@ -133,6 +133,8 @@ def compare(
         raise ConfigError("runs compare: --json and --format are two ways to print it; leave one of them out")
     located = [_located(name, runs) for name in names]
     records = [store.run(name) for store, name in located]
+    if len({record["config"].get("loss") for record in records}) > 1:
+        records = [_with_settled_loss(record) for record in records]
     folders = [RunFolder(store.folder / name) for store, name in located]
     if curves is not None:
         from reprogram.report.comparison import write_curves
@@ -249,6 +251,16 @@ def _order(record: Record, key: Key) -> tuple[Any, ...]:
     if value is None:
         return (0, 0, "", record["name"])
     return (1, value, "", record["name"]) if isinstance(value, int | float) else (2, 0, str(value), record["name"])
+
+
+def _with_settled_loss(record: Record) -> Record:
+    """A record whose loss is the one that its run minimises; runs that aren't finished may still say "auto"."""
+    config = record["config"]
+    if config.get("loss") != "auto" or not isinstance(config.get("label_map"), str):
+        return record
+    from reprogram.training.losses import settled_by_spec  # It loads PyTorch.
+
+    return {**record, "config": {**config, "loss": settled_by_spec("auto", config["label_map"])}}
 
 
 def _accuracies(record: Record) -> dict[str, Record]:

@@ -88,8 +88,14 @@ class Gate:
         try:
             scope["account"] = self.desk.accounts.of(Headers(scope=scope).get("authorization"), address)
         except UnknownTokenError:
+            self._limit(address)  # Whoever guesses tokens may try no more of them than others may ask.
             raise RefusedError(401, "a bearer token is needed; send it in the header Authorization") from None
-        if scope["method"] == "POST" and (wait_s := self.desk.accounts.wait_s(scope["account"])):
+        if scope["method"] == "POST":
+            self._limit(scope["account"])
+
+    def _limit(self, account: str) -> None:
+        """Count a request of an account, and refuse it where the account asks too often."""
+        if wait_s := self.desk.accounts.wait_s(account):
             rate = self.desk.options.rate
             raise RefusedError(429, f"more than {rate:g} requests a second", retry_after=retry_after(wait_s))
 

@@ -66,6 +66,15 @@ def test_compare_shows_what_differs(tmp_path):
     assert runs_cli("compare", "a", "--runs", tmp_path)[0] == 3
 
 
+def test_the_loss_of_an_interrupted_run_is_the_one_that_auto_stands_for(tmp_path):
+    for name, loss, label_map in (("a", "auto", "first"), ("b", "host", "first"), ("c", "task", "discriminant")):
+        make_run(tmp_path / name, "finished" if name == "b" else "interrupted", loss=loss, label_map=label_map)
+    differs = {"ab": {}, "bc": {"loss": ["host", "task"], "label_map": ["first", "discriminant"]}}
+    for pair, expected in differs.items():
+        code, out, _ = runs_cli("compare", *pair, "--runs", tmp_path, "--json")
+        assert code == 0 and json.loads(out)["differences"] == expected
+
+
 def test_show(tmp_path):
     four_runs(tmp_path)
     code, out, _ = runs_cli("show", "b", "--runs", tmp_path)

@@ -71,3 +71,13 @@ def test_too_many_requests_are_told_when_to_come_again():
         answer = run.post("/v1/classify", b"x")
         assert answer.status_code == 429 and answer.headers["Retry-After"] == "2" and answer.json().keys() == {"error"}
         assert run.client.get("/v2").status_code == 200, "what asks for no image isn't limited"
+
+
+def test_tokens_are_guessed_no_faster_than_the_rate(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "right")
+    with running(rate=0.5) as run:
+        tried = [run.client.get("/v2", headers={"Authorization": f"Bearer wrong{number}"}) for number in range(5)]
+        assert [answer.status_code for answer in tried] == [401, 429, 429, 429, 429]
+        assert all(answer.headers["Retry-After"] == "2" for answer in tried[1:])
+        good = run.client.get("/v2", headers={"Authorization": "Bearer right"})
+        assert good.status_code == 200, "who has a token isn't kept waiting by those who guess"
