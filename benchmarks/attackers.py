@@ -27,6 +27,8 @@ ADAPTIVE = {
     "jittered tiles": ("jittered-tiles", 28),
     "disguised": ("disguised(init=1.0)", 28),
     "disguised, sway 0.35": ("disguised(sway=0.35, init=1.0)", 28),
+    "lit": ("lit(init=1.0)", 28),
+    "lit, jittered 8": ("lit(pixels=8, init=1.0)", 28),
 }
 MIXED = {"static 28, mixed": ("frame(init=1.0)", 28), "disguised, mixed": ("disguised(init=1.0)", 28)}
 

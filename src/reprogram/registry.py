@@ -281,7 +281,7 @@ def build_config(variant: type[Any], options: dict[str, Any], *, strict: bool = 
             raise ConfigError(f"{variant.name()}: no option {key!r}; {nearest(key, known)}")
     seed = options.get("seed", 0)
     if "seed" in known and not (isinstance(seed, int) and 0 <= seed < MAX_SEED):
-        raise ConfigError(f"{variant.name()}: seed={str(seed)[:30]}; a whole number from 0 to 2^40 is expected")
+        raise ConfigError(f"{variant.name()}: seed={str(seed)[:30]}; a whole number from 0 to 2^40 - 1 is expected")
     return validate(variant.Config, options, component=variant.name(), strict=strict)
 
 

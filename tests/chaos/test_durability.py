@@ -22,8 +22,8 @@ from reprogram.errors import ConfigError, DataError
 from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import execute
 from reprogram.runs.index import RunIndex
-from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint, Interval
+from reprogram.utils.lock import locked
 
 CALLS = ("open", "write", "fsync", "close", "rename", "replace")
 

@@ -364,18 +364,19 @@ def test_losses_are_smaller_for_right_answers_and_say_truly_whether_they_have_a_
     right = torch.nn.functional.one_hot(labels, 9).double() * 3
     wrong = right[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
 
+    def answered(host, labels):
+        """The answers to a batch whose features are the scores."""
+        return Answered(host=host, task=host[:, :4], labels=labels, features=host, single_labels=torch.arange(4))
+
     def losses(host):
-        return loss.losses(Answered(host=host, task=host[:, :4], labels=labels, single_labels=torch.arange(4)))
+        return loss.losses(answered(host, labels))
 
     assert losses(right).shape == (60,) and torch.isfinite(losses(wrong)).all()
     assert losses(right).mean() < losses(wrong).mean()
     scores = wrong.clone().requires_grad_()
     assert losses(scores).requires_grad == loss.differentiable
     if not loss.whole_batch:
-        torch.testing.assert_close(
-            losses(wrong)[:1],
-            loss.losses(Answered(host=wrong[:1], task=wrong[:1, :4], labels=labels[:1], single_labels=torch.arange(4))),
-        )
+        torch.testing.assert_close(losses(wrong)[:1], loss.losses(answered(wrong[:1], labels[:1])))
 
 
 def queries(num_accounts=3, n=120, d=12):

@@ -159,7 +159,7 @@ def most_images(planned: PlannedCell, found: Forecast, host: Host) -> int:
         host: the host, which may be asked several times about an image, and for fixed images in the end.
     """
     after = sum(part.images or 0 for name, part in found.parts.items() if name not in (LEARNING, VALIDATIONS, MAP))
-    return planned.budget + (after + host.sentinels) * host.asks_per_image
+    return planned.budget + after + host.sentinels * host.asks_per_image
 
 
 def images_counted(folder: RunFolder) -> int | None:

@@ -34,11 +34,11 @@ from reprogram.errors import ConfigError
 from reprogram.hosts.base import Host
 from reprogram.model import Reprogrammed
 from reprogram.runs.folder import RunFolder
-from reprogram.runs.lock import locked
 from reprogram.sweep.cells import Cell, CellEvent, Outcome
 from reprogram.sweep.scheduler import check_room, run_cells
 from reprogram.tasks.base import Task
 from reprogram.utils.files import exists, require_writable
+from reprogram.utils.lock import locked
 from reprogram.utils.text import printable
 
 SILENCE = 10

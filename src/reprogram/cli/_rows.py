@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reprogram.cli.console import Display, as_json
 from reprogram.errors import ConfigError, FolderInUseError
-from reprogram.runs.lock import locked, owner
+from reprogram.utils.lock import locked, owner
 from reprogram.utils.row_files import CsvFile, JsonLinesFile, RowFile, row_file
 from reprogram.utils.text import as_utf8, printable
 

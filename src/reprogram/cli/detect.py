@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
@@ -172,16 +172,20 @@ def _tell(error: str, failures: list[str]) -> None:
 def _log(path: Path) -> Iterator[tuple[Path | DataError, str]]:
     """File and account of each line of a log, or what is wrong with the line; an empty line is none."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
+        # Names come from strangers: bytes that aren't UTF-8 stay what they are.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = _Counted(file)
+            rows = csv.DictReader(lines, skipinitialspace=True)
             names = rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
             if "file" not in names:
                 raise DataError(f"{path}: no column `file`; the first line names the columns file and account")
             if len(set(names)) < len(names):
                 raise DataError(f"{path}: the first line names a column twice; name each once")
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                if None in row:
+            for row in _rows(rows):
+                where = f"{path}, line {lines.read}"
+                if isinstance(row, csv.Error):
+                    yield DataError(f"{where}: can't be read ({row}); it is left out"), ""
+                elif None in row:
                     yield DataError(f"{where}: more fields than columns; put a field with a comma in quotes"), ""
                 elif not (row["file"] or "").strip():
                     yield DataError(f"{where}: no file; give the path of an image"), ""
@@ -189,19 +193,47 @@ def _log(path: Path) -> Iterator[tuple[Path | DataError, str]]:
                     yield path.parent / row["file"], (row.get("account") or "").strip()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); give a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no CSV file in UTF-8 ({error})") from None
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: is no CSV file ({error}); the first line names the columns file and account"
+        ) from None
+
+
+class _Counted(Iterator[str]):
+    """The lines of a file, and how many were read; csv's own count leaves out those that it can't read."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.read = file, 0
+
+    def __next__(self) -> str:
+        line = next(self.file)
+        self.read += 1
+        return line
+
+
+def _rows(rows: "csv.DictReader[str]") -> Iterator[dict[str | None, Any] | csv.Error]:
+    """The lines of a log, and what is wrong with those that can't be read, such as for a name that is too long."""
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield error
 
 
 def _made(folders: list[str], number: int, host: "Host | None") -> Iterator[tuple[str, str, Any]]:
     """Benign queries made of photographs, of the host's size."""
+    from PIL import Image
+
     from reprogram.evaluation.traffic import as_photographs, benign
     from reprogram.utils import images
 
     photos = as_photographs([images.read(path) for path in image_paths(tuple(folders))])
-    size = 224 if host is None else min(host.info.shape[1:])
+    size = 224 if host is None else max(host.info.shape[1:])
     for query in benign(photos, queries=number, accounts=max(1, round(ACCOUNTS_PER_QUERY * number)), size=size):
-        yield "", query.account, query.image
+        fits = host is None or query.image.shape == host.info.shape
+        yield "", query.account, query.image if fits else Image.fromarray(query.image.transpose(1, 2, 0))
 
 
 def _answered(

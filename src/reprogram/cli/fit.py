@@ -12,9 +12,9 @@ from reprogram.cli.console import Common, Display, emit
 from reprogram.errors import ConfigError
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
-from reprogram.runs.lock import refuse_owned
 from reprogram.training.signals import answered_signals
 from reprogram.utils.files import exists
+from reprogram.utils.lock import refuse_owned
 from reprogram.utils.process import launched_rank, num_threads, start_torch
 from reprogram.utils.text import printable
 

@@ -1,9 +1,10 @@
 """`reprogram serve`: programs as a service over HTTP."""
 
+import contextlib
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -34,6 +35,7 @@ def serve_command(
     detector: Annotated[
         list[str] | None, Parameter(consume_multiple=True, negative=(), completer=components("detectors"))
     ] = None,
+    detector_state: Path | None = None,
     log_requests: Annotated[bool, Parameter(negative=())] = False,
     host: Annotated[str | None, Parameter(completer=components("hosts"))] = None,
     any_host: bool = False,
@@ -54,6 +56,8 @@ def serve_command(
         samples: folder of images that the page offers.
         detector: specs of detectors, or files that reprogram detect --state wrote: they read the images that the host
             itself is sent.
+        detector_state: folder from which detectors go on after a restart; they write there what they remember, each
+            minute and in the end.
         log_requests: write a line for each request to stderr.
         host: the host, where it isn't the one that the files name.
         any_host: go on, with a warning, on another host than the programs were learned for.
@@ -84,15 +88,16 @@ def serve_command(
     set_precision(first, precision)
     log_to_stderr(logging.DEBUG if log_requests else logging.WARNING)
 
-    whole = serve(
-        models,
-        versions=versions,
-        samples=samples,
-        detectors=_detectors(detector or []),
-        on_start=_starts(models, settings.address, common),
-        say=display.say,
-        **given,
-    )
+    with _detectors(detector or [], detector_state) as hooks:
+        whole = serve(
+            models,
+            versions=versions,
+            samples=samples,
+            detectors=hooks,
+            on_start=_starts(models, settings.address, common),
+            say=display.say,
+            **given,
+        )
     display.say("stopped; everything that was accepted is answered" if whole else "stopped at once")
     return 0 if whole else STOPPED_EARLY
 
@@ -110,16 +115,22 @@ def _starts(models: "Mapping[str, Reprogrammed]", address: str, common: Common) 
     return say
 
 
-def _detectors(specs: list[str]) -> "list[Detector]":
+@contextlib.contextmanager
+def _detectors(specs: list[str], state: Path | None) -> "Iterator[list[Detector]]":
     """The hooks of detectors; those that need more than the host's scores are refused."""
     if not specs:
-        return []
+        if state is not None:
+            raise ConfigError("--detector-state keeps what detectors remember; name them with --detector")
+        yield []
+        return
     from reprogram.serving.detection import Watch
+    from reprogram.serving.remembered import remembered
 
     watch = Watch(specs)
     if wrong := [one.name() for one in watch.detectors if one.reads not in ("image", "scores")]:
         raise ConfigError(f"serve: the detector {wrong[0]} reads the host's features, which serving doesn't compute")
-    return [watch.see]
+    with remembered(watch, state) if state is not None else contextlib.nullcontext():
+        yield [watch.see]
 
 
 def _named(programs: tuple[str, ...]) -> dict[str, Path]:

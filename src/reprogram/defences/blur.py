@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprogram.defences.base import InputDefence
+from reprogram.defences.base import InputDefence, straight_through
 from reprogram.errors import ConfigError
 from reprogram.utils.seeding import Draws
 
@@ -48,7 +48,8 @@ class Blur(InputDefence):
         for shape, pad in (((-1, 1), (0, 0, radius, radius)), ((1, -1), (radius, radius, 0, 0))):
             padded = F.pad(images, pad, mode="replicate")
             images = F.conv2d(padded, weights.reshape(channels, 1, *_sizes(shape, 2 * radius + 1)), groups=channels)
-        return images.clamp(0, 1)
+        # Rounding alone leaves [0, 1]: a limit with a gradient of 0 there would hold back the pixels at its ends.
+        return straight_through(images.clamp(0, 1), images)
 
 
 def _sizes(shape: tuple[int, int], size: int) -> tuple[int, int]:

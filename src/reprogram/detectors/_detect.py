@@ -56,7 +56,7 @@ def host_answers(host: "Host", reads: str, images: Array) -> Array:
         b × K scores or b × d features, float64.
 
     Raises:
-        ConfigError: the images don't fit the host.
+        ConfigError: the images don't fit the host, or it shows no features.
     """
     import torch
 
@@ -66,7 +66,12 @@ def host_answers(host: "Host", reads: str, images: Array) -> Array:
         for start in range(0, len(images), BATCH):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
             unit = pixels.to(host.mean.dtype) / 255
-            part = host(unit) if reads == "scores" else host.features(unit)[0]
+            part, where = (host(unit), "") if reads == "scores" else host.features(unit)
+            if where == "scores":
+                raise ConfigError(
+                    f"{host.info.id}: shows no features of a last layer, which the detector reads; give the host "
+                    "itself, or a detector of scores"
+                )
             parts.append(part.double().cpu().numpy())
     return np.concatenate(parts)
 

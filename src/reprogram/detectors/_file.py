@@ -19,6 +19,9 @@ NAMES = "__accounts__"
 
 MAX_BYTES = 2**32
 
+LARGEST = 1e300
+"""No number of a header is larger; whole numbers in JSON have no limit of their own."""
+
 
 def save(detector: Any, path: str | Path) -> Path:
     """Write a detector's file.
@@ -62,7 +65,7 @@ def load(path: str | Path) -> Any:
         accounts = _accounts(path, header, arrays)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); give a detector's file") from None
-    except (SafetensorError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, TypeError, ValueError, RecursionError, AttributeError) as error:  # NumPy lacks some types.
         raise DataError(f"{path}: no detector's file, or damaged ({error}); give one that `save` wrote") from None
     try:
         variant, config = configure("detectors", header["spec"])
@@ -94,8 +97,11 @@ def _header(path: Path, text: str | None) -> dict[str, Any]:
         value = header[key]
         if not isinstance(value, types) or isinstance(value, bool):
             raise DataError(f"{path}: {key} is damaged; give a file that `save` wrote")
-        if isinstance(value, float) and not np.isfinite(value):
+        if isinstance(value, int | float) and not abs(value) < LARGEST:
             raise DataError(f"{path}: {key} isn't finite; give a file that `save` wrote")
+    rate = header["false_positive_rate"]
+    if header["num_calibrated"] < 0 or (rate is not None and not 0 < rate < 1):
+        raise DataError(f"{path}: what it was calibrated with is damaged; give a file that `save` wrote")
     return header
 
 

@@ -10,7 +10,9 @@ from reprogram.hosts._changed_weights import ChangedWeights
 
 
 class Pruned(ChangedWeights):
-    """The smallest weights of all convolutions and linear layers together are set to 0; nothing is trained afterwards.
+    """The smallest weights of all convolutions, linear layers and attentions together are set to 0.
+
+    Nothing is trained afterwards. Of equal weights the first ones go.
 
     Reference: Han, Pool, Tran and Dally, Learning both Weights and Connections for Efficient Neural Networks, NeurIPS
     2015 (there with training).
@@ -44,4 +46,8 @@ class Pruned(ChangedWeights):
         if not count:
             return weights
         largest = sizes.kthvalue(count).values
-        return [weight * (weight.abs() > largest) for weight in weights]
+        kept = sizes > largest
+        equal = (sizes == largest).nonzero().flatten()
+        kept[equal[count - int((sizes < largest).sum()) :]] = True
+        masks = torch.split(kept, [weight.numel() for weight in weights])
+        return [weight * mask.view_as(weight) for weight, mask in zip(weights, masks, strict=True)]

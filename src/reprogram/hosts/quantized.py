@@ -9,10 +9,11 @@ from reprogram.hosts._changed_weights import ChangedWeights
 
 
 class Quantized(ChangedWeights):
-    """The weights of each output of a convolution or linear layer are rounded to whole multiples of one step.
+    """The weights of each output of a convolution, linear layer or attention are whole multiples of one step.
 
-    The step is the largest absolute weight of the output divided by 2^(bits - 1) - 1. The numbers are still computed in
-    floating point, so that the gradient is exact; nothing is trained afterwards, and activations aren't rounded.
+    They are rounded to it. The step is the largest absolute weight of the output divided by 2^(bits - 1) - 1. The
+    numbers are still computed in floating point, so that the gradient is exact; nothing is trained afterwards, and
+    activations aren't rounded.
 
     Reference: Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018, section 2.2.
     """

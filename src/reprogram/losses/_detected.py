@@ -1,5 +1,6 @@
 """What detectors make of a host's scores and features, with a gradient; kept detectors are read from their files."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +66,24 @@ class Detected:
         reads: "scores" or "features".
         score: b × K scores or b × d features to b numbers; larger ones are more suspicious.
         threshold: the alarm rings above it; None where it was never set.
+        over: the alarm goes by the mean score of so many queries of an account.
     """
 
     reads: str
     score: Callable[[Tensor], Tensor]
     threshold: float | None = None
+    over: int = 1
+
+    def means(self, answers: Tensor) -> Tensor:
+        """The scores that the alarm goes by: of each image its own, or the mean of the `over` images around it.
+
+        Args:
+            answers: b × K scores or b × d features of queries that an account sends one after the other.
+        """
+        scores = self.score(answers)
+        if self.over == 1:
+            return scores
+        return torch.cat([part.mean().expand(len(part)) for part in torch.split(scores, self.over)])
 
 
 def kept(path: str) -> Detected:
@@ -90,7 +104,8 @@ def kept(path: str) -> Detected:
     if name in ("largest-softmax", "energy"):
         sign = -1.0 if getattr(options, "confident" if name == "largest-softmax" else "low") else 1.0
         value = largest_softmax if name == "largest-softmax" else energy
-        return Detected("scores", lambda scores: sign * value(scores, options.temperature), detector.threshold)
+        score = functools.partial(_signed, sign, value, options.temperature)
+        return Detected("scores", score, detector.threshold, options.over)
     if name not in ("mahalanobis", "neighbours"):
         raise ConfigError(
             f"evading: {path} holds {name}, whose score has no gradient here; give largest-softmax, energy, "
@@ -98,7 +113,13 @@ def kept(path: str) -> Detected:
         )
     if not arrays:
         raise ConfigError(f"evading: the detector of {path} has learned nothing yet; calibrate it first")
-    return Detected("features", lambda features: _of_features(features, arrays, options), detector.threshold)
+    score = functools.partial(_of_features, arrays=arrays, options=options)
+    return Detected("features", score, detector.threshold, options.over)
+
+
+def _signed(sign: float, value: Callable[..., Tensor], temperature: float, scores: Tensor) -> Tensor:
+    """A score of answers, with the sign that the detector has."""
+    return sign * value(scores, temperature)
 
 
 def _of_features(features: Tensor, arrays: dict[str, Tensor], options: Any) -> Tensor:

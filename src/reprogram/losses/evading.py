@@ -22,7 +22,8 @@ class EvadingLoss(Loss):
     takes all host scores; on hosts that show less than scores the evidence of their answers.
 
     With the file that `Detector.save` wrote of a calibrated detector, the attacker has the detector itself: its
-    options, what it learned, and its threshold. So `mahalanobis` and `neighbours` are evaded too, which read the
+    options, what it learned, and its threshold; a detector that goes by the mean of an account's last answers (`over`)
+    is met by means over as many images of the batch. So `mahalanobis` and `neighbours` are evaded too, which read the
     features of the host's last layer: the host is then run a second time for each image, without the engine, and has
     to give its gradient.
 
@@ -74,9 +75,10 @@ class EvadingLoss(Loss):
         self.inner: Loss = variant(options)
         if isinstance(self.inner, EvadingLoss):
             raise ConfigError(f"evading: loss={config.loss!r} evades already; name the loss itself")
-        for name in ("differentiable", "whole_batch", "bounded"):
-            setattr(self, name, getattr(self.inner, name))
         self._detected = self._detector()
+        inner = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
+        for name, value in {**inner, "whole_batch": inner["whole_batch"] or self._detected.over > 1}.items():
+            setattr(self, name, value)
         self.reads_features = self._detected.reads == "features"
 
     def _detector(self) -> Detected:
@@ -93,7 +95,7 @@ class EvadingLoss(Loss):
         if self.reads_features:
             assert answered.features is not None
             answers = answered.features
-        score = detected.score(answers)
+        score = detected.means(answers)
         threshold = detected.threshold if config.threshold is None else config.threshold
         above: Tensor = score if threshold is None else (score - threshold).clamp_min(0)
         losses: Tensor = self.inner.losses(answered) + config.weight * above

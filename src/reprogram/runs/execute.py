@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reprogram.canvases.base import size_in_window
-from reprogram.errors import ConfigError
+from reprogram.errors import BudgetError, ConfigError
 from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
 from reprogram.hosts._store import billed_in
@@ -23,7 +23,7 @@ from reprogram.registry import configure
 from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
-from reprogram.runs.forecast import forecast
+from reprogram.runs.forecast import Forecast, forecast
 from reprogram.runs.index import recorded
 from reprogram.runs.measure import build, check_baselines, measure
 from reprogram.runs.progress import RunProgress
@@ -123,6 +123,8 @@ def execute(
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
         processes = _usable(processes, config, model, len(task.train))
         expected = forecast(config, model, task, processes=processes if group.size == 1 else 0) if estimate else None
+        if state == "new" and config.total_queries is not None:
+            _check_total(config.total_queries, expected or forecast(config, model, task, processes=0))
         if expected is not None and state == "new":
             say(expected.line())
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
@@ -140,6 +142,15 @@ def execute(
             folder.remove_answers()
         log.remove_needless(result["host_images"])
         return result
+
+
+def _check_total(limit: int, expected: Forecast) -> None:
+    """Refuse a run that might end without a result, since not all that it asks for may be asked."""
+    if expected.most_images > limit:
+        raise BudgetError(
+            f"--total-queries {limit:,}: the run asks for up to {expected.most_images:,} images, test and baselines "
+            "included; raise it, or give a smaller budget or fewer baselines"
+        )
 
 
 def _usable(processes: int, config: RunConfig, model: Reprogrammed, num_train: int) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 
 from reprogram.errors import ConfigError, DataError, WriteError
 from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
-from reprogram.runs.lock import locked
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
 from reprogram.utils.files import (
@@ -23,6 +22,7 @@ from reprogram.utils.files import (
     require_writable,
     write_atomic,
 )
+from reprogram.utils.lock import locked
 
 
 class RunFolder:

@@ -79,11 +79,19 @@ class Forecast:
     price: float | None = None
     num_losses: int = 1
 
-    def line(self) -> str:
-        """The forecast for people, in one line."""
-        baselines = [
-            part for name, part in self.parts.items() if name not in (LEARNING, VALIDATIONS, MAP, TEST, REPORT)
-        ]
+    @property
+    def most_images(self) -> int:
+        """The images of the host that the parts ask for at the most, those left out of which that isn't known."""
+        return sum(images or 0 for images, _ in self._counted)
+
+    @property
+    def _baselines(self) -> list[Part]:
+        own = (LEARNING, VALIDATIONS, MAP, TEST, REPORT)
+        return [part for name, part in self.parts.items() if name not in own]
+
+    @property
+    def _counted(self) -> list[tuple[int | None, str]]:
+        """Images of the host, and what they are for."""
         learning_images = [
             (
                 self.num_losses * (self.parts[LEARNING].images or 0),
@@ -94,14 +102,17 @@ class Forecast:
         ]
         if self.queries is not None:
             learning_images = [(self.queries, "at the most while it learns")]
-        counted = [
+        return [
             *learning_images,
             (self.parts[TEST].images, "for the test"),
-            (sum(part.images or 0 for part in baselines), "for baselines"),
+            (sum(part.images or 0 for part in self._baselines), "for baselines"),
             (self.parts[REPORT].images, "for the report"),
         ]
-        numbers = ", ".join(f"{images:,} {what}" for images, what in counted if images)
-        total = sum(images or 0 for images, _ in counted)
+
+    def line(self) -> str:
+        """The forecast for people, in one line."""
+        baselines, total = self._baselines, self.most_images
+        numbers = ", ".join(f"{images:,} {what}" for images, what in self._counted if images)
         learns = "" if self.seconds is None else f"learns for {duration(self.seconds)} at the most; then "
         learns = learns if self.requests is None else f"learns with {self.requests:,} requests at the most; then "
         cost = "" if self.price is None else f", which cost {self.price * total / 1000:,.4g}"
@@ -166,6 +177,8 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, proces
         asks[name] = variant(options).asks(run)
     shown = min(COUNT, len(task.test)) + num_asked(model, len(task.test))
     asks[REPORT] = Asks(images=shown, ask=model.host_scores, views=views)
+    times = model.host.asks_per_image  # Whatever is asked, each answer is the mean of so many.
+    asks = {name: replace(value, views=value.views * times) for name, value in asks.items()}
     parts = {
         name: Part(name=name, images=value.host_images, seconds_apart=None if value.apart or value.repeats_run else 0.0)
         for name, value in asks.items()

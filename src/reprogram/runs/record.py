@@ -7,8 +7,8 @@ from stat import S_ISREG
 from typing import Any
 
 from reprogram.runs.folder import RunFolder
-from reprogram.runs.lock import owner
 from reprogram.utils.files import exists
+from reprogram.utils.lock import owner
 from reprogram.utils.toml import parse
 
 MAX_BYTES = 2**24

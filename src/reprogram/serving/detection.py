@@ -1,7 +1,9 @@
 """Detectors where traffic runs: a hook over decoded images, and a middleware for any ASGI server."""
 
+import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,11 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 """The four types of an ASGI application (asgi.readthedocs.io, version 3)."""
+
+log = logging.getLogger(__name__)
+
+METHODS = ("POST", "PUT", "PATCH")
+"""Of requests whose bodies are looked at."""
 
 MAX_BYTES = 64 * 2**20
 """Of a request's body that is looked at; larger ones are handed on unseen."""
@@ -42,12 +49,13 @@ class Watch:
     """Detectors that read every query of a service. Threads may call it at the same time.
 
     Attributes:
-        images: how many were read.
+        images: how many were read, by all detectors that had to.
+        unread: how many weren't: no C × H × W pixels, uint8, or answers that no detector takes.
         alarms: how often each detector's alarm rang, by its name.
 
     Args:
         detectors: detectors, their specs, or their files.
-        on_alarm: called with each alarm, for a log or a counter.
+        on_alarm: called with each alarm, for a log or a counter. What it raises is logged, and the alarm counts.
 
     Raises:
         ConfigError: there are none, two have one name, or one has no threshold.
@@ -64,8 +72,9 @@ class Watch:
         for one in self.detectors:
             if one.threshold is None:
                 raise ConfigError(f"{one.name()}: no threshold; calibrate it, save it, and give the file")
-        self.images = 0
+        self.images = self.unread = 0
         self.alarms = dict.fromkeys(names, 0)
+        self._has_warned = False
 
     @property
     def reads(self) -> set[str]:
@@ -87,7 +96,7 @@ class Watch:
             account: who asked.
             answers: what the host said, by "scores" and "features": b vectors each. A detector whose answers aren't
                 there is left out.
-            skip_bad: leave out images and answers that can't be read.
+            skip_bad: leave out images and answers that can't be read; the first is told to the log of this module.
 
         Returns:
             The alarms, in the order of the images.
@@ -102,26 +111,46 @@ class Watch:
             raise DataError(f"{len(given[wrong])} {wrong} for {len(images)} images; give as many")
         found = []
         for index, image in enumerate(images):
+            is_read = True
             for one in self.detectors:
                 if one.reads != "image" and one.reads not in given:
                     continue
                 try:
                     verdict = one.observe(image, account, None if one.reads == "image" else given[one.reads][index])
-                except DataError:
-                    if skip_bad:
-                        continue
-                    raise
+                except DataError as error:
+                    if not skip_bad:
+                        raise
+                    is_read = self.note_unread(error)
+                    continue
                 if verdict.alarm:
                     found.append(Alarm(detector=one.name(), account=account, index=index, verdict=verdict))
                     self._count(found[-1])
-            self.images += 1
+            self.images += is_read
+            self.unread += not is_read
         return found
+
+    def note_unread(self, error: Exception) -> bool:
+        """Tell the log of the first image or request that can't be read, as a warning.
+
+        Args:
+            error: why.
+
+        Returns:
+            False: no, it wasn't read.
+        """
+        level = logging.DEBUG if self._has_warned else logging.WARNING
+        self._has_warned = True
+        log.log(level, "a query passes detectors unread: %s; later ones are told at the level DEBUG", error)
+        return False
 
     def _count(self, alarm: Alarm) -> None:
         """Count an alarm, and tell of it."""
         self.alarms[alarm.detector] += 1
-        if self.on_alarm is not None:
-            self.on_alarm(alarm)
+        try:
+            if self.on_alarm is not None:
+                self.on_alarm(alarm)
+        except Exception:
+            log.exception("on_alarm failed; the alarm counts all the same")
 
 
 def account_of(scope: Scope) -> str:
@@ -138,13 +167,15 @@ def account_of(scope: Scope) -> str:
 
 
 class DetectionMiddleware:
-    """Reads the images of requests before an ASGI application answers them.
+    """Reads the images of POST, PUT and PATCH requests before an ASGI application answers them, in a thread beside it.
 
     A body that holds no images, can't be decoded or is too large is handed on unseen, and so is a single image that no
-    detector can read: to refuse it is up to the application. Nobody has checked at this place who sends a request: by
-    the default of `account` each made-up header `authorization` is an account of its own, so that an operator whose
-    application refuses unknown ones gives a function that knows them. Detectors that read the host's answers are fed by
-    `Watch.see` where the server has these.
+    detector can read: to refuse it is up to the application. The first such image, and the first error of `decode` or
+    `account`, is a warning in the log of this module; `Watch.unread` counts images.
+
+    Nobody has checked at this place who sends a request: by the default of `account` each made-up header
+    `authorization` is an account of its own, so that an operator whose application refuses unknown ones gives a
+    function that knows them. Detectors that read the host's answers are fed by `Watch.see` where the server has these.
 
     Args:
         app: the application.
@@ -179,7 +210,7 @@ class DetectionMiddleware:
             receive: gives the parts of its body.
             send: takes the parts of the answer.
         """
-        if scope["type"] != "http" or scope.get("method") not in ("POST", "PUT"):
+        if scope["type"] != "http" or scope.get("method") not in METHODS:
             await self.app(scope, receive, send)
             return
         messages, body = [], bytearray()
@@ -190,7 +221,9 @@ class DetectionMiddleware:
             if message["type"] != "http.request" or not message.get("more_body") or len(body) > self.max_bytes:
                 break
         is_whole = messages[-1]["type"] == "http.request" and len(body) <= self.max_bytes
-        if is_whole and self._rings(scope, bytes(body)) and self.action == "refuse":
+        # In a thread, so that other requests go on.
+        rings = is_whole and await asyncio.to_thread(self._rings, scope, bytes(body))
+        if rings and self.action == "refuse":
             await _refuse(send)
             return
 
@@ -200,12 +233,16 @@ class DetectionMiddleware:
         await self.app(scope, again, send)
 
     def _rings(self, scope: Scope, body: bytes) -> bool:
+        """Whether an alarm rings. Whatever an operator's functions meet, the application gets the request."""
         try:
-            images = self.decode(scope, body)
-            number = 0 if images is None else len(images)
-        except Exception:  # Whatever an operator's decoder meets: the application says what is wrong with the request.
-            return False
-        return bool(number and self.watch.see(images, self.account(scope), skip_bad=True))
+            decoded = self.decode(scope, body)
+            images = [] if decoded is None else list(decoded)
+            account = self.account(scope) if images else ""
+            if not isinstance(account, str):
+                raise DataError(f"the account {account!r} is no text; `account` has to return the account's name")
+        except Exception as error:
+            return self.watch.note_unread(error)
+        return bool(self.watch.see(images, account, skip_bad=True))
 
 
 async def _refuse(send: Send) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from reprogram.errors import ReprogramError
-from reprogram.runs import lock
+from reprogram.utils import lock
 
 PREFIX = "reprogram-sweep-"
 LOCK = "lock"

@@ -104,7 +104,7 @@ class FitOptions:
                 f"num_microbatches={self.num_microbatches}; 1 to {most} are expected, the images of a batch"
             )
         if not 0 <= self.seed < MAX_SEED:
-            raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 is expected")
+            raise ConfigError(f"seed={self.seed}; a whole number from 0 to 2^40 - 1 is expected")
 
     @property
     def budget(self) -> Budget:

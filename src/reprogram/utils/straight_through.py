@@ -16,5 +16,5 @@ def straight_through(value: Tensor, differentiable: Tensor) -> Tensor:
     Reference: Athalye, Carlini and Wagner, Obfuscated Gradients Give a False Sense of Security, ICML 2018, section 4.1
     (backward pass differentiable approximation).
     """
-    # d + (v - d); the bracket has no gradient.
-    return differentiable + (value.detach() - differentiable.detach()) if differentiable.requires_grad else value
+    # v + (d - d): the bracket is exactly 0 and has the gradient.
+    return value.detach() + (differentiable - differentiable.detach()) if differentiable.requires_grad else value

@@ -157,3 +157,41 @@ def test_spaces_around_names_and_fields_are_not_part_of_them(log, tmp_path, caps
     (tmp_path / "log.csv").write_text(f"file, account\n{log}/00.png, anna \n{log}/02.png,anna\n")
     code, out, _ = run(capsys, tmp_path / "log.csv", "--json")
     assert code == 0 and [query["account"] for query in json.loads(out)["queries"]] == ["anna", "anna"]
+
+
+def test_a_name_that_a_stranger_sends_hides_no_line_of_a_log(log, tmp_path, capsys):
+    """Names are the senders' own: one that is too long, or no UTF-8, is one line; the others are read, and kept."""
+    lines = [b"file,account"] + [f"{log}/{i:02}.png,anna".encode() for i in range(1, 20, 2)]
+    lines[4:4] = [f"{log}/00.png,".encode() + b"x" * 140_000, f"{log}/02.png,".encode() + b"\xff\xfe"]
+    lines += [b",anna"]
+    (tmp_path / "log.csv").write_bytes(b"\n".join(lines) + b"\n")
+    state = tmp_path / "state.safetensors"
+    code, out, err = run(
+        capsys, "--detector", "repeated-border(threshold=4.0)", tmp_path / "log.csv", "--state", state, "--json"
+    )
+    told = json.loads(out)
+    assert code == 3 and len(told["queries"]) == 11 and told["alarms"] > 0
+    assert err.count("\n") == 2 and "line 5: can't be read (field larger" in err and "line 14: no file" in err
+    assert len(reprogram.Detector.load(state).accounts()) == 2
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 20), (1, 16, 16), (1, 20, 16)])
+def test_benign_queries_are_made_for_hosts_of_any_shape(shape, log, tmp_path, monkeypatch, capsys):
+    channels, height, width = shape
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom reprogram import Host\n\n"
+        f"net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear({channels * height * width}, 5))\n"
+        f"half = (0.5,) * {channels}\n"
+        f"host = Host.wrap(net, size=({height}, {width}), channels={channels}, mean=half, std=half)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    made = ["--benign", log, "--benign-queries", "60", "--false-positives", "0.1"]
+    code, out, err = run(capsys, "--host", "python:net.py:host", "--detector", "energy", log / "00.png", *made)
+    assert code == 0 and "of 1 queries" in out, err
+
+
+def test_a_host_that_shows_no_features_is_refused(log, capsys):
+    made = ["--benign", log, "--benign-queries", "60", "--false-positives", "0.1"]
+    host = "defended:linear:16?by=blur"
+    code, _, err = run(capsys, "--host", host, "--detector", "neighbours", log / "00.png", *made)
+    assert code == 3 and "reprogram: defended(" in err and "shows no features of a last layer" in err

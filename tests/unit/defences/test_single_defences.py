@@ -11,6 +11,7 @@ from scipy import ndimage
 import reprogram
 from reprogram.registry import configure
 from reprogram.utils.seeding import Draws
+from reprogram.utils.straight_through import straight_through
 
 
 def built(spec):
@@ -144,6 +145,13 @@ def test_straight_through_is_the_identity_backwards():
     for spec in ("rounding", "noise"):
         found = torch.autograd.grad((built(spec).show(logits, draws(5)) * weight).sum(), logits)[0]
         torch.testing.assert_close(found, expected)
+
+
+def test_straight_through_changes_no_value_however_large_the_other_one_is():
+    value, other = torch.tensor([-6.0, 0.25]), torch.tensor([1e30, 1e-30], requires_grad=True)
+    found = straight_through(value, other)
+    assert torch.equal(found, value)
+    assert torch.equal(torch.autograd.grad(found.sum(), other)[0], torch.ones(2))
 
 
 @pytest.mark.parametrize("spec", ["blur(sigma=0.8)", "median", "resize-back", "random-padding"])

@@ -131,6 +131,11 @@ def damaged(path, change):
         lambda h: h.update(spec="repeated-content"),
         lambda h: h.update(threshold="x"),
         lambda h: h.update(threshold=float("inf")),
+        lambda h: h.update(threshold=-(10**400)),
+        lambda h: h.update(threshold=10**400),
+        lambda h: h.update(num_calibrated=-5),
+        lambda h: h.update(num_calibrated=10**400),
+        lambda h: h.update(false_positive_rate=7.0),
         lambda h: h.update(version=1, accounts=[1]),
         lambda h: h.update(version=1, accounts=["a", "a"]),
         lambda h: h.update(version=1),
@@ -145,6 +150,19 @@ def test_damaged_files_are_refused(tmp_path, change, one_line):
     path = detector.save(tmp_path / "d.safetensors")
     assert Detector.load(path).accounts() == ["a", "b"]
     damaged(path, change)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector(path)
+    one_line(error, "d.safetensors")
+
+
+def test_an_array_of_a_type_that_numpy_lacks_is_refused(tmp_path, one_line):
+    detector = reprogram.load_detector("still-cells(side=4)")
+    detector.observe(IMAGE, "a")
+    path = detector.save(tmp_path / "d.safetensors")
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    text = content[8 : 8 + size].replace(b'"U8"', b'"F8_E4M3"')
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
     with pytest.raises(reprogram.DataError) as error:
         reprogram.load_detector(path)
     one_line(error, "d.safetensors")

@@ -291,9 +291,10 @@ def test_each_copy_of_an_image_meets_other_random_numbers():
     assert len(seen) == 6 and all(not torch.equal(seen[0], other) for other in seen[1:])
 
 
-@pytest.mark.parametrize("by", ["resize-back", "random-padding(smallest=0.5)"])
-def test_white_pixels_have_a_gradient(by):
-    images = torch.ones(2, 3, 48, 48, requires_grad=True)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("by", ["resize-back", "random-padding(smallest=0.5)", "blur", "blur(sigma=0.7)"])
+def test_black_and_white_pixels_have_a_gradient(by, value):
+    images = torch.full((2, 3, 48, 48), value, requires_grad=True)
     (gradient,) = torch.autograd.grad(defended(by)(images).sum(), images)
     assert (gradient != 0).float().mean() > 0.2
 

@@ -79,6 +79,23 @@ def test_a_kept_detector_is_evaded_as_it_is(spec, tmp_path):
         assert bool(torch.autograd.grad(added.sum(), values.host)[0].any()) == (scores > tau).any()
 
 
+@pytest.mark.parametrize("spec", ["energy(over=4)", "largest-softmax(over=4)", "mahalanobis(over=4)"])
+def test_a_detector_of_means_is_evaded_by_means(spec, tmp_path):
+    """What the loss adds to the queries of an account is what the detector says once it has seen as many of them."""
+    detector = calibrated(spec, tmp_path / "kept.safetensors")
+    answers = torch.randn(8, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2
+    tiny = np.zeros((1, 1, 1), np.uint8)
+    detector.reset()
+    said = [detector.observe(tiny, "one account", answer).score for answer in answers.numpy()]
+    path = str(tmp_path / "kept.safetensors")
+    values = Answered(host=answers, task=answers[:, :4], labels=torch.arange(8) % 4, features=answers)
+    threshold = min(said[3], said[7]) - 1.0
+    found = loss_named(f"evading(loss='task', detector={path!r}, threshold={threshold})")
+    added = found.losses(values) - loss_named("task").losses(values)
+    np.testing.assert_allclose(added, np.repeat([said[3], said[7]], 4) - threshold, atol=1e-5)
+    assert found.whole_batch
+
+
 def test_a_program_learns_to_stay_below_a_detector_of_features(resnet, digits, tmp_path):
     """On images that the detector's features lie far from; the host's features are those that `Host.features` gives."""
     host = resnet

@@ -8,7 +8,14 @@ import reprogram
 from reprogram.framed import Box, Geometry
 from reprogram.registry import configure
 
-SPECS = ("jittered(pixels=4)", "dithered(eps=0.1)", "ensemble(members=3)", "disguised(pixels=4)")
+SPECS = (
+    "jittered(pixels=4)",
+    "dithered(eps=0.1)",
+    "ensemble(members=3)",
+    "disguised(pixels=4)",
+    "lit",
+    "lit(pixels=4)",
+)
 
 
 def drawn(spec, n=12, **options):
@@ -58,6 +65,30 @@ def test_dithered_stays_within_its_amplitude_and_leaves_the_task_image():
     torch.testing.assert_close(pixels[..., box.rows, box.columns], model.canvas(images).window)
 
 
+def test_lit_is_one_contrast_and_one_tint_of_the_whole_frame():
+    """What is drawn is found again by least squares from the frame's pixels: a line a channel, of the same slope."""
+    model, pixels, images = drawn("lit(contrast=0.5, colour=0.1)")
+    program = (torch.tanh(model.program.weight.detach()) / 2)[0].double().numpy()
+    mask = model.canvas.geometry.mask()[0, 0].bool().numpy()
+    contrasts, tints = [], []
+    for image in pixels.double().numpy():
+        lines = []
+        for channel in range(3):
+            inside = mask & (image[channel] > 0) & (image[channel] < 1)  # Nothing was clipped there.
+            lines.append(np.polyfit(program[channel][inside], image[channel][inside] - 0.5, 1))
+            np.testing.assert_allclose(
+                np.polyval(lines[-1], program[channel][inside]), image[channel][inside] - 0.5, atol=1e-5
+            )
+        slopes, offsets = np.array(lines).T
+        np.testing.assert_allclose(slopes, slopes[0], atol=1e-5)
+        contrasts.append(slopes[0])
+        tints.append(offsets)
+    assert 0.5 <= min(contrasts) < 0.7 and 0.8 < max(contrasts) <= 1.0
+    assert np.abs(tints).max() <= 0.1 + 1e-6 and np.std(tints) > 0.03
+    box = model.canvas.geometry.window
+    torch.testing.assert_close(pixels[..., box.rows, box.columns], model.canvas(images).window)
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_while_learning_a_microbatch_shares_one_look(spec):
     model, _, images = drawn(spec)
@@ -77,6 +108,9 @@ def test_while_learning_a_microbatch_shares_one_look(spec):
         ("disguised(pixels=0)", "1 to 6"),
         ("dithered(eps=2.0)", "eps=2.0"),
         ("dithered(cell=0)", "cell=0"),
+        ("lit(contrast=1.5)", "contrast=1.5"),
+        ("lit(colour=-0.1)", "colour=-0.1"),
+        ("lit(pixels=7)", "1 to 6"),
         ("ensemble(members=0)", "members=0"),
         ("disguised(sway=-1.0)", "sway"),
     ],

@@ -9,6 +9,7 @@ import pytest
 import reprogram
 from helpers import random_task
 from helpers_runs import cli
+from reprogram.errors import BudgetError
 from reprogram.evaluation.from_scratch import expected_seconds, train
 from reprogram.hosts._factory import load_host
 from reprogram.report.examples import COUNT
@@ -54,6 +55,28 @@ def test_the_forecast_is_what_the_meter_counts(tmp_path, options):
     assert parts[REPORT].images == COUNT + 2 * {60: 15, 20: 10}[result["test"]["n"]]
     assert sum(part.images for part in parts.values()) == result["host_images"]
     assert parts[LEARNING].images == result["images_seen"] and parts[TEST].images == result["test"]["n"]
+
+
+AVERAGED = f"averaged:(defended:({HOST})?by=noise(deviation=0.1))?times=3"
+
+
+def test_every_answer_of_an_averaged_host_is_forecast(tmp_path):
+    values = {**RUN, "host": AVERAGED, "images": 64, "baselines": ("map-alone",), "out": str(tmp_path / "a")}
+    made = forecast_of(values)
+    assert made.most_images == execute(from_values(values))["host_images"]
+    assert made.parts[TEST].images == 3 * 60
+
+
+@pytest.mark.parametrize("host", [HOST, AVERAGED])
+def test_a_run_that_its_limit_would_end_is_refused_before_it_asks(tmp_path, host):
+    values = {**RUN, "host": host, "images": 64, "baselines": ("map-alone",), "out": str(tmp_path / "a")}
+    most = forecast_of(values).most_images
+    with pytest.raises(BudgetError, match=rf"--total-queries {most - 1:,}: the run asks for up to {most:,}"):
+        execute(from_values({**values, "total_queries": most - 1}))
+    assert not (tmp_path / "a").exists()
+    loaded = load_host(host).meter.images  # Loading asks some hosts for an image or two.
+    result = execute(from_values({**values, "total_queries": most + loaded}))
+    assert result["host_images"] == most
 
 
 def test_timing_changes_nothing_of_the_run(tmp_path):

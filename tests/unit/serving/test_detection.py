@@ -1,5 +1,8 @@
 """Detectors where traffic runs: the hook, and the middleware in front of a real ASGI application."""
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
@@ -50,6 +53,89 @@ def test_what_an_operators_decoder_meets_is_handed_on(error):
 
     middleware = DetectionMiddleware(None, watch=Watch(["repeated-border"]), decode=decode, action="refuse")
     assert middleware._rings({"type": "http"}, b"...") is False
+
+
+def middleware_of(watch, decode, **options):
+    """The middleware before an application that says 200 to everything."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return DetectionMiddleware(app, watch=watch, decode=decode, **options)
+
+
+def status_of(middleware, body=b"x", method="POST"):
+    """What a client gets for one request."""
+    sent, scope = [], {"type": "http", "method": method, "headers": [], "client": ("10.0.0.1", 5)}
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(middleware(scope, receive, send))
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize(
+    "decode,options,text",
+    [
+        (lambda scope, body: [np.zeros((32, 32, 3), np.uint8)], {}, "unread: "),
+        (lambda scope, body: [np.zeros((3, 32, 32), np.float32)], {}, "unread: "),
+        (lambda scope, body: [FRAME], {"account": lambda scope: None}, "the account None is no text"),
+        (lambda scope, body: [FRAME], {"account": lambda scope: {}["user"]}, "user"),
+        (lambda scope, body: 5, {}, "int"),
+    ],
+)
+def test_an_operator_is_told_that_queries_pass_unread(decode, options, text, caplog):
+    """Once as a warning, and by a count; the application answers all the same."""
+    watch = Watch(["repeated-border(threshold=2.0)"])
+    middleware = middleware_of(watch, decode, action="refuse", **options)
+    assert [status_of(middleware) for _ in range(5)] == [200] * 5
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1 and text in warned[0]
+    assert watch.images == 0 and watch.unread == (5 if text == "unread: " else 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_generators_are_read_and_a_failing_on_alarm_refuses_all_the_same(method, caplog):
+    def on_alarm(alarm):
+        raise OSError("the log's disk is full")
+
+    watch = Watch(["repeated-border(threshold=2.0)"], on_alarm=on_alarm)
+    middleware = middleware_of(watch, lambda scope, body: (image for image in framed(1)), action="refuse")
+    codes = [status_of(middleware, method=method) for _ in range(6)]
+    assert codes[0] == 200 and codes[-1] == 429 and watch.images == 6 and "disk is full" in caplog.text
+
+
+def test_other_requests_go_on_while_one_is_looked_at():
+    """The event loop runs while a detector reads: what waits for it here would wait for ever otherwise."""
+
+    async def two():
+        reading, goes_on = threading.Event(), threading.Event()
+
+        def decode(scope, body):
+            reading.set()
+            assert goes_on.wait(60)
+            return None
+
+        async def receive():
+            return {"type": "http.request", "body": b"x"}
+
+        async def send(message):
+            pass
+
+        middleware = middleware_of(Watch(["repeated-border"]), decode)
+        scope = {"type": "http", "method": "POST", "headers": []}
+        first = asyncio.create_task(middleware(scope, receive, send))
+        while not reading.is_set():
+            await asyncio.sleep(0.001)
+        goes_on.set()
+        await first
+
+    asyncio.run(two())
 
 
 def test_a_watch_without_sense_is_refused(one_line):

@@ -1,11 +1,17 @@
 """Detectors that watch what the host itself is sent: they see what it sees, by account, and count, log or refuse."""
 
+import os
+import time
+
 import numpy as np
+import pytest
 import torch
 
+import reprogram
 from helpers_serving import host, models, running
 from reprogram.detectors.base import Verdict
 from reprogram.serving.detection import Alarm, Watch
+from reprogram.serving.remembered import remembered
 
 RNG = np.random.default_rng(0)
 
@@ -60,3 +66,54 @@ def test_the_same_border_again_and_again_is_refused(monkeypatch):
         assert statuses[0] == 200 and statuses[-1] == 429 and watch.alarms["repeated-border"] > 0
         run.client.headers = {"Authorization": "Bearer somebody-else"}
         assert ask(run, RNG.integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)).status_code == 200
+
+
+def border_queries(count):
+    images = np.repeat(BORDER[None], count, 0)
+    images[:, :, 10:22, 10:22] = RNG.integers(0, 256, (count, 3, 12, 12), dtype=np.uint8)
+    return images
+
+
+BORDER = RNG.integers(0, 256, (3, 32, 32), dtype=np.uint8)
+
+
+def test_detectors_go_on_after_a_restart(tmp_path):
+    """Two servers in turn ring as one that never stopped; without the folder the second begins anew."""
+    spec, queries = "repeated-border(threshold=4.0)", border_queries(9)
+    never = Watch([spec])
+    whole = [bool(never.see([query], "anna")) for query in queries]
+    said = []
+    for part in (queries[:4], queries[4:]):
+        with remembered(Watch([spec]), tmp_path / "state") as watch:
+            said += [bool(watch.see([query], "anna")) for query in part]
+    assert said == whole and any(whole)
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["repeated-border.safetensors"]
+
+
+def test_what_detectors_remember_is_written_while_a_server_runs(tmp_path):
+    """A killed server forgets no more than the time between two writes."""
+    with remembered(Watch(["repeated-border(threshold=4.0)"]), tmp_path, every_s=0.01) as watch:
+        watch.see(border_queries(3), "anna")
+        end = time.monotonic() + 60
+        while reprogram.Detector.load(tmp_path / "repeated-border.safetensors").accounts() != ["anna"]:
+            assert time.monotonic() < end
+        with (
+            pytest.raises(reprogram.ReprogramError) as error,
+            remembered(Watch(["repeated-border(threshold=4.0)"]), tmp_path),
+        ):
+            pass
+        assert str(os.getpid()) in str(error.value), "another server works there"
+
+
+@pytest.mark.parametrize("spec", ["repeated-border(side=8, threshold=4.0)", "still-cells(threshold=1.0)"])
+def test_a_folder_of_other_detectors_is_not_overwritten(tmp_path, spec, one_line):
+    with remembered(Watch(["repeated-border(threshold=4.0)"]), tmp_path):
+        pass
+    if spec.startswith("still"):
+        with remembered(Watch([spec]), tmp_path):
+            pass
+        assert len(list(tmp_path.iterdir())) == 2
+        return
+    with pytest.raises(reprogram.ConfigError) as error, remembered(Watch([spec]), tmp_path):
+        pass
+    one_line(error, "another folder")

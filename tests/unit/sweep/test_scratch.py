@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reprogram.runs import lock
 from reprogram.sweep.scratch import LOCK, PREFIX, ScratchFolder, remove_abandoned
+from reprogram.utils import lock
 
 LONG_AGO = 1e9
 

@@ -12,7 +12,7 @@ from reprogram.errors import ConfigError, DataError, WriteError
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import RunIndex, recorded
-from reprogram.runs.lock import locked, owner
+from reprogram.utils.lock import locked, owner
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""What detectors remember of accounts outlasts the server: it is read at the start, and written as it runs."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from reprogram.detectors._detect import load_detector
+from reprogram.errors import ConfigError, DataError, ReprogramError
+from reprogram.registry import format_spec
+from reprogram.serving.detection import Watch
+from reprogram.utils.files import exists, user_path
+from reprogram.utils.lock import locked
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 60.0
+"""What a killed server forgets is at most the queries of so many seconds."""
+
+
+@contextlib.contextmanager
+def remembered(watch: Watch, folder: str | Path, *, every_s: float = SAVE_EVERY_S) -> Iterator[Watch]:
+    """In the block, detectors go on from a folder's files, which are renewed while it runs and at its end.
+
+    Args:
+        watch: the detectors; each has a file by its name there.
+        folder: is made if it isn't there. One server at a time works in it.
+        every_s: seconds between two renewals.
+
+    Yields:
+        The same watch.
+
+    Raises:
+        ConfigError: a file holds another detector, or one with other options.
+        DataError: a file is damaged, or the folder can't be written.
+        FolderInUseError: another server works there.
+    """
+    folder = user_path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made ({error.strerror}); choose another folder") from None
+    with locked(folder / "lock"):
+        for place, detector in enumerate(watch.detectors):
+            path = folder / f"{detector.name()}.safetensors"
+            if not exists(path):
+                continue
+            known = load_detector(path)
+            if format_spec(known) != format_spec(detector):
+                raise ConfigError(
+                    f"{path}: holds {format_spec(known)}, not {format_spec(detector)}; give the same detector, or "
+                    "another folder"
+                )
+            known.threshold = detector.threshold  # It may have been calibrated anew.
+            watch.detectors[place] = known
+        _save(watch, folder)
+        ended = threading.Event()
+        saver = threading.Thread(target=_save_until, args=(watch, folder, ended, every_s), daemon=True)
+        saver.start()
+        try:
+            yield watch
+        finally:
+            ended.set()
+            saver.join()
+            _save(watch, folder)
+
+
+def _save(watch: Watch, folder: Path) -> None:
+    """Write all detectors' files; each is whole or as before."""
+    for detector in watch.detectors:
+        detector.save(folder / f"{detector.name()}.safetensors")
+
+
+def _save_until(watch: Watch, folder: Path, ended: threading.Event, every_s: float) -> None:
+    """Write them again and again; a full disk is told to the log, and the server goes on."""
+    while not ended.wait(every_s):
+        try:
+            _save(watch, folder)
+        except ReprogramError as error:
+            log.warning("what detectors remember can't be written: %s", error)
