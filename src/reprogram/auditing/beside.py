@@ -32,6 +32,10 @@ LIMIT = (
 """What the comparison doesn't show."""
 
 
+State = Literal["worse", "better", "same", "no-gain", "not-shown", "missing"]
+"""What a defence changes at a row."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """An estimate without and with the defences.
@@ -48,7 +52,8 @@ class Row:
         interval: 95 % of the difference.
         share_left: with / without; None unless the interval without lies above 0.
         state: "better" where less can be got with the defences and the interval lies below 0, "worse" where it lies
-            above, else "same"; "not-shown" where the defences hide the rung, "missing" where cells failed.
+            above, else "same"; "no-gain" where none is shown on either side, so that there is nothing to defend;
+            "not-shown" where the defences hide the rung, "missing" where cells failed.
     """
 
     rung: Rung
@@ -61,7 +66,7 @@ class Row:
     difference: float | None
     interval: Interval | None
     share_left: float | None
-    state: Literal["worse", "better", "same", "not-shown", "missing"]
+    state: State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +241,9 @@ def _row(key: tuple[Rung, str, int], bare: Estimate | None, behind: Estimate | N
         return row
     change = change_of(bare, behind)
     left = behind.gain / bare.gain if bare.interval[0] > 0 else None
-    return replace(row, difference=change.difference, interval=change.interval, share_left=left, state=change.state)
+    gains = bare.interval[0] > 0 or behind.interval[0] > 0
+    state: State = change.state if gains else "no-gain"
+    return replace(row, difference=change.difference, interval=change.interval, share_left=left, state=state)
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,8 @@
 """`reprogram detect`: read a log of queries, and say which look like a program."""
 
 import csv
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -65,7 +67,10 @@ def detect_command(
     common = common or Common()
     reader = _detector(detector, state)
     if not queries and state is None:
-        raise DataError("no queries; give image files, folders, or logs (CSV files)")
+        taken = "; --benign takes all names behind it, so give them before it" if benign else ""
+        raise DataError(f"no queries; give image files, folders, or logs (CSV files){taken}")
+    if state is not None:
+        _prepare_state(state)
     if not benign:
         _need_no_benign(benign_queries, false_positives)
     asked = None
@@ -97,6 +102,17 @@ def detect_command(
     else:
         print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {_senders(alarms)} of {_senders(found)} accounts")
     return DataError.exit_code if failures else ALARMED if fail_on_alarm and alarms else 0
+
+
+def _prepare_state(state: Path) -> None:
+    """Make the folder of a state's file, before queries are read for it."""
+    folder = user_path(state).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(f"{state}: can't be written ({error.strerror or error}); choose another --state") from None
 
 
 def _need_no_benign(benign_queries: int | None, false_positives: float | None) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import nn
 
 import reprogram
-from reprogram.auditing.beside import prepare_both
+from reprogram.auditing.beside import _row, prepare_both
 from reprogram.auditing.file import read_report
 from reprogram.cli import main
 from reprogram.errors import ConfigError
@@ -90,7 +91,9 @@ def test_both_audits_stand_side_by_side_and_nothing_is_asked_twice(command, tmp_
     assert main(["audit", "compare", *map(str, reports.values()), "--json"]) == 0
     changes = {change["rung"]: change for change in json.loads(capsys.readouterr().out)["changes"]}
     for row in values["rows"]:
-        assert row["interval"] == changes[row["rung"]]["interval"] and row["state"] == changes[row["rung"]]["state"]
+        shown = max(row["interval_without"][0], row["interval_with"][0]) > 0
+        assert row["interval"] == changes[row["rung"]]["interval"]
+        assert row["state"] == (changes[row["rung"]]["state"] if shown else "no-gain")
     times = {path: path.stat().st_mtime_ns for path in out.glob("*/runs/*/result.json")}
     assert len(times) == 4
     assert main([*defended, "--fail-above=-1@label", "--format", "junit"]) == 10
@@ -136,7 +139,20 @@ def test_a_rung_that_the_defence_hides_is_named(command, tmp_path, capsys):
     assert (gradient["state"], gradient["gain_with"], gradient["difference"]) == ("not-shown", None, None)
     assert gradient["gain_without"] is not None
     # The label alone is what both show on this rung, and the seeds are the same.
-    assert (label["difference"], label["state"]) == (0.0, "same")
+    assert label["difference"] == 0.0
+    assert label["state"] == ("same" if label["interval_without"][0] > 0 else "no-gain")
+
+
+def test_a_defence_is_no_better_where_there_is_nothing_to_defend():
+    """Less than nothing behind the defence is still nothing: the interval of the difference says nothing then."""
+
+    def estimate(gain):
+        return Mock(gain=gain, interval=(gain - 0.05, gain + 0.05))
+
+    pairs = {(0.3, 0.1): "better", (0.1, 0.3): "worse", (0.3, 0.31): "same", (-0.1, -0.4): "no-gain"}
+    pairs |= {(-0.4, -0.1): "no-gain", (-0.1, 0.2): "worse", (0.2, -0.2): "better"}
+    for (bare, behind), state in pairs.items():
+        assert _row(("label", "digits", 100), estimate(bare), estimate(behind), True).state == state
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ def test_benign_queries_set_the_threshold(log, capsys):
         (["{log}/00.png", "--benign", "{log}/01.png"], "0.001"),
         (["{log}/00.png", "--benign-queries", "5"], "--benign"),
         (["bad.csv"], "no column `file`"),
+        (["--benign", "{log}", "{log}/00.png"], "give them before it"),
+        (["{log}/00.png", "--state", "bad.csv/state.safetensors"], "choose another --state"),
         (["twice.csv"], "names a column twice"),
         (["{log}/00.png", "--false-positives", "0.5"], "--benign"),
         (["{log}/00.png", "--benign", "{log}/00.png", "--false-positives", "0"], "between 0 and 1"),
