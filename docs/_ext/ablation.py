@@ -4,6 +4,7 @@ import statistics
 from typing import Any
 
 import kept
+import results_rows
 
 SHOWN = ("label_map", "program", "learner", "augmentation", "batch_size", "loss")
 SHOWN_WINDOWS = ("task", "canvas", "program")
@@ -73,6 +74,26 @@ def windows() -> list[str]:
         "digits gain, small squares don't. With the program `none` the label map learns, and it alone.",
         "",
     ]
+    others = [run for run in runs if run[0]["label_map"] != "linear"]
     for task in sorted({config["task"] for config, _ in runs}):
-        lines += [table([run for run in runs if run[0]["task"] == task], SHOWN_WINDOWS), ""]
-    return lines
+        own = [run for run in runs if run[0]["task"] == task and run not in others]
+        lines += [table(own, SHOWN_WINDOWS), ""] if own else []
+    lines += ["With the first ten labels, in batches of one image a class, one seed:", ""]
+    rows = [
+        [
+            results_rows.host_name(c["host"]),
+            c["task"],
+            f"`{c['canvas']}`",
+            f"{c['images']:,}",
+            _accuracy(r),
+            kept.worth(r),
+        ]
+        for c, r in others
+    ]
+    return [*lines, kept.table(["host", "task", "canvas", "images", "test accuracy", "worth"], rows), ""]
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    """A test accuracy with its interval."""
+    test = result["test"]
+    return f"**{test['accuracy']:.3f}** ({test['interval'][0]:.3f} to {test['interval'][1]:.3f}, n = {test['n']:,})"

@@ -157,7 +157,7 @@ def _benchmark(data: dict[str, Any], name: str) -> Row:
         memory = one.get("peak_memory_bytes")
         measured[f"{arm} ms"] = f"{1000 * one['median_s']:.1f}" if one else ""
         measured[f"{arm} MiB"] = "" if memory is None else f"{memory / 2**20:.1f}"
-    return Row({"host": _host(data["host"]), **options}, measured, name)
+    return Row({"host": host_name(data["host"]), **options}, measured, name)
 
 
 def _audit(data: dict[str, Any], name: str) -> Row:
@@ -173,7 +173,7 @@ def _audit(data: dict[str, Any], name: str) -> Row:
         "images asked": str(bill["images"]),
         "seconds": f"{(ended - began).total_seconds():.0f}",
     }
-    return Row({"task": verdict["task"], "host": _host(data["host"]["spec"])}, measured, name)
+    return Row({"task": verdict["task"], "host": host_name(data["host"]["spec"])}, measured, name)
 
 
 def _detector(data: dict[str, Any], name: str) -> Row:
@@ -182,7 +182,7 @@ def _detector(data: dict[str, Any], name: str) -> Row:
     static = [(key, attack) for key, attack in at["attacks"].items() if key.startswith("static") and "mixed" not in key]
     others = [attack for key, attack in at["attacks"].items() if attack not in [one for _, one in static]]
     firsts = [f for _, attack in static for f in attack["first_alarm"]]
-    options = {"detector": data["detector"], "host": data["host"] and _host(data["host"])}
+    options = {"detector": data["detector"], "host": data["host"] and host_name(data["host"])}
     measured = {
         "threshold": f"{at['threshold']:.4g}",
         "false positives": f"{at['false_positives']:.4f}",
@@ -252,7 +252,7 @@ def _options(data: dict[str, Any], config: dict[str, Any]) -> dict[str, str]:
     options = {**ABSENT, **{key: str(value) for key, value in config.items() if key not in OWN_COLUMN | MACHINERY}}
     for part in ("program", "label_map", "batch_size"):
         options.setdefault(part, str(data.get(part, "")))
-    host = _host(config.get("host", data["host"]))
+    host = host_name(config.get("host", data["host"]))
     named = {key.replace("_", " "): value for key, value in options.items()}
     return {"task": data["task"].removeprefix("arrays:"), "host": host, **named}
 
@@ -274,11 +274,11 @@ def _names() -> dict[str, str]:
     return {spec: name for name, spec in hosts.items()}
 
 
-def _host(spec: str) -> str:
+def host_name(spec: str) -> str:
     """A host's short name, or its spec if it has none."""
     untrained = re.fullmatch(r"untrained\(host='([^']*)'.*\)", spec)
     if untrained:
-        return f"untrained {_host(untrained[1])}" + (" with conditioned BatchNorm" if "conditioned" in spec else "")
+        return f"untrained {host_name(untrained[1])}" + (" with conditioned BatchNorm" if "conditioned" in spec else "")
     return _names().get(spec, spec)
 
 
