@@ -1,8 +1,6 @@
 """`reprogram detect`: read a log of queries, and say which look like a program."""
 
 import csv
-import errno
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.predict import image_paths
 from reprogram.errors import ConfigError, DataError
-from reprogram.utils.files import exists, user_path
+from reprogram.utils.files import exists, require_writable, user_path
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import as_utf8, printable
 
@@ -66,11 +64,11 @@ def detect_command(
     """
     common = common or Common()
     reader = _detector(detector, state)
-    if not queries and state is None:
+    if state is not None:
+        require_writable(user_path(state).parent, "--state")
+    elif not queries:
         taken = "; --benign takes all names behind it, so give them before it" if benign else ""
         raise DataError(f"no queries; give image files, folders, or logs (CSV files){taken}")
-    if state is not None:
-        _prepare_state(state)
     if not benign:
         _need_no_benign(benign_queries, false_positives)
     asked = None
@@ -94,25 +92,22 @@ def detect_command(
             sender = f" of {query.account}" if query.account else ""
             print(printable(f"alarm: {path}{sender}: {verdict.score:.4g} is above {reader.threshold:.4g}"), flush=True)
     if state is not None:
+        user_path(state).parent.mkdir(parents=True, exist_ok=True)
         reader.save(state)
+    return _conclude(reader, found, failures, fail_on_alarm, common.json)
+
+
+def _conclude(
+    reader: "Detector", found: list[dict[str, Any]], failures: list[str], fail_on_alarm: bool, as_json: bool
+) -> int:
+    """Print what was found; returns the exit code."""
     alarms = [row for row in found if row["alarm"]]
-    if common.json:
+    if as_json:
         told = {"detector": reader.name(), "threshold": reader.threshold, "queries": found, "alarms": len(alarms)}
         emit({**told, "unread": [as_utf8(error) for error in failures]})
     else:
         print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {_senders(alarms)} of {_senders(found)} accounts")
     return DataError.exit_code if failures else ALARMED if fail_on_alarm and alarms else 0
-
-
-def _prepare_state(state: Path) -> None:
-    """Make the folder of a state's file, before queries are read for it."""
-    folder = user_path(state).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise DataError(f"{state}: can't be written ({error.strerror or error}); choose another --state") from None
 
 
 def _need_no_benign(benign_queries: int | None, false_positives: float | None) -> None:

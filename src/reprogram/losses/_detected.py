@@ -1,6 +1,5 @@
 """What detectors make of a host's scores and features, with a gradient; kept detectors are read from their files."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +103,9 @@ def kept(path: str) -> Detected:
     if name in ("largest-softmax", "energy"):
         sign = -1.0 if getattr(options, "confident" if name == "largest-softmax" else "low") else 1.0
         value = largest_softmax if name == "largest-softmax" else energy
-        score = functools.partial(_signed, sign, value, options.temperature)
-        return Detected("scores", score, detector.threshold, options.over)
+        return Detected(
+            "scores", lambda scores: sign * value(scores, options.temperature), detector.threshold, options.over
+        )
     if name not in ("mahalanobis", "neighbours"):
         raise ConfigError(
             f"evading: {path} holds {name}, whose score has no gradient here; give largest-softmax, energy, "
@@ -113,13 +113,9 @@ def kept(path: str) -> Detected:
         )
     if not arrays:
         raise ConfigError(f"evading: the detector of {path} has learned nothing yet; calibrate it first")
-    score = functools.partial(_of_features, arrays=arrays, options=options)
-    return Detected("features", score, detector.threshold, options.over)
-
-
-def _signed(sign: float, value: Callable[..., Tensor], temperature: float, scores: Tensor) -> Tensor:
-    """A score of answers, with the sign that the detector has."""
-    return sign * value(scores, temperature)
+    return Detected(
+        "features", lambda features: _of_features(features, arrays, options), detector.threshold, options.over
+    )
 
 
 def _of_features(features: Tensor, arrays: dict[str, Tensor], options: Any) -> Tensor:

@@ -76,8 +76,9 @@ class EvadingLoss(Loss):
         if isinstance(self.inner, EvadingLoss):
             raise ConfigError(f"evading: loss={config.loss!r} evades already; name the loss itself")
         self._detected = self._detector()
-        inner = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
-        for name, value in {**inner, "whole_batch": inner["whole_batch"] or self._detected.over > 1}.items():
+        own = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
+        own["whole_batch"] |= self._detected.over > 1
+        for name, value in own.items():
             setattr(self, name, value)
         self.reads_features = self._detected.reads == "features"
 

@@ -12,9 +12,9 @@ from reprogram.programs._varied import VariedProgram, check_amplitude, check_mov
 class Lit(VariedProgram):
     """P = c tanh(W) / 2 + o, with a contrast c from `contrast` to 1 and an offset o of each channel, drawn anew.
 
-    o is uniform from -colour to colour. A whole frame that is paler and of another tint is new to detectors that
-    compare pixels or cells, and a host that was trained with changes of brightness and colour sees nearly the same.
-    With `pixels` the frame moves too, as in `jittered`.
+    o is uniform from -colour to colour. No pixel and no cell of the frame keeps its colour, which is what detectors of
+    still ones look for; the host has to bear with other brightness and tint. With `pixels` the frame moves too, as in
+    `jittered`.
     """
 
     @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ class Watch:
                 raise ConfigError(f"{one.name()}: no threshold; calibrate it, save it, and give the file")
         self.images = self.unread = 0
         self.alarms = dict.fromkeys(names, 0)
-        self._has_warned = False
+        self._has_warned, self._lock = False, threading.Lock()
 
     @property
     def reads(self) -> set[str]:
@@ -120,32 +121,31 @@ class Watch:
                 except DataError as error:
                     if not skip_bad:
                         raise
-                    is_read = self.note_unread(error)
+                    is_read = False
+                    self.note_unread(error)
                     continue
                 if verdict.alarm:
                     found.append(Alarm(detector=one.name(), account=account, index=index, verdict=verdict))
                     self._count(found[-1])
-            self.images += is_read
-            self.unread += not is_read
+            with self._lock:
+                self.images += is_read
+                self.unread += not is_read
         return found
 
-    def note_unread(self, error: Exception) -> bool:
+    def note_unread(self, error: Exception) -> None:
         """Tell the log of the first image or request that can't be read, as a warning.
 
         Args:
             error: why.
-
-        Returns:
-            False: no, it wasn't read.
         """
         level = logging.DEBUG if self._has_warned else logging.WARNING
         self._has_warned = True
         log.log(level, "a query passes detectors unread: %s; later ones are told at the level DEBUG", error)
-        return False
 
     def _count(self, alarm: Alarm) -> None:
         """Count an alarm, and tell of it."""
-        self.alarms[alarm.detector] += 1
+        with self._lock:
+            self.alarms[alarm.detector] += 1
         try:
             if self.on_alarm is not None:
                 self.on_alarm(alarm)
@@ -241,7 +241,8 @@ class DetectionMiddleware:
             if not isinstance(account, str):
                 raise DataError(f"the account {account!r} is no text; `account` has to return the account's name")
         except Exception as error:
-            return self.watch.note_unread(error)
+            self.watch.note_unread(error)
+            return False
         return bool(self.watch.see(images, account, skip_bad=True))
 
 

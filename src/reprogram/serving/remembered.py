@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reprogram.detectors._detect import load_detector
-from reprogram.errors import ConfigError, DataError, ReprogramError
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import format_spec
 from reprogram.serving.detection import Watch
-from reprogram.utils.files import exists, user_path
+from reprogram.utils.files import exists, require_writable, user_path
 from reprogram.utils.lock import locked
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,9 @@ def remembered(watch: Watch, folder: str | Path, *, every_s: float = SAVE_EVERY_
         FolderInUseError: another server works there.
     """
     folder = user_path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: can't be made ({error.strerror}); choose another folder") from None
-    with locked(folder / "lock"):
+    require_writable(folder, "folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock", "folder"):
         for place, detector in enumerate(watch.detectors):
             path = folder / f"{detector.name()}.safetensors"
             if not exists(path):
@@ -52,7 +50,9 @@ def remembered(watch: Watch, folder: str | Path, *, every_s: float = SAVE_EVERY_
                     f"{path}: holds {format_spec(known)}, not {format_spec(detector)}; give the same detector, or "
                     "another folder"
                 )
-            known.threshold = detector.threshold  # It may have been calibrated anew.
+            if known.fits and known.threshold != detector.threshold:  # What it learned belongs to its threshold.
+                raise ConfigError(f"{path}: was calibrated otherwise than the detector; choose another folder")
+            known.threshold = detector.threshold
             watch.detectors[place] = known
         _save(watch, folder)
         ended = threading.Event()

@@ -256,27 +256,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that isn't there and can't be made, or that can't be written or named in a file.
 
     Args:
         folder: the folder.
+        option: that it was named by, for the message.
 
     Raises:
         DataError: the folder or the nearest folder above it that exists is a file, or may not be written; or the path
             can't be looked at, or holds bytes that aren't UTF-8.
     """
     if not is_unicode(str(folder)):
-        raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another --out")
+        raise DataError(f"{printable(folder)}: holds bytes that aren't UTF-8; choose another {option}")
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             folder.stat()
     except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{folder}: can't be used ({reason}); choose another --out") from None
+        raise DataError(f"{folder}: can't be used ({reason}); choose another {option}") from None
     existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
     if not is_folder(existing):
-        raise DataError(f"{existing}: is a file, and no folder; choose another --out")
+        raise DataError(f"{existing}: is a file, and no folder; choose another {option}")
     if not os.access(existing, os.W_OK):
         what = "may not be written" if existing == folder else f"can't be made in {existing}, which may not be written"
-        raise DataError(f"{folder}: {what}; choose another --out")
+        raise DataError(f"{folder}: {what}; choose another {option}")

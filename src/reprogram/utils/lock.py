@@ -26,17 +26,18 @@ except ImportError:  # This system has no flock: no process is refused.
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, option: str = "--out") -> Iterator[None]:
     """Hold a lock in the block.
 
     Args:
         path: the lock's file; it is removed afterwards.
+        option: that its folder was named by, for messages.
 
     Raises:
         FolderInUseError: another process holds the lock; names its id.
         DataError: the file can't be written or locked.
     """
-    handle = _acquire(path)
+    handle = _acquire(path, option)
     try:
         yield
     finally:
@@ -68,29 +69,30 @@ def owner(path: Path) -> str | None:
         os.close(handle)
 
 
-def refuse_owned(path: Path) -> None:
+def refuse_owned(path: Path, option: str = "--out") -> None:
     """Refuse early where `locked` would refuse later; this needs no import that takes long.
 
     Args:
         path: the lock's file.
+        option: that its folder was named by, for the message.
 
     Raises:
         FolderInUseError: another process holds the lock; names its id.
     """
     if (process := owner(path)) is not None:
         raise FolderInUseError(
-            f"{path.parent}: process {process} works in this run folder; wait for it, or choose another --out"
+            f"{path.parent}: process {process} works in this folder; wait for it, or choose another {option}"
         )
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, option: str) -> int:
     """Take a lock, and return the open file that holds it."""
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
-            raise DataError(f"{path}: can't be written ({error.strerror}); choose another --out") from None
+            raise DataError(f"{path}: can't be written ({error.strerror}); choose another {option}") from None
         try:
             if flock is not None:
                 flock.flock(handle, flock.LOCK_EX | flock.LOCK_NB)
@@ -103,8 +105,8 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             os.close(handle)
             if time.monotonic() > end:
-                refuse_owned(path)
+                refuse_owned(path, option)
             time.sleep(0.01)
         except OSError as error:
             os.close(handle)
-            raise DataError(f"{path}: can't be locked ({error.strerror}); choose another --out") from None
+            raise DataError(f"{path}: can't be locked ({error.strerror}); choose another {option}") from None

@@ -9,7 +9,7 @@ import torch
 
 import reprogram
 from helpers_serving import host, models, running
-from reprogram.detectors.base import Verdict
+from reprogram.detectors.base import Query, Verdict
 from reprogram.serving.detection import Alarm, Watch
 from reprogram.serving.remembered import remembered
 
@@ -117,3 +117,21 @@ def test_a_folder_of_other_detectors_is_not_overwritten(tmp_path, spec, one_line
     with pytest.raises(reprogram.ConfigError) as error, remembered(Watch([spec]), tmp_path):
         pass
     one_line(error, "another folder")
+
+
+def test_what_was_learned_belongs_to_its_threshold(tmp_path, one_line):
+    """A detector of features that was calibrated anew would meet its old means with the new threshold."""
+
+    def calibrated(rate):
+        detector = reprogram.load_detector("mahalanobis")
+        answers = np.random.default_rng(0).normal(size=(200, 6))
+        detector.calibrate([Query(image=np.zeros((1, 1, 1), np.uint8), answer=a) for a in answers], rate)
+        return detector
+
+    with remembered(Watch([calibrated(0.1)]), tmp_path):
+        pass
+    with remembered(Watch([calibrated(0.1)]), tmp_path):
+        pass
+    with pytest.raises(reprogram.ConfigError) as error, remembered(Watch([calibrated(0.3)]), tmp_path):
+        pass
+    one_line(error, "calibrated otherwise")
