@@ -12,7 +12,7 @@ from reprogram.cli._completers import components
 from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.predict import image_paths
 from reprogram.errors import ConfigError, DataError
-from reprogram.utils.files import exists, require_writable, user_path
+from reprogram.utils.files import require_writable, user_path
 from reprogram.utils.process import start_torch
 from reprogram.utils.text import as_utf8, printable
 
@@ -124,20 +124,11 @@ def _senders(rows: list[dict[str, Any]]) -> str:
 
 
 def _detector(spec: str, state: Path | None) -> "Detector":
-    """The detector of a spec or file; of the state's file, if there is one, which must hold the same detector."""
-    from reprogram.detectors._detect import load_detector
-    from reprogram.registry import format_spec
+    """The detector of a spec or file, or where the state's file is there, the same one as it was left."""
+    from reprogram.detectors._detect import continued, load_detector
 
     reader = load_detector(spec)
-    if state is None or not exists(user_path(state)):
-        return reader
-    remembered = load_detector(user_path(state))
-    if format_spec(remembered) != format_spec(reader):
-        raise ConfigError(
-            f"{state}: holds {format_spec(remembered)}, not {format_spec(reader)}; give --detector the same, "
-            "or another file"
-        )
-    return remembered
+    return reader if state is None else continued(reader, state)
 
 
 def _check_threshold(reader: "Detector", benign: list[str] | None) -> None:

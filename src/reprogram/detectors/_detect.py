@@ -9,7 +9,7 @@ import numpy as np
 from reprogram.detectors._checks import checked_image
 from reprogram.detectors.base import Array, Detector, Verdict
 from reprogram.errors import ConfigError, DataError
-from reprogram.registry import configure
+from reprogram.registry import configure, format_spec
 from reprogram.utils.files import exists, user_path
 
 if TYPE_CHECKING:
@@ -37,6 +37,27 @@ def load_detector(spec: str | Path | Detector) -> Detector:
     variant, config = configure("detectors", spec)
     detector: Detector = variant(config)
     return detector
+
+
+def continued(detector: Detector, path: str | Path) -> Detector:
+    """The detector as a file remembers it, or as it is where there is no such file.
+
+    Args:
+        detector: a detector.
+        path: of the file that `Detector.save` wrote, with state and threshold.
+
+    Raises:
+        ConfigError: the file holds another detector, or one with other options.
+        DataError: it is damaged.
+    """
+    if not exists(user_path(path)):
+        return detector
+    known = load_detector(user_path(path))
+    if format_spec(known) != format_spec(detector):
+        raise ConfigError(
+            f"{path}: holds {format_spec(known)}, not {format_spec(detector)}; give the same detector, or another file"
+        )
+    return known
 
 
 def _is_file(spec: str) -> bool:

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reprogram.detectors._detect import load_detector
+from reprogram.detectors._detect import continued
 from reprogram.errors import ConfigError, ReprogramError
-from reprogram.registry import format_spec
 from reprogram.serving.detection import Watch
-from reprogram.utils.files import exists, require_writable, user_path
+from reprogram.utils.files import require_writable, user_path
 from reprogram.utils.lock import locked
 
 log = logging.getLogger(__name__)
@@ -42,14 +41,7 @@ def remembered(watch: Watch, folder: str | Path, *, every_s: float = SAVE_EVERY_
     with locked(folder / "lock", "folder"):
         for place, detector in enumerate(watch.detectors):
             path = folder / f"{detector.name()}.safetensors"
-            if not exists(path):
-                continue
-            known = load_detector(path)
-            if format_spec(known) != format_spec(detector):
-                raise ConfigError(
-                    f"{path}: holds {format_spec(known)}, not {format_spec(detector)}; give the same detector, or "
-                    "another folder"
-                )
+            known = continued(detector, path)
             if known.fits and known.threshold != detector.threshold:  # What it learned belongs to its threshold.
                 raise ConfigError(f"{path}: was calibrated otherwise than the detector; choose another folder")
             known.threshold = detector.threshold

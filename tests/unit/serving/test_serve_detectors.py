@@ -116,7 +116,7 @@ def test_a_folder_of_other_detectors_is_not_overwritten(tmp_path, spec, one_line
         return
     with pytest.raises(reprogram.ConfigError) as error, remembered(Watch([spec]), tmp_path):
         pass
-    one_line(error, "another folder")
+    one_line(error, "give the same detector")
 
 
 def test_what_was_learned_belongs_to_its_threshold(tmp_path, one_line):
