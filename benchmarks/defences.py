@@ -16,25 +16,86 @@ import argparse
 import csv
 import json
 import shlex
+import sys
 import time
-import tomllib
 import warnings
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 import reprogram
 from reprogram.evaluation.baselines.map_alone import label_map_alone
 from reprogram.hosts.defended import split
+from reprogram.registry import configure
+from reprogram.runs.config import RunConfig
+from reprogram.utils.messages import expected, nearest
 from reprogram.utils.photographs import photograph
 from reprogram.utils.spec import parse
+from reprogram.utils.toml import read_table
 
 COLUMNS = ("host", "task", "rung", "defence", "attacker", "seed", "accuracy", "n", "alone", "images", "seconds")
 COLUMNS += ("curve", "command")
 OWN = ("only", "times", "asked", "static")
 """Options of an attacker that aren't those of learning."""
+
+
+PLAN: dict[str, Any] = {
+    "name": str,
+    "host": str,
+    "own": str,
+    "task": str,
+    "programs": str,
+    "seeds": list[int],
+    "static": dict[str, str],
+    "options": dict[str, Any],
+    "defences": list[str],
+    "instead": list[str],
+    "rungs": dict[Literal["weights", "scores", "label"], dict[str, dict[str, Any]]],
+}
+"""What a plan's file holds: a host, a task, attackers by rung, and the static one of each; `instead`, hosts that stand
+in the place of this one, may be missing."""
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """A plan, if everything in it has a known name and the right type.
+
+    Raises:
+        ConfigError: it hasn't.
+    """
+    plan = read_table(path, "give a plan, such as those in results/defences")
+    for name in [*plan, *(name for name in PLAN if name != "instead")]:
+        if name not in PLAN or name not in plan:
+            raise reprogram.ConfigError(f"{path}: {name} is {'missing' if name in PLAN else 'no part of a plan'}")
+        try:
+            TypeAdapter(PLAN[name]).validate_python(plan[name], strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (name, *first["loc"])))
+            raise reprogram.ConfigError(f"{path}: {where}: {expected(first)}") from None
+    for by in plan["defences"]:
+        for part in split(by):
+            configure("defences", part)
+    for rung, attackers in plan["rungs"].items():
+        if plan["static"].get(rung) not in attackers:
+            raise reprogram.ConfigError(f"{path}: static.{rung}: give one of {', '.join(attackers)}")
+        for name, attacker in attackers.items():
+            _check_attacker(f"{path}: rungs.{rung}.{name}", {**plan["options"], **attacker}, plan)
+    return plan
+
+
+def _check_attacker(where: str, attacker: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Refuse unknown options and defences of an attacker."""
+    known = [*OWN, *(field.name for field in fields(RunConfig))]
+    for key in attacker:
+        if key not in known:
+            raise reprogram.ConfigError(f"{where}: no option {key!r}; {nearest(key, known)}")
+    for by in attacker.get("only", []):
+        if by not in ("", *plan["defences"], *plan.get("instead", [])):
+            raise reprogram.ConfigError(f"{where}: only names {by!r}, which is no defence of the plan")
 
 
 def cells(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -199,27 +260,39 @@ def measure_host(plan: dict[str, Any], by: str) -> dict[str, Any]:
     return line | {"bare_ms": f"{shortest['bare']:.3f}", "defended_ms": f"{shortest['defended']:.3f}"}
 
 
-def main() -> None:
-    """Do what isn't there yet."""
+def main() -> int:
+    """Do what isn't there yet; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["runs", "hosts"])
     parser.add_argument("plan", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the plan's")
-    parser.add_argument("--rungs", nargs="+", help="some of the plan's")
+    parser.add_argument("--rungs", nargs="+", choices=["weights", "scores", "label"], help="some of the plan's")
     parser.add_argument("--out", type=Path, help="the folder of the table, instead of the plan's")
     args = parser.parse_args()
-    plan = tomllib.loads(args.plan.read_text(encoding="utf-8"))
-    plan["seeds"] = args.seeds or plan["seeds"]
-    plan["rungs"] = {name: rung for name, rung in plan["rungs"].items() if not args.rungs or name in args.rungs}
-    what, path = args.what, (args.out or args.plan.parent) / args.plan.name
-    path.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    if what == "hosts":
-        table = Table(path.with_suffix(".hosts.csv"), ("host", "defence", "right", "n", "bare_ms", "defended_ms"))
-        for by in ("", *plan["defences"], *plan.get("instead", [])):
-            if not table.has(host=plan["name"], defence=by):
-                table.add(measure_host(plan, by))
-        return
+    try:
+        plan = read_plan(args.plan)
+        plan["seeds"] = args.seeds or plan["seeds"]
+        plan["rungs"] = {name: rung for name, rung in plan["rungs"].items() if not args.rungs or name in args.rungs}
+        path = (args.out or args.plan.parent) / args.plan.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (of_hosts if args.what == "hosts" else of_runs)(plan, path)
+    except (reprogram.ReprogramError, OSError) as error:
+        print(f"defences.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def of_hosts(plan: dict[str, Any], path: Path) -> None:
+    """The table of what defences do to the host's own images."""
+    table = Table(path.with_suffix(".hosts.csv"), ("host", "defence", "right", "n", "bare_ms", "defended_ms"))
+    for by in ("", *plan["defences"], *plan.get("instead", [])):
+        if not table.has(host=plan["name"], defence=by):
+            table.add(measure_host(plan, by))
+
+
+def of_runs(plan: dict[str, Any], path: Path) -> None:
+    """The table of what attackers reach."""
     table, programs = Table(path.with_suffix(".csv"), COLUMNS), Path(plan["programs"])
     for cell in cells(plan):
         key = {name: cell[name] for name in ("rung", "defence", "attacker", "seed")}
@@ -229,4 +302,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -224,7 +224,13 @@ def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
             keep(arguments.out, one, {**row, "learned": reached, "task": arguments.task, "images": arguments.images})
 
 
-WEIGHTS = {"largest-softmax": (10.0, 40.0), "energy": (1.0, 4.0), "mahalanobis": (10.0,), "neighbours": (10.0,)}
+WEIGHTS = {
+    "largest-softmax": (10.0, 40.0),
+    "energy": (1.0, 4.0),
+    "mahalanobis": (10.0,),
+    "neighbours": (10.0,),
+    "encoder-neighbours": (3.0, 10.0),
+}
 """λ of the loss `evading` against each detector: guesses by the size of its score, all of which are shown."""
 
 

@@ -225,3 +225,43 @@ def test_more_threads_are_compared_in_one_process() -> None:
     ]
     assert all(row["times_as_fast"] == 1 for row in rows if " 1 " in row["arm"])
     assert all(0 < row["images_per_s"] < 1e6 for row in rows)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results/defences").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_plans_of_defences_are_valid(path: Path) -> None:
+    from defences import cells, read_plan
+
+    assert all(cell["attacker"] for cell in cells(read_plan(path)))
+
+
+@pytest.mark.parametrize(
+    "change,text",
+    [
+        (("name = ", "nome = "), "nome is no part of a plan"),
+        (("seeds = [0]", 'seeds = "a"'), "seeds: 'a'; a list is expected"),
+        (("[rungs.weights.adam]", "[rungs.weights.adm]"), "static.weights: give one of adm"),
+        (("[rungs.label.views]", "[rungs.labels.views]"), "'weights', 'scores' or 'label' is expected"),
+        (('learner = "adam"', 'lerner = "adam"'), "did you mean 'learner'?"),
+        (("jpeg(quality=75)", "jpg(quality=75)"), "did you mean 'jpeg'?"),
+        (('only = ["random', 'only = ["rondom'), "is no defence of the plan"),
+        (('host = "efficientnet-lite0"', 'host = "efficientnet-lite9"'), "efficientnet-lite9"),
+    ],
+)
+def test_a_wrong_plan_of_defences_is_one_line(
+    change: tuple[str, str],
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from defences import main
+
+    plan = (ROOT / "results/defences/lite0.toml").read_text(encoding="utf-8")
+    (tmp_path / "plan.toml").write_text(plan.replace(*change), encoding="utf-8")
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["defences.py", "runs", str(tmp_path / "plan.toml")])
+    assert main() == 2
+    torch.set_num_threads(threads)
+    said = capsys.readouterr().err
+    assert text in said and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]

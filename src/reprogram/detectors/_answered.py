@@ -1,12 +1,16 @@
 """What detectors of unusual answers share: a value for each answer, or its mean over an account's last answers."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count
 from reprogram.detectors.base import Array
 from reprogram.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AnswerDetector(AccountDetector):
@@ -37,6 +41,28 @@ class AnswerDetector(AccountDetector):
             answer: a vector of float64.
         """
         raise NotImplementedError
+
+    def values_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """`value` of each answer, with a gradient, where the detector `has_gradient`.
+
+        Args:
+            answers: b vectors.
+        """
+        raise NotImplementedError
+
+    @property
+    def across_queries(self) -> bool:
+        """Whether means are taken."""
+        return bool(self.config.over > 1)
+
+    def scores_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The value of each answer, or the mean of the `over` answers that it stands among."""
+        import torch
+
+        values = self.values_with_gradient(answers)
+        if self.config.over == 1:
+            return values
+        return torch.cat([part.mean().expand(len(part)) for part in torch.split(values, self.config.over)])
 
     def fields(self) -> Fields:
         """The values of the latest answers, and their number; nothing where each answer is looked at alone."""

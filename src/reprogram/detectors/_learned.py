@@ -1,13 +1,16 @@
 """What detectors that learn what is ordinary share: the arrays that they learned go into their state."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from reprogram.detectors._answered import AnswerDetector
 from reprogram.detectors.base import Array
 from reprogram.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LearnedDetector(AnswerDetector):
@@ -39,8 +42,26 @@ class LearnedDetector(AnswerDetector):
         if not self.arrays:
             raise ConfigError(f"{self.name()}: nothing was learned yet; call calibrate with benign queries")
         if len(answer) != self.arrays[name].shape[1]:
-            raise DataError(f"an answer of {len(answer)} numbers; {self.arrays[name].shape[1]} were learned from")
+            raise DataError(
+                f"{self.name()}: an answer of {len(answer)} {self.reads}; it learned from {self.arrays[name].shape[1]}"
+            )
         return answer
+
+    def learned_like(self, answers: "Tensor", name: str) -> "Tensor":
+        """A learned array as a tensor beside the answers.
+
+        Args:
+            answers: b vectors.
+            name: the array, whose rows are as long.
+
+        Raises:
+            ConfigError: nothing was learned yet.
+            DataError: the answers have another length.
+        """
+        import torch
+
+        self.vector_like(answers[0].detach().cpu().numpy(), name)
+        return torch.from_numpy(self.arrays[name]).to(answers)
 
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:
         """Whether learned arrays fit each other.

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from reprogram.detectors._checks import Array as Array
 from reprogram.detectors._checks import checked_answer, checked_image, threshold_of
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class Detector(Component):
         fits: whether `calibrate` gives half of the benign queries to `fit`.
         usual_threshold: the alarm rings above it where nothing else is given; None where it has to be calibrated.
         highest: no score lies above it; infinity where there is no such number.
+        has_gradient: whether `scores_with_gradient` gives the score as a function that PyTorch can derive.
         threshold: the alarm rings above it.
         false_positive_rate: the share of benign queries that `calibrate` allowed; None where it wasn't called.
         num_calibrated: the benign queries that the threshold was set from.
@@ -69,6 +73,7 @@ class Detector(Component):
     fits: ClassVar[bool] = False
     usual_threshold: ClassVar[float | None] = None
     highest: ClassVar[float] = math.inf
+    has_gradient: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -110,6 +115,29 @@ class Detector(Component):
         Args:
             answers: n × d, the answers to benign queries.
         """
+
+    @property
+    def across_queries(self) -> bool:
+        """Whether the score of a query depends on the account's other queries."""
+        return True
+
+    def scores_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The scores of queries that one account sends, for an attacker who follows them downhill (loss `evading`).
+
+        An author writes it, and says `has_gradient`. A detector that remembers accounts takes the queries for all that
+        the account sends.
+
+        Args:
+            answers: b × K scores or b × d features, as the detector `reads` them.
+
+        Returns:
+            b numbers, larger for what is more suspicious.
+
+        Raises:
+            ConfigError: nothing was learned yet.
+            DataError: the detector learned from answers of another length.
+        """
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Forget all accounts; what `fit` and `calibrate` learned stays."""

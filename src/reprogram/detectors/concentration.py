@@ -1,12 +1,15 @@
 """Measures how few labels the host has given an account."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count
 from reprogram.detectors.base import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Concentration(AccountDetector):
@@ -18,6 +21,7 @@ class Concentration(AccountDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
+    has_gradient = True
     usual_threshold = 0.75
     highest = 1.0
 
@@ -53,3 +57,18 @@ class Concentration(AccountDetector):
         shares = np.unique(row["labels"][:n], return_counts=True)[1] / n
         # H = - Σ p log p
         return float(1 + (shares * np.log(shares)).sum() / np.log(n))
+
+    def scores_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The score of b queries together, for each of them; the gradient is that of the mean probabilities.
+
+        Labels have no gradient. So the score is that of the labels, and changes as it would if p were the mean of the
+        softmax (a straight-through estimate). Few queries can't have many labels: b should be near `history`.
+        """
+        import torch
+
+        probabilities = answers.softmax(dim=1)
+        labels = torch.nn.functional.one_hot(answers.argmax(dim=1), answers.shape[1]).to(answers)
+        shares = (labels + probabilities - probabilities.detach()).mean(dim=0)
+        # 1 + Σ p log p / log n; where p is 0, the slope is that of one label more.
+        score = 1 + torch.xlogy(shares, shares.clamp_min(1 / len(answers))).sum() / float(np.log(self.config.history))
+        return score.expand(len(answers))

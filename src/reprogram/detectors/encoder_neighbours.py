@@ -1,12 +1,15 @@
 """How near a query is, in the host's features, to the account's own earlier queries."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from reprogram.detectors._accounts import AccountDetector, Fields, check_count
 from reprogram.detectors.base import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FARTHEST = 2.0
 """The distance of opposite vectors of length 1."""
@@ -25,6 +28,7 @@ class EncoderNeighbours(AccountDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "features"
+    has_gradient = True
     highest = 0.0
 
     @dataclass(frozen=True, kw_only=True)
@@ -71,12 +75,34 @@ class EncoderNeighbours(AccountDetector):
         row["queries"] += 1
         return score
 
+    def scores_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """Minus the mean distance of each of b queries to the nearest k / history of the others, without the rounding.
+
+        So many an account's k nearest are of its last `history` queries; with b = history + 1 they are k.
+        """
+        import torch
+
+        others = len(answers) - 1
+        if others < 1:
+            return torch.full_like(answers[:, 0], -FARTHEST)
+        own = answers / answers.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        own = own @ torch.from_numpy(self._projection(answers.shape[1])).to(answers).T
+        away = (own[:, None] - own[None]).square().sum(dim=2).clamp_min(1e-12).sqrt()  # b x b
+        away = away + torch.diag(away.new_full((len(away),), torch.inf))
+        nearest = max(round(others * self.config.k / self.config.history), 1)
+        scores: Tensor = -away.topk(nearest, dim=1, largest=False).values.mean(dim=1)
+        return scores
+
+    def _projection(self, d: int) -> Array:
+        """R / √numbers, with random signs R: numbers × d."""
+        if d not in self._projections:
+            generator = np.random.default_rng([self.config.seed, d])
+            signs = generator.integers(0, 2, (self.config.numbers, d)) * 2 - 1
+            self._projections = {d: signs / np.sqrt(self.config.numbers)}
+        return self._projections[d]
+
     def _projected(self, answer: Array) -> Array:
         """R z / (|z| √numbers), with random signs R."""
-        if len(answer) not in self._projections:
-            generator = np.random.default_rng([self.config.seed, len(answer)])
-            signs = generator.integers(0, 2, (self.config.numbers, len(answer))) * 2 - 1
-            self._projections = {len(answer): signs / np.sqrt(self.config.numbers)}
-        projected = self._projections[len(answer)] @ (answer / max(float(np.linalg.norm(answer)), 1e-12))
+        projected = self._projection(len(answer)) @ (answer / max(float(np.linalg.norm(answer)), 1e-12))
         rounded: Array = projected.astype(np.float16).astype(np.float32)
         return rounded

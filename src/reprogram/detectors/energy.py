@@ -1,12 +1,15 @@
 """How high the energy of the host's scores is."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from scipy.special import logsumexp
 
 from reprogram.detectors._answered import AnswerDetector, check_temperature
 from reprogram.detectors.base import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Energy(AnswerDetector):
@@ -18,6 +21,7 @@ class Energy(AnswerDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
+    has_gradient = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AnswerDetector.Config):
@@ -40,3 +44,9 @@ class Energy(AnswerDetector):
         temperature = self.config.temperature
         energy = -temperature * float(logsumexp(answer / temperature))
         return float(-energy if self.config.low else energy)
+
+    def values_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The same of b × K scores."""
+        temperature = self.config.temperature
+        energies: Tensor = -temperature * (answers / temperature).logsumexp(dim=1)
+        return -energies if self.config.low else energies

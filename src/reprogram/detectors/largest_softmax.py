@@ -1,12 +1,15 @@
 """How small the host's largest probability is."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from reprogram.detectors._answered import AnswerDetector, check_temperature
 from reprogram.detectors.base import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LargestSoftmax(AnswerDetector):
@@ -19,6 +22,7 @@ class LargestSoftmax(AnswerDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
+    has_gradient = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AnswerDetector.Config):
@@ -43,4 +47,9 @@ class LargestSoftmax(AnswerDetector):
         scaled = answer / self.config.temperature
         # exp(max s) / Σ exp(s)
         largest = float(1 / np.exp(scaled - scaled.max()).sum())
+        return largest if self.config.confident else -largest
+
+    def values_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The same of b × K scores."""
+        largest: Tensor = (answers / self.config.temperature).softmax(dim=1).amax(dim=1)
         return largest if self.config.confident else -largest

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from reprogram.detectors._learned import LearnedDetector
 from reprogram.detectors.base import Array
 from reprogram.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Mahalanobis(LearnedDetector):
@@ -23,6 +26,7 @@ class Mahalanobis(LearnedDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "features"
+    has_gradient = True
     learned = ("means", "precision")
 
     @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,11 @@ class Mahalanobis(LearnedDetector):
         away = self.vector_like(answer, "means") - self.arrays["means"]  # classes x d
         distances = ((away @ self.arrays["precision"]) * away).sum(axis=1)
         return float(distances.min() / len(answer))
+
+    def values_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The same of b × d features."""
+        away = answers[:, None] - self.learned_like(answers, "means")  # b x classes x d
+        return ((away @ self.learned_like(answers, "precision")) * away).sum(dim=2).amin(dim=1) / answers.shape[1]
 
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:
         """Whether both arrays are of the same number of features."""

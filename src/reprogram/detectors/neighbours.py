@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from reprogram.detectors._accounts import check_count
 from reprogram.detectors._learned import LearnedDetector
 from reprogram.detectors.base import Array
 from reprogram.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Neighbours(LearnedDetector):
@@ -21,6 +24,7 @@ class Neighbours(LearnedDetector):
     """
 
     reads: ClassVar[Literal["image", "scores", "features"]] = "features"
+    has_gradient = True
     learned = ("bank",)
 
     @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,13 @@ class Neighbours(LearnedDetector):
         nearness = self.arrays["bank"] @ own
         kth = np.partition(nearness, -self.config.k)[-self.config.k]
         return float(np.sqrt(max(2 - 2 * float(kth), 0)))
+
+    def values_with_gradient(self, answers: "Tensor") -> "Tensor":
+        """The same of b × d features; one that lies on its neighbour has no gradient."""
+        own = answers / answers.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        kth = (own @ self.learned_like(answers, "bank").T).topk(self.config.k, dim=1).values[:, -1]
+        distances: Tensor = (2 - 2 * kth).clamp_min(1e-12).sqrt()
+        return distances
 
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:
         """Whether there are enough neighbours."""

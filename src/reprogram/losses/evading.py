@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from reprogram.detectors._detect import load_detector
+from reprogram.detectors.base import Detector
 from reprogram.errors import ConfigError
-from reprogram.losses._detected import Detected, energy, kept, largest_softmax
 from reprogram.losses.base import Answered, Loss
-from reprogram.registry import configure
+from reprogram.registry import configure, find, names
 
-BY_NAME = {"largest-softmax": largest_softmax, "energy": energy}
+SIGNED = {"largest-softmax": "confident", "energy": "low"}
+"""The detectors that this loss has options for, and the option of each that turns its sign."""
 
 
 class EvadingLoss(Loss):
@@ -22,10 +24,9 @@ class EvadingLoss(Loss):
     takes all host scores; on hosts that show less than scores the evidence of their answers.
 
     With the file that `Detector.save` wrote of a calibrated detector, the attacker has the detector itself: its
-    options, what it learned, and its threshold; a detector that goes by the mean of an account's last answers (`over`)
-    is met by means over as many images of the batch. So `mahalanobis` and `neighbours` are evaded too, which read the
-    features of the host's last layer: the host is then run a second time for each image, without the engine, and has
-    to give its gradient.
+    options, what it learned, and its threshold. Every detector that `has_gradient` is met so; one that
+    remembers an account meets the batch as all that the account sends. Of detectors that read the features of the
+    host's last layer, the host is run a second time for each image, without the engine, and has to give its gradient.
 
     Reference: Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017;
     Liu et al., Energy-based Out-of-distribution Detection, NeurIPS 2020, equation 4.
@@ -39,10 +40,10 @@ class EvadingLoss(Loss):
 
         Attributes:
             loss: spec of the loss L.
-            detector: which score the detector goes by: `largest-softmax`, `energy`, or the path of a detector's
+            detector: spec of the detector, such as `energy` or `encoder-neighbours(k=5)`, or the path of its
                 `.safetensors` file.
-            temperature: T of the detector, above 0; a file has its own.
-            low: whether the detector suspects low values, so that its score has the other sign; a file has its own.
+            temperature: T of `largest-softmax` or `energy`, above 0, where neither the spec nor a file has its own.
+            low: whether such a detector suspects low values, so that its score has the other sign.
             weight: λ, 0 or more.
             threshold: τ, in the score's unit; below it nothing is added. None adds λ s whatever it is, or takes the
                 threshold of the detector's file.
@@ -60,13 +61,7 @@ class EvadingLoss(Loss):
                 raise ConfigError(f"weight={self.weight}; 0 or a positive number is expected")
             if not 0 < self.temperature < float("inf"):
                 raise ConfigError(f"temperature={self.temperature}; a positive number is expected")
-            is_file = self.detector.endswith(".safetensors")
-            if not is_file and self.detector not in BY_NAME:
-                raise ConfigError(
-                    f"detector={self.detector!r}; {', '.join(BY_NAME)} or the .safetensors file of a detector is "
-                    "expected"
-                )
-            if is_file and (self.temperature != 1 or self.low):
+            if self.detector not in SIGNED and (self.temperature != 1 or self.low):
                 raise ConfigError(f"detector={self.detector!r} has its own temperature and sign; leave them out")
 
     def __init__(self, config: Config) -> None:
@@ -75,29 +70,38 @@ class EvadingLoss(Loss):
         self.inner: Loss = variant(options)
         if isinstance(self.inner, EvadingLoss):
             raise ConfigError(f"evading: loss={config.loss!r} evades already; name the loss itself")
-        self._detected = self._detector()
+        self._detector = self._named()
         own = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
-        own["whole_batch"] |= self._detected.over > 1
+        own["whole_batch"] |= self._detector.across_queries
         for name, value in own.items():
             setattr(self, name, value)
-        self.reads_features = self._detected.reads == "features"
+        self.reads_features = self._detector.reads == "features"
 
-    def _detector(self) -> Detected:
-        config = self.config
-        if config.detector.endswith(".safetensors"):
-            return kept(config.detector)
-        sign, value = -1.0 if config.low else 1.0, BY_NAME[config.detector]
-        return Detected("scores", lambda scores: sign * value(scores, config.temperature))
+    def _named(self) -> Detector:
+        """The detector of the file or the spec, if its score has a gradient."""
+        config, spec = self.config, self.config.detector
+        if spec in SIGNED:
+            spec = f"{spec}(temperature={config.temperature!r}, {SIGNED[spec]}={config.low})"
+        detector = load_detector(spec)
+        if not detector.has_gradient:
+            known = [name for name in names("detectors") if find("detectors", name).has_gradient]
+            raise ConfigError(
+                f"evading: the score of {detector.name()} has no gradient here; that of {', '.join(known)} has"
+            )
+        if detector.fits and not getattr(detector, "arrays", True):
+            raise ConfigError(
+                f"evading: detector={config.detector!r} has learned nothing yet; calibrate it first, and give the file "
+                "that it is saved to"
+            )
+        return detector
 
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The losses, and the part of each image's score above the threshold."""
-        config, detected = self.config, self._detected
-        answers = answered.host
-        if self.reads_features:
-            assert answered.features is not None
-            answers = answered.features
-        score = detected.means(answers)
-        threshold = detected.threshold if config.threshold is None else config.threshold
+        config, detector = self.config, self._detector
+        answers = answered.features if self.reads_features else answered.host
+        assert answers is not None
+        score = detector.scores_with_gradient(answers)
+        threshold = detector.threshold if config.threshold is None else config.threshold
         above: Tensor = score if threshold is None else (score - threshold).clamp_min(0)
         losses: Tensor = self.inner.losses(answered) + config.weight * above
         return losses
