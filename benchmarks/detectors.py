@@ -248,6 +248,10 @@ def learned(
         for weight in weights if name in files else ():
             loss = f"evading(loss='host', detector={str(files[name])!r}, weight={weight})"
             wanted[f"evading {name}, weight {weight:g}"] = "frame", loss
+    every = "host"
+    for name in (name for name in WEIGHTS if name in files):
+        every = f"evading(loss={every!r}, detector={str(files[name])!r}, weight={WEIGHTS[name][0]})"
+    wanted["evading all"] = "frame", every
     queries: dict[str, list[np.ndarray]] = {}
     reached: dict[str, Any] = {}
     for name, (program, loss) in wanted.items():

@@ -175,8 +175,10 @@ def evading(results: list[Result]) -> str:
             continue
         name = one["detector"].partition("(")[0]
         knowing = [attack for attack in one["learned"] if attack.startswith(f"evading {name},")]
-        for attack in ("static", *(knowing or ["static, mixed"])):
+        remembers = ["static, mixed"] if one["cost"]["bytes_an_account"] else []
+        for attack in ("static", *knowing, *(["evading all"] if knowing else []), *remembers):
             says = {"static": "nothing: the plain program", "static, mixed": "a photograph after each query"}
+            says["evading all"] = "all detectors' scores in the loss"
             adds = says.get(attack, f"the score in the loss, {attack.rpartition(', ')[2]}")
             alarms = [one["rates"][rate]["attacks"][attack]["true_positives"] for rate in ("0.001", "0.01")]
             accuracy = reached_by(one, "static" if attack == "static, mixed" else attack)

@@ -28,6 +28,8 @@ class EvadingLoss(Loss):
     remembers an account meets the batch as all that the account sends. Of detectors that read the features of the
     host's last layer, the host is run a second time for each image, without the engine, and has to give its gradient.
 
+    Several detectors are evaded at once where L is another such loss.
+
     Reference: Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017;
     Liu et al., Energy-based Out-of-distribution Detection, NeurIPS 2020, equation 4.
     """
@@ -68,14 +70,12 @@ class EvadingLoss(Loss):
         super().__init__(config)
         variant, options = configure("losses", config.loss)
         self.inner: Loss = variant(options)
-        if isinstance(self.inner, EvadingLoss):
-            raise ConfigError(f"evading: loss={config.loss!r} evades already; name the loss itself")
         self._detector = self._named()
         own = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
         own["whole_batch"] |= self._detector.across_queries
         for name, value in own.items():
             setattr(self, name, value)
-        self.reads_features = self._detector.reads == "features"
+        self.reads_features = self._detector.reads == "features" or self.inner.reads_features
 
     def _named(self) -> Detector:
         """The detector of the file or the spec, if its score has a gradient."""
@@ -98,7 +98,7 @@ class EvadingLoss(Loss):
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The losses, and the part of each image's score above the threshold."""
         config, detector = self.config, self._detector
-        answers = answered.features if self.reads_features else answered.host
+        answers = answered.features if detector.reads == "features" else answered.host
         assert answers is not None
         score = detector.scores_with_gradient(answers)
         threshold = detector.threshold if config.threshold is None else config.threshold

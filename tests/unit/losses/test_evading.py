@@ -37,8 +37,6 @@ def test_it_is_what_the_other_loss_is():
     assert not loss_named("evading(loss='rank')").differentiable
     assert loss_named("evading(loss='leave-one-out')").whole_batch
     assert not loss_named("evading(loss='host')").bounded
-    with pytest.raises(reprogram.ConfigError, match="evades already"):
-        loss_named("evading(loss='evading')")
 
 
 FEATURES = np.random.default_rng(0).normal(1.0, 1.0, (200, 12))
@@ -113,6 +111,19 @@ def test_a_detector_that_remembers_an_account_meets_the_batch(spec):
     for _ in range(50):  # Labels change in jumps.
         down.data -= 5 * torch.autograd.grad(detector.scores_with_gradient(down).mean(), down)[0]
     assert detector.scores_with_gradient(down).mean() < detector.scores_with_gradient(answers).mean() - 0.05
+
+
+def test_several_detectors_are_evaded_at_once(tmp_path):
+    """Each adds what it adds alone, whether it reads scores or features."""
+    path = str(calibrated("mahalanobis", tmp_path / "kept.safetensors").save(tmp_path / "other.safetensors"))
+    answers = torch.randn(9, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2
+    values = Answered(host=answers, task=answers[:, :4], labels=torch.arange(9) % 4, features=answers / 2)
+    inner, options = f"evading(loss='task', detector={path!r}, weight=3.0)", "detector='energy', weight=2.0"
+    both = loss_named(f"evading(loss={inner!r}, {options})")
+    plain = loss_named("task").losses(values)
+    added = [loss_named(spec).losses(values) - plain for spec in (inner, f"evading(loss='task', {options})")]
+    np.testing.assert_allclose(both.losses(values), plain + sum(added))
+    assert both.reads_features and min(each.abs().max() for each in added) > 0
 
 
 def test_a_single_query_has_no_neighbours():
