@@ -34,6 +34,7 @@ from reprogram.registry import configure
 from reprogram.runs.config import RunConfig
 from reprogram.utils.messages import expected, nearest
 from reprogram.utils.photographs import photograph
+from reprogram.utils.process import start_torch
 from reprogram.utils.spec import parse
 from reprogram.utils.toml import read_table
 
@@ -269,7 +270,7 @@ def main() -> int:
     parser.add_argument("--rungs", nargs="+", choices=["weights", "scores", "label"], help="some of the plan's")
     parser.add_argument("--out", type=Path, help="the folder of the table, instead of the plan's")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    start_torch(1)
     try:
         plan = read_plan(args.plan)
         plan["seeds"] = args.seeds or plan["seeds"]

@@ -37,6 +37,7 @@ from reprogram.registry import configure, find, format_spec, names
 from reprogram.runs.result import versions
 from reprogram.utils.environment import processor
 from reprogram.utils.files import write_atomic
+from reprogram.utils.process import start_torch
 
 RATES = (0.001, 0.01)
 GOAL = 10_000
@@ -326,7 +327,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("results/detectors"))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    start_torch(1)
     wants_answers = bool(arguments.host)
     specs = arguments.detectors or [
         n for n in names("detectors") if (find("detectors", n).reads != "image") == wants_answers
