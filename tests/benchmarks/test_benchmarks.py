@@ -1,5 +1,6 @@
 """The benchmarks' own code: arms for any host, one JSON object, the suite, the page; and that the engine is faster."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -227,11 +228,19 @@ def test_more_threads_are_compared_in_one_process() -> None:
     assert all(0 < row["images_per_s"] < 1e6 for row in rows)
 
 
+def defences() -> Any:
+    """The module of the benchmark: docs/_ext has one of the same name."""
+    spec = importlib.util.spec_from_file_location("benchmark_of_defences", ROOT / "benchmarks/defences.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "results/defences").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_plans_of_defences_are_valid(path: Path) -> None:
-    from defences import cells, read_plan
-
-    assert all(cell["attacker"] for cell in cells(read_plan(path)))
+    module = defences()
+    assert all(cell["attacker"] for cell in module.cells(module.read_plan(path)))
 
 
 @pytest.mark.parametrize(
@@ -254,13 +263,11 @@ def test_a_wrong_plan_of_defences_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from defences import main
-
     plan = (ROOT / "results/defences/lite0.toml").read_text(encoding="utf-8")
     (tmp_path / "plan.toml").write_text(plan.replace(*change), encoding="utf-8")
     threads = torch.get_num_threads()
     monkeypatch.setattr(sys, "argv", ["defences.py", "runs", str(tmp_path / "plan.toml")])
-    assert main() == 2
+    assert defences().main() == 2
     torch.set_num_threads(threads)
     said = capsys.readouterr().err
     assert text in said and said.count("\n") == 1
