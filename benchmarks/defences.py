@@ -270,9 +270,9 @@ def main() -> int:
     parser.add_argument("--rungs", nargs="+", choices=["weights", "scores", "label"], help="some of the plan's")
     parser.add_argument("--out", type=Path, help="the folder of the table, instead of the plan's")
     args = parser.parse_args()
-    start_torch(1)
     try:
         plan = read_plan(args.plan)
+        start_torch(1)
         plan["seeds"] = args.seeds or plan["seeds"]
         plan["rungs"] = {name: rung for name, rung in plan["rungs"].items() if not args.rungs or name in args.rungs}
         path = (args.out or args.plan.parent) / args.plan.name
