@@ -39,13 +39,15 @@ class LearnedDetector(AnswerDetector):
             ConfigError: nothing was learned yet.
             DataError: the answer has another length.
         """
+        self._require_length(len(answer), name)
+        return answer
+
+    def _require_length(self, length: int, name: str) -> None:
+        """Refuse answers of another length than those that were learned from."""
         if not self.arrays:
             raise ConfigError(f"{self.name()}: nothing was learned yet; call calibrate with benign queries")
-        if len(answer) != self.arrays[name].shape[1]:
-            raise DataError(
-                f"{self.name()}: an answer of {len(answer)} {self.reads}; it learned from {self.arrays[name].shape[1]}"
-            )
-        return answer
+        if length != (learned := self.arrays[name].shape[1]):
+            raise DataError(f"{self.name()}: an answer of {length} {self.reads}; it learned from {learned}")
 
     def learned_like(self, answers: "Tensor", name: str) -> "Tensor":
         """A learned array as a tensor beside the answers.
@@ -60,7 +62,7 @@ class LearnedDetector(AnswerDetector):
         """
         import torch
 
-        self.vector_like(answers[0].detach().cpu().numpy(), name)
+        self._require_length(answers.shape[1], name)
         return torch.from_numpy(self.arrays[name]).to(answers)
 
     def check_learned(self, arrays: Mapping[str, Array]) -> bool:

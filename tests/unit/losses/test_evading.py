@@ -157,7 +157,7 @@ def test_a_program_learns_to_stay_below_a_detector_of_features(resnet, digits, t
 @pytest.mark.parametrize(
     "loss,text",
     [
-        ("evading(detector='odin')", "energy"),
+        ("evading(detector='odin')", "no detector named 'odin'"),
         ("evading(detector='none.safetensors')", "none.safetensors"),
         ("evading(detector='kept.safetensors', low=True)", "leave them out"),
         ("evading(detector='border.safetensors')", "no gradient here"),
