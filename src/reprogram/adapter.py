@@ -10,6 +10,7 @@ from reprogram.canvases.base import Canvas
 from reprogram.errors import ConfigError
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programs.base import Program, require_frame
+from reprogram.registry import Component, find, is_listed
 from reprogram.tasks.base import Task
 
 MAX_PIXELS = 2**20
@@ -110,6 +111,25 @@ class Adapter:
 
     def _learned(self) -> tuple[tuple[str, nn.Module], tuple[str, nn.Module]]:
         return ("program", self.program), ("label_map", self.label_map)
+
+
+def require_listed(family: str, component: Component) -> None:
+    """Refuse a component that its spec doesn't stand for: whoever reads the spec would get another one, or none.
+
+    Args:
+        family: the component's, such as `programs`.
+        component: the component.
+
+    Raises:
+        ConfigError: no variant of the family bears its name, or another class does.
+    """
+    variant, name = type(component), component.name()
+    if not is_listed(family, name) or find(family, name) is not variant:
+        taken = f"{name!r} is another one" if is_listed(family, name) else f"none is called {name!r}"
+        raise ConfigError(
+            f"{variant.__module__}.{variant.__name__} can't be found by a spec: of the listed {family} {taken}; give "
+            "its file another name, and list it (docs/writing-a-variant.md)"
+        )
 
 
 def compose(

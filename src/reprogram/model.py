@@ -281,8 +281,7 @@ def load(
         host.know(header.host.labels)
     model = Reprogrammed.of(file.adapter, host, TaskRecord(**header.task.model_dump()))
     model.provenance = Provenance(created_by=header.created_by, metrics=dict(header.metrics))
-    model.program.eval()
-    return model.match_host()
+    return model.match_host().eval()
 
 
 def _named_host(path: Path, spec: str, download: bool) -> Host:

@@ -12,7 +12,6 @@ Specs are data. They are parsed with `ast.literal_eval`, looked up among the lis
 of that name imported. This module imports neither torch nor any component until `find` is called.
 """
 
-import ast
 import dataclasses
 import importlib
 import inspect
@@ -24,10 +23,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reprogram.errors import ConfigError
+from reprogram.utils import variants
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import validate
-from reprogram.utils.variants import files_by_name, loaded_entry_point, name_of, the_class_in
 
 FAMILIES = {
     "hosts": "HostSource",
@@ -118,7 +117,7 @@ class Component:
     @classmethod
     def name(cls) -> str:
         """The variant's name: its file's name, with hyphens."""
-        return name_of(cls.__module__.rpartition(".")[2])
+        return variants.name_of(cls.__module__.rpartition(".")[2])
 
 
 def _package(family: str) -> str:
@@ -133,11 +132,11 @@ def _files(family: str) -> dict[str, Path]:
     spec = find_spec(_package(family))
     assert spec is not None and spec.submodule_search_locations is not None
     (folder,) = spec.submodule_search_locations
-    return files_by_name(Path(folder))
+    return variants.files_by_name(Path(folder))
 
 
 def _entry_points(family: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_package(family))}
+    return {variants.name_of(point.name): point for point in entry_points(group=_package(family))}
 
 
 def names(family: str) -> list[str]:
@@ -167,12 +166,7 @@ def summary(family: str, name: str) -> str:
         name: a listed name of the family.
     """
     path = _files(family).get(name)
-    if path is None:
-        return f"from the installed package {_entry_points(family)[name].module.partition('.')[0]}"
-    try:
-        return (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
-    except (SyntaxError, ValueError) as error:
-        return f"{path}: can't be read ({error})"
+    return variants.entry_point_title(_entry_points(family)[name]) if path is None else variants.title(path)
 
 
 def _base(family: str) -> type[Any]:
@@ -200,13 +194,14 @@ def find(family: str, name: str) -> type[Any]:
         raise ConfigError(f"no {one} named {name!r}; {nearest(name, [*files, *points, *_other_names(family)])}")
     base = _base(family)
     if name not in files:
-        loaded = loaded_entry_point(points[name])
+        loaded = variants.loaded_entry_point(points[name])
         if not (isinstance(loaded, type) and issubclass(loaded, Component) and issubclass(loaded, base)):
             raise ConfigError(f"entry point {name!r} of {_package(family)} is no {base.__name__}")
         if loaded.name() != name:
             raise ConfigError(f"entry point {name!r} of {_package(family)} must be called {loaded.name()!r}")
+        variants.require_sound(loaded, base, points[name].module)
         return loaded
-    return the_class_in(f"{_package(family)}.{name.replace('-', '_')}", files[name], base)
+    return variants.the_class_in(f"{_package(family)}.{name.replace('-', '_')}", files[name], base)
 
 
 def _other_names(family: str) -> dict[str, str]:

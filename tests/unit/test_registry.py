@@ -6,6 +6,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import reprogram
+from reprogram import registry
+from reprogram.cli.usage import variants_mistake
 from reprogram.errors import ConfigError
 from reprogram.registry import configure, find, names
 from reprogram.utils.spec import Spec, parse
@@ -127,6 +129,76 @@ def test_an_entry_point_whose_module_is_gone_is_one_line(one_line, monkeypatch):
     with pytest.raises(ConfigError) as error:
         configure("detectors", "gone")
     one_line(error, "entry point 'gone'", "no_such_module", "install")
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package whose one module holds a text; gives its name."""
+
+    def install(text, *, point="my_loss"):
+        package = tmp_path / "myplug"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "my_loss.py").write_text(text)
+        record = tmp_path / "myplug-1.0.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text("Metadata-Version: 2.1\nName: myplug\nVersion: 1.0\n")
+        (record / "entry_points.txt").write_text(f"[reprogram.losses]\n{point} = myplug.my_loss:MyLoss\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        for name in ("myplug", "myplug.my_loss"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return install
+
+
+LOSS = """\"\"\"My own loss.\"\"\"
+from dataclasses import dataclass
+from reprogram.losses.base import Loss
+
+class MyLoss(Loss):
+    def losses(self, answered):
+        return answered.task @ answered.task
+"""
+
+
+@pytest.mark.parametrize("point", ["my_loss", "my-loss"])
+def test_an_installed_variant_is_listed_by_its_name_and_first_line(installed, point):
+    installed(LOSS, point=point)
+    assert "my-loss" in registry.names("losses")
+    assert registry.summary("losses", "my-loss") == "My own loss. (myplug)"
+    assert configure("losses", "my_loss")[0].__name__ == configure("losses", "my-loss")[0].__name__ == "MyLoss"
+
+
+@pytest.mark.parametrize(
+    "text,says",
+    [
+        (LOSS + "    class Config:\n        a: int = 1\n", "no dataclass"),
+        (LOSS.replace("class MyLoss", "class MyLoss("), "SyntaxError"),
+        (LOSS + "1 / 0\n", "ZeroDivisionError"),
+    ],
+)
+def test_an_installed_variant_with_a_mistake_is_one_line(installed, one_line, text, says):
+    installed(text)
+    with pytest.raises(ConfigError) as error:
+        configure("losses", "my-loss")
+    one_line(error, "myplug.my_loss", says)
+
+
+def test_an_installed_variant_that_fails_is_named_with_its_line(installed):
+    installed(LOSS)
+    variant, config = configure("losses", "my-loss")
+    with pytest.raises(AttributeError) as error:
+        variant(config).losses(None)
+    assert "my_loss.py, line 7: AttributeError: 'NoneType'" in variants_mistake(error.value)
+
+
+def test_what_fails_outside_of_variants_is_no_variants_mistake():
+    with pytest.raises(ZeroDivisionError) as error:
+        1 / 0  # noqa: B018
+    assert variants_mistake(error.value) is None
+    with pytest.raises(AttributeError) as error:
+        registry.find("losses", 3)
+    assert variants_mistake(error.value) is None
 
 
 def test_public_names_are_those_of_the_modules():

@@ -77,7 +77,7 @@ def paper_command(
     """
     common = common or Common()
     if experiment in ("list", "report"):
-        return _list(common.json) if experiment == "list" else _report(out)
+        return _list(common.json) if experiment == "list" else _report(out, common.json)
     fixed = {"download": download, "baselines": tuple(baselines or ()), "device": common.device, "precision": precision}
     choices = _choices(
         preset,
@@ -119,7 +119,7 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _report(out: Path) -> int:
+def _report(out: Path, as_json: bool) -> int:
     """Write the page anew from the results in a folder."""
     from reprogram.paper.page import write_page
     from reprogram.paper.store import ResultStore
@@ -127,7 +127,8 @@ def _report(out: Path) -> int:
     require_writable(out)
     if ResultStore(out).is_empty:
         raise ConfigError(f"{out}: holds no plans of experiments; give --out the folder of a reprogram paper run")
-    print(write_page(ResultStore(out)))
+    page = write_page(ResultStore(out))
+    emit({"report": str(page)}) if as_json else print(page)
     return 0
 
 

@@ -4,6 +4,7 @@ import os
 import traceback
 import typing
 from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 
@@ -156,17 +157,19 @@ def variants_mistake(error: BaseException) -> str | None:
     Args:
         error: what was raised while a verb ran.
     """
-    if not isinstance(error, AttributeError | NameError | TypeError | NotImplementedError):
+    packages = [f"reprogram.{FOLDERS.get(family, family)}" for family in FAMILIES]
+    installed = {point.module.partition(".")[0] for package in packages for point in entry_points(group=package)}
+    frames = [(*_module(frame), frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [found for found in frames if found[0].partition(".")[0] in {"reprogram", *installed}]
+    package, name, frame, line = own[-1] if own else ("", "", None, 0)
+    is_variant = package in packages and not name.startswith("_") and name != "base"
+    if frame is None or not (is_variant or package.partition(".")[0] in installed):
         return None
-    packages = tuple(f"reprogram.{FOLDERS.get(family, family)}" for family in FAMILIES)
-    own = [frame for frame in traceback.walk_tb(error.__traceback__) if _module(frame[0]).startswith("reprogram.")]
-    package, _, name = _module(own[-1][0]).rpartition(".") if own else ("", "", "")
-    if package not in packages or name.startswith("_") or name == "base":
-        return None
-    where = f"{own[-1][0].f_code.co_filename}, line {own[-1][1]}"
-    return f"{where}: {type(error).__name__}: {error}; mend this file, or report it if it came with reprogram"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return f"{frame.f_code.co_filename}, line {line}: {reason}; mend this file, or report it if it came with reprogram"
 
 
-def _module(frame: FrameType) -> str:
-    """The name of the module whose code a frame runs."""
-    return str(frame.f_globals.get("__name__", ""))
+def _module(frame: FrameType) -> tuple[str, str]:
+    """The package and the name of the module whose code a frame runs; a module of no package is its own."""
+    package, _, name = str(frame.f_globals.get("__name__", "")).rpartition(".")
+    return package or name, name

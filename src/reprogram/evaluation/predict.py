@@ -1,5 +1,6 @@
 """A model's scores of every image of a split, and its evaluation."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,24 @@ def batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Ten
         yield split.images[start : start + batch_size].to(device)
 
 
+@contextlib.contextmanager
+def in_eval_mode(model: object) -> Iterator[None]:
+    """In the block, program and label map of a model are in evaluation mode; afterwards each module is as it was.
+
+    Args:
+        model: the model; anything but a `Reprogrammed` stays as it is.
+    """
+    parts = (model.program, model.label_map) if isinstance(model, Reprogrammed) else ()
+    training = [module for part in parts for module in part.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module | Callable[[Tensor], Tensor],
@@ -41,7 +60,7 @@ def predict(
     stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> Float[Tensor, "n k"]:
-    """Task scores of every image of a split, on the CPU.
+    """Task scores of every image of a split, on the CPU; program and label map are in evaluation mode for it.
 
     Args:
         model: turns b × c × h × w uint8 images into b × k scores.
@@ -61,12 +80,13 @@ def predict(
     device = _device_of(model)
     scores: list[Tensor] = []
     done = 0
-    for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
-        if stop():
-            break
-        scores.append(model(images).float())
-        done += len(images)
-        on_batch(done)
+    with in_eval_mode(model):
+        for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
+            if stop():
+                break
+            scores.append(model(images).float())
+            done += len(images)
+            on_batch(done)
     return torch.cat(scores).cpu() if scores else torch.empty(0, 0)  # One transfer.
 
 

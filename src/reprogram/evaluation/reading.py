@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reprogram.evaluation.metrics import Evaluation, score
-from reprogram.evaluation.predict import BATCH_SIZE, batches
+from reprogram.evaluation.predict import BATCH_SIZE, batches, in_eval_mode
 from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
@@ -41,10 +41,11 @@ def read_answers(model: Reprogrammed, split: Split, *, batch_size: int | None = 
     """
     device = model.canvas.frame.device
     scores, top_labels = [], []
-    for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
-        host_scores = model.host_scores(images)
-        scores.append(model.label_map(host_scores).float())
-        top_labels.append(model.program.host_answer(host_scores).argmax(dim=1))
+    with in_eval_mode(model):
+        for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
+            host_scores = model.host_scores(images)
+            scores.append(model.label_map(host_scores).float())
+            top_labels.append(model.program.host_answer(host_scores).argmax(dim=1))
     return Answers(
         scores=torch.cat(scores).cpu(), top_labels=torch.cat(top_labels).cpu(), num_groups=model.program.num_groups
     )

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from reprogram.errors import ConfigError
 from reprogram.registry import Component
+from reprogram.utils.contracts import Writes, breach
 
 RefitSchedule = Literal["never", "once", "epochs", "steps"]
 
@@ -206,14 +207,22 @@ class LabelMap(Component, nn.Module):
             b × k, logits of the task's classes.
 
         Raises:
-            ConfigError: the scores have another number of host labels.
+            ConfigError: the scores have another number of host labels, or `run` doesn't do what it says.
         """
         if scores.ndim != 2 or scores.shape[1] != self.num_host_labels:
             raise ConfigError(
                 f"scores of shape {tuple(scores.shape)} for a label map of {self.num_host_labels} host labels"
             )
+        written = Writes(scores)
         mapped = self.run(scores)
-        assert mapped.shape == (scores.shape[0], self.num_task_labels), "a label map gives one score a task label"
+        if written:
+            raise breach(self, "changes the host's scores in place; make a new tensor")
+        if mapped.shape != (scores.shape[0], self.num_task_labels):
+            raise breach(
+                self,
+                f"makes scores of shape {tuple(mapped.shape)} of those of {scores.shape[0]} images; one score for each "
+                f"of {self.num_task_labels} task labels is expected",
+            )
         return mapped
 
 

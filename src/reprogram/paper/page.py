@@ -1,13 +1,14 @@
 """The report of the paper's experiments: one HTML file, made from the result store alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reprogram.errors import DataError
 from reprogram.paper.experiments.base import Block, Picture, Strip, Table, find, names
 from reprogram.paper.published import THEIRS
-from reprogram.paper.store import ResultStore
+from reprogram.paper.store import ResultStore, Row
 from reprogram.utils.files import write_atomic
 from reprogram.utils.text import printable
 
@@ -47,14 +48,17 @@ def write_page(store: ResultStore, experiments: Sequence[str] = ()) -> Path:
         rows, unfinished = store.rows(name), store.unfinished(name)
         if not rows and not unfinished:
             continue
-        runs |= {row.folder.name: row.result for row in rows}
+        for row in rows:
+            _require_numbers(row)
+        runs |= {row.folder.name: _inert_result(row.result) for row in rows}
         experiment = find(name)
         try:
             content = experiment.show(store) if rows else []
             blocks = [(type(block).__name__, _inert(block)) for block in content]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise DataError(
-                f"{store.folder}: what {name} needs is damaged ({type(error).__name__}: {error}); run it again"
+                f"{store.folder}: what {name} reads is damaged ({type(error).__name__}: {error}); remove "
+                f"facts/{name} there, or the damaged one of its runs, and run it again"
             ) from error
         section = {"name": name, "title": experiment.title, "question": experiment.question, "blocks": blocks}
         sections.append({**section, "unfinished": ", ".join(map(printable, unfinished))})
@@ -102,10 +106,32 @@ def markdown(block: Block) -> str:
     return f"{block.caption}\n\n{text}\n"
 
 
+def _require_numbers(row: Row) -> None:
+    """Refuse a run whose result lacks what the tables and the list of the runs show."""
+    result, path = row.result, row.folder / "result.json"
+    try:
+        for split in ("test", "validation"):
+            if not (0 <= float(result[split]["accuracy"]) <= 1 and int(result[split]["n"]) > 0):
+                raise ValueError(f"{split}: {result[split]['accuracy']} of {result[split]['n']} images")
+        circumstances({row.folder.name: result})
+        sum(map(int, (result["images_seen"], result["learned_numbers"], result["seed"])))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: damaged ({type(error).__name__}: {error}); remove {row.folder} and run the experiment again"
+        ) from None
+
+
+def _inert_result(result: dict[str, Any]) -> dict[str, Any]:
+    """The same for the texts of a run's result that the list of the runs shows."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in result.items()}
+
+
 def _inert(block: Block) -> Any:
     """The same block, without characters that could steer a terminal or a page."""
-    if isinstance(block, Picture | Strip):
-        return block
+    if isinstance(block, Picture):
+        return replace(block, caption=printable(block.caption))
+    if isinstance(block, Strip):
+        return replace(block, caption=printable(block.caption), pictures=[_inert(one) for one in block.pictures])
     if isinstance(block, Table):
         rows = [[printable(cell) for cell in row] for row in block.rows]
         return Table(head=[printable(cell) for cell in block.head], rows=rows, caption=block.caption)

@@ -30,6 +30,7 @@ class Planned:
         axis: the values that the experiment varies, by name.
         config: the run's configuration.
         digest: digest of the specs that host and task stand for, and of the recipe.
+        host_digest: digest of the host's spec alone.
     """
 
     host: str
@@ -38,11 +39,12 @@ class Planned:
     axis: dict[str, Any]
     config: RunConfig
     digest: str = ""
+    host_digest: str = ""
 
     @property
     def name(self) -> str:
         """The run folder's name: readable, and the same for the same configuration, so that experiments share runs."""
-        digest = _digest([self.config.identity(), self.config.baselines])
+        digest = digest_of([self.config.identity(), self.config.baselines])
         words = (slug(text)[-40:] for text in (self.task, self.host, parse(self.config.program).name))
         return "-".join([*words, f"s{self.seed}", digest])
 
@@ -101,8 +103,12 @@ class ExperimentPlan:
                 are overridden by the command line's.
         """
         config = self.task_config(task, host=spec or self.hosts[host], seed=seed, **changes)
-        digest = _digest([self.hosts.get(host, spec), self.task_config(task).identity()])
-        return Planned(host=host, task=task, seed=seed, axis=axis or {}, config=config, digest=digest)
+        stands_for = self.hosts.get(host, spec)
+        digests = {
+            "digest": digest_of([stands_for, self.task_config(task).identity()]),
+            "host_digest": digest_of(stands_for),
+        }
+        return Planned(host=host, task=task, seed=seed, axis=axis or {}, config=config, **digests)
 
     def task_config(self, task: str, **changes: Any) -> RunConfig:
         """The configuration of a run on a task.
@@ -112,7 +118,10 @@ class ExperimentPlan:
             changes: fields of `RunConfig` that differ from the recipe's.
         """
         values = {**PAPER, **self.recipe, "task": task, **self.tasks[task], **changes, **self.fixed}
-        return from_values({**values, "baselines": tuple(values.get("baselines", ()))}, "preset")
+        baselines = values.get("baselines", ())
+        listed = (baselines,) if isinstance(baselines, str) else baselines  # Which reads as one, in a preset too.
+        listed = tuple(listed) if isinstance(listed, list | tuple) else listed
+        return from_values({**values, "baselines": listed}, "preset")
 
     def every(self, **changes: Any) -> list[Planned]:
         """The same run on every host and task with every seed.
@@ -143,7 +152,12 @@ class ExperimentPlan:
         return replace(self, hosts=hosts, tasks=tasks, seeds=tuple(options.get("seeds", self.seeds)), current=options)
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """A short digest of what can be written as JSON.
+
+    Args:
+        value: specs, names and numbers.
+    """
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 

@@ -15,6 +15,15 @@ APART = 1.03
 """Factor between the horizontal positions of neighbouring series, so that no point covers another."""
 
 
+def plain(text: str) -> str:
+    """A text as Matplotlib is to show it, which would read what stands between two $ as a formula.
+
+    Args:
+        text: a name or a label.
+    """
+    return text.replace("$", r"\$")
+
+
 def curves(
     series: Mapping[str, Sequence[Row]],
     axis: str,
@@ -46,13 +55,19 @@ def curves(
         ends = [wilson_interval(correct, n) for correct, n in counts]
         below = [m - low for m, (low, _) in zip(middle, ends, strict=True)]
         above = [high - m for m, (_, high) in zip(middle, ends, strict=True)]
-        style = {"marker": MARKERS[index % len(MARKERS)], "markersize": 5, "capsize": 2, "color": colour, "label": name}
+        style = {
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 5,
+            "capsize": 2,
+            "color": colour,
+            "label": plain(name),
+        }
         beside = [x * APART ** (index - (len(series) - 1) / 2) for x in xs]
         axes.errorbar(beside, middle, yerr=(below, above), **style)
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
     for name, value in (references or {}).items():
-        axes.axhline(value, linestyle=":", linewidth=1, color="black", label=name)
-    axes.set(xlabel=label, ylabel="test accuracy", ylim=(0, 1.02))
+        axes.axhline(value, linestyle=":", linewidth=1, color="black", label=plain(name))
+    axes.set(xlabel=plain(label), ylabel="test accuracy", ylim=(0, 1.02))
     axes.set_xscale("log", base=2)
     axes.legend(fontsize=8, ncols=2)
     return Picture(source=svg(figure), wide=True)
@@ -73,11 +88,13 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, label: str, chance: float
     for index, (name, colour) in enumerate(zip(names, COLOURS * 9, strict=False)):
         offset = (index - (len(names) - 1) / 2) * width
         xs = [i + offset for i, values in enumerate(groups.values()) if name in values]
-        axes.bar(xs, [values[name] for values in groups.values() if name in values], width, color=colour, label=name)
+        axes.bar(
+            xs, [values[name] for values in groups.values() if name in values], width, color=colour, label=plain(name)
+        )
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="chance")
-    axes.set_xticks(range(len(groups)), list(groups), rotation=20, ha="right")
-    axes.set(ylabel=label)
+    axes.set_xticks(range(len(groups)), list(map(plain, groups)), rotation=20, ha="right")
+    axes.set(ylabel=plain(label))
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     return Picture(source=svg(figure), wide=True)
 
@@ -95,7 +112,7 @@ def histograms(values: Mapping[str, Sequence[float]], *, label: str) -> Picture:
     axes: Any = figure.subplots()
     edges = np.linspace(min(map(min, values.values())), max(map(max, values.values())) + 1e-9, 41)
     for (name, numbers), colour in zip(values.items(), COLOURS, strict=False):
-        axes.hist(numbers, bins=edges, density=True, histtype="step", linewidth=1.8, color=colour, label=name)
-    axes.set(xlabel=label, ylabel="density")
+        axes.hist(numbers, bins=edges, density=True, histtype="step", linewidth=1.8, color=colour, label=plain(name))
+    axes.set(xlabel=plain(label), ylabel="density")
     axes.legend(fontsize=8)
     return Picture(source=svg(figure))

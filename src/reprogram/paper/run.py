@@ -26,7 +26,12 @@ def plan(experiments: Sequence[str], plan: ExperimentPlan) -> dict[str, list[Pla
     planned = {name: find(name).runs(plan) for name in in_order(experiments)}
     for name, runs in planned.items():
         if not runs and not left_out([name], plan):
-            raise ConfigError(f"{name} has nothing to run: a list in the preset's [experiments.{name}] is empty")
+            own = plan.of(name)
+            empty = [what for what in ("hosts", "tasks", "seeds") if not getattr(own, what)]
+            where = f"there are no {empty[0]}" if empty else f"a list in the preset's [experiments.{name}] is empty"
+            raise ConfigError(f"{name} has nothing to run: {where}")
+    if not any(planned.values()):
+        raise ConfigError(f"nothing can be run: {'; '.join(left_out(experiments, plan))}")
     return planned
 
 
@@ -54,7 +59,7 @@ def begin(planned: dict[str, list[Planned]], store: ResultStore, say: Callable[[
     cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}
     for name, runs in planned.items():
         if dropped := store.write_plan(name, runs):
-            say(f"{name}: {dropped} earlier runs of other hosts, tasks or budgets under these names leave the tables")
+            say(f"{name}: {dropped} earlier runs leave the tables, since their names or places are others' by now")
     return placed(cells.values(), store.runs)
 
 

@@ -5,17 +5,19 @@ OUT/plans/EXPERIMENT.json the runs that the experiment reads, and their position
 OUT/facts/EXPERIMENT/*    the measurements beyond the runs' own results, one a file
 """
 
+import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reprogram.errors import DataError, ReprogramError
+from reprogram.errors import DataError, FolderInUseError, ReprogramError
 from reprogram.paper.plan import Planned
 from reprogram.utils.files import write_atomic
+from reprogram.utils.lock import locked
 from reprogram.utils.text import slug
 
 PLAN_KEYS = {"run", "host", "task", "seed", "axis", "meaning"}
@@ -24,6 +26,8 @@ RESULT_KEYS = frozenset({"test", "baselines", "images_seen"})
 """The keys that a run's `result.json` must have."""
 FACT_KEYS = frozenset({"name", "of", "fact"})
 """The keys of a measurement's file."""
+PATIENCE = 100
+"""How often a plan is tried that another process is writing."""
 LONGEST = 200
 """The most characters of a measurement's name that its file is called by; file systems take 255."""
 
@@ -39,6 +43,7 @@ class Row:
         axis: the values that the experiment varied, by name.
         folder: the run folder.
         result: the content of its `result.json`.
+        host_meaning: digest of the spec that the host's name stood for; empty in plans of earlier versions.
     """
 
     host: str
@@ -47,6 +52,7 @@ class Row:
     axis: dict[str, Any]
     folder: Path
     result: dict[str, Any]
+    host_meaning: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -86,6 +92,8 @@ class ResultStore:
     def write_plan(self, experiment: str, planned: Sequence[Planned]) -> int:
         """Store the runs that an experiment reads; runs of earlier plans stay if their names mean the same as now.
 
+        A run that stands in the same place of a table with the same seed takes the earlier one's place.
+
         Args:
             experiment: the experiment's name.
             planned: its runs; the stored plan stays as it is if there are none.
@@ -96,7 +104,6 @@ class ResultStore:
         """
         if not planned:
             return 0
-        earlier = {row["run"]: row for row in self._plan(experiment)}
         new = {
             run.name: {
                 "run": run.name,
@@ -105,15 +112,18 @@ class ResultStore:
                 "seed": run.seed,
                 "axis": run.axis,
                 "meaning": run.digest,
+                "host_meaning": run.host_digest,
             }
             for run in planned
         }
-        digests = {_position(row): row["meaning"] for row in new.values()}
-        remaining = {}
-        for name, row in earlier.items():
-            if name in new or digests.get(_position(row), row["meaning"]) == row["meaning"]:
-                remaining[name] = new.get(name, row)
-        write_atomic(self._plan_file(experiment), _json([*{**remaining, **new}.values()]))
+        path = self._plan_file(experiment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _held(path.with_suffix(".lock")):
+            earlier = {row["run"]: row for row in self._plan(experiment)}
+            remaining = {
+                name: new.get(name, row) for name, row in earlier.items() if name in new or not _replaced(row, new)
+            }
+            write_atomic(path, _json([*{**remaining, **new}.values()]))
         return len(earlier) - len(remaining)
 
     def rows(self, experiment: str) -> list[Row]:
@@ -129,7 +139,7 @@ class ResultStore:
         for row in self._plan(experiment):
             folder = self.runs / row["run"]
             if (folder / "result.json").exists():
-                position = {key: row[key] for key in PLAN_KEYS - {"run", "meaning"}}
+                position = {key: row[key] for key in ("host", "task", "seed", "axis", "host_meaning")}
                 rows.append(Row(**position, folder=folder, result=_read(folder / "result.json", RESULT_KEYS)))
         return rows
 
@@ -179,12 +189,23 @@ class ResultStore:
         Raises:
             DataError: a measurement's file is damaged.
         """
-        facts: dict[str, Any] = {}
+        return {name: fact for name, (_, fact) in self.measured(experiment).items()}
+
+    def measured(self, experiment: str) -> dict[str, tuple[Any, Any]]:
+        """All measurements of an experiment, by name, each behind the inputs that it was made of.
+
+        Args:
+            experiment: the experiment's name.
+
+        Raises:
+            DataError: a measurement's file is damaged.
+        """
+        facts: dict[str, tuple[Any, Any]] = {}
         for path in sorted((self.folder / "facts" / experiment).glob("*.json")):
             stored = _read(path, FACT_KEYS)
             # Where there is a file by today's name too, that one is younger.
             if stored["name"] not in facts or path == self._fact_files(experiment, stored["name"])[0]:
-                facts[stored["name"]] = stored["fact"]
+                facts[stored["name"]] = stored["of"], stored["fact"]
         return facts
 
     def _fact_files(self, experiment: str, name: str) -> tuple[Path, Path]:
@@ -203,16 +224,43 @@ class ResultStore:
         rows: list[dict[str, Any]] = _read(path)
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict):
-                row.setdefault("meaning", "")  # Plans of early versions don't have it.
+                row.setdefault("meaning", "")  # Plans of early versions have neither.
+                row.setdefault("host_meaning", "")
         whole = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= PLAN_KEYS for row in rows)
         if not whole or not rows:
             raise DataError(f"{path}: damaged (it names no runs); remove it and run the experiment again")
         return rows
 
 
-def _position(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Host, task and axis of a run in a plan: one cell of a table shows the runs that have them in common."""
-    return row["host"], row["task"], str(row["axis"])
+def _replaced(row: dict[str, Any], new: dict[str, dict[str, Any]]) -> bool:
+    """Whether an earlier run of a plan can't stand beside the new ones.
+
+    Its host's name, or its task's on that host, means something else by now; or a new run has its place and its seed.
+    """
+    for other in new.values():
+        if other["host"] != row["host"]:
+            continue
+        if row["host_meaning"] and other["host_meaning"] != row["host_meaning"]:
+            return True
+        if other["task"] == row["task"] and (
+            other["meaning"] != row["meaning"] or (other["axis"], other["seed"]) == (row["axis"], row["seed"])
+        ):
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """A block that one process at a time is in; the others wait, since each leaves it in a moment."""
+    with contextlib.ExitStack() as stack:
+        for tries_left in reversed(range(PATIENCE)):
+            try:
+                stack.enter_context(locked(path))
+                break
+            except FolderInUseError:
+                if not tries_left:
+                    raise
+        yield
 
 
 def _read(path: Path, keys: frozenset[str] = frozenset()) -> Any:
@@ -222,7 +270,7 @@ def _read(path: Path, keys: frozenset[str] = frozenset()) -> Any:
         if keys and not (isinstance(value, dict) and set(value) >= keys):
             raise ValueError(f"it lacks {', '.join(sorted(keys))}")
     except (OSError, ValueError) as error:
-        damaged = path if path.parent.parent.name == "facts" else path.parent
+        damaged = path.parent if path.parent.parent.name == "runs" else path
         raise DataError(f"{path}: damaged ({error}); remove {damaged} and run the experiment again") from None
     return value
 

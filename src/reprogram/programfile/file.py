@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from reprogram._version import __version__
-from reprogram.adapter import Adapter, Provenance, TaskRecord, compose
-from reprogram.errors import HostMismatchError, ProgramFileError, ReprogramError
+from reprogram.adapter import Adapter, Provenance, TaskRecord, compose, require_listed
+from reprogram.errors import ConfigError, HostMismatchError, ProgramFileError, ReprogramError
 from reprogram.hosts.base import Host
 from reprogram.programfile.format import FORMAT, MAX_FILE, VERSION, Head, Header, encode, read_body, read_head
 from reprogram.programfile.hub import located
@@ -92,6 +92,11 @@ def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenan
         ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
         DataError: the file can't be written.
     """
+    try:
+        for part, family in FAMILIES.items():
+            require_listed(family, getattr(adapter, part))
+    except ConfigError as error:
+        raise ProgramFileError(f"{path} isn't written: {error}") from None
     if not provenance.created_by:
         provenance.created_by = f"reprogram {__version__}"
     return write_atomic(path, _raw(str(path), adapter, host, task, provenance))

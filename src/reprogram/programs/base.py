@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed, Geometry
 from reprogram.registry import Component
+from reprogram.utils.contracts import Writes, breach
 from reprogram.utils.quantize import floor_to_8bit, round_to_8bit
 from reprogram.utils.tensor_cache import TensorCache
 
@@ -87,7 +88,7 @@ class Program(Component, nn.Module):
             program `moves`.
 
         Raises:
-            ConfigError: the batch has another geometry than the program.
+            ConfigError: the batch has another geometry than the program, or `run` doesn't do what it says.
         """
         if framed.geometry != self.geometry:
             raise ConfigError(
@@ -143,15 +144,19 @@ class Program(Component, nn.Module):
         Returns:
             As `forward` returns it.
         """
+        written = Writes(framed.frame, framed.window)
         drawn = self.run(framed)
-        assert drawn.geometry.shape == self.geometry.shape, "a program keeps shapes"
-        # shape[0], since len makes a constant of it where a graph is captured
-        assert drawn.window.shape[0] == self.num_views * framed.window.shape[0], "each view of each image is there"
-        assert self.moves or drawn.box == framed.box, "a program keeps its place, or says that it moves"
-        if self.confined:
-            assert drawn.window is framed.window, "a confined program hands the window on untouched"
-            return replace(drawn, frame=self._valid(drawn.frame))
-        return replace(drawn, frame=self._valid(drawn.frame), window=self._valid(drawn.window))
+        if written:
+            raise breach(self, "draws on the canvas in place; make new tensors")
+        # shape[0], since len makes a constant of it where a graph is captured.
+        if drawn.window.shape[0] != self.num_views * framed.window.shape[0]:
+            raise breach(self, f"doesn't make {self.num_views} of each image, which is its `num_views`")
+        if drawn.geometry.shape != self.geometry.shape or not (self.moves or drawn.box == framed.box):
+            raise breach(self, f"makes {drawn.geometry} of {framed.geometry}, but doesn't say `moves = True`")
+        if self.confined and drawn.window is not framed.window:
+            raise breach(self, "is `confined`, but doesn't hand on the very window that it was given")
+        window = drawn.window if self.confined else self._valid(drawn.window)
+        return replace(drawn, frame=self._valid(drawn.frame), window=window)
 
     def _valid(self, pixels: Tensor) -> Tensor:
         pixels = pixels.clamp(0, 1)

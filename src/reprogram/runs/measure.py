@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from reprogram.evaluation.baselines._checked import measured
 from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.datacheck import DataCheck
 from reprogram.evaluation.effect import program_effect
@@ -197,7 +198,7 @@ def _baselines(
             trim_memory()
         variant, options = configure("baselines", name)
         with progress.part(name, model.host):
-            results[variant.name().replace("-", "_")] = variant(options).measure(run)
+            results[variant.name().replace("-", "_")] = measured(variant(options), run)
     return results
 
 

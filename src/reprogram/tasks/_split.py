@@ -141,10 +141,20 @@ def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
 
     Args:
         images: n × h × w or n × h × w × c, uint8.
-        labels: n whole numbers.
+        labels: n whole numbers, of any type.
+
+    Raises:
+        DataError: the labels aren't one whole number for each image.
     """
+    if labels.ndim != 1:
+        raise DataError(f"labels of shape {labels.shape}; one class index for each image is expected")
+    with np.errstate(invalid="ignore"):
+        whole = labels.astype(np.int64)
+    if not np.array_equal(whole, labels):
+        index = int(np.flatnonzero(whole != labels)[0])
+        raise DataError(f"item {index} has the label {labels[index]}; whole numbers are expected")
     if images.ndim == 3:
         images = images[..., None]
     # n x h x w x c to n x c x h x w
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return Split(images=pixels, labels=torch.from_numpy(labels.astype(np.int64)))
+    return Split(images=pixels, labels=torch.from_numpy(whole))

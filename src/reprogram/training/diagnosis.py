@@ -1,15 +1,20 @@
 """Checks against wrong numbers: the engine is compared with the host, and images without a finite loss are named."""
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor
 
 from reprogram.errors import DataError
 from reprogram.hosts import _half, _parity
 from reprogram.hosts.base import Host
+from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.training.losses import loss_named, loss_of
 from reprogram.types import LossKind, Precision
+from reprogram.utils.contracts import breach
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.seeding import seeded
 
@@ -105,3 +110,22 @@ def stopped(step: int, split: str, indices: list[int], why: str) -> DataError:
     """
     shown = f"{str(indices[:4])[:-1]}, ...]" if len(indices) > 4 else str(indices)
     return DataError(f"step {step}, {split} images {shown}{why}", details=tuple(map(str, indices)))
+
+
+def finite(learner: Learner, loss: object) -> float:
+    """A step's loss, which a learner of one's own may get wrong.
+
+    Args:
+        learner: the learner.
+        loss: what its `step` has returned.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ConfigError: it is no finite number.
+    """
+    if not isinstance(loss, Real) or not math.isfinite(loss):
+        shown = str(loss) if isinstance(loss, Real) else f"a {type(loss).__name__}"
+        raise breach(learner, f"returns {shown} from `step`; the batch's loss is expected, a finite float")
+    return float(loss)

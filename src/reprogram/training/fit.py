@@ -1,10 +1,14 @@
 """`reprogram.fit`: learn a model's program."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from torch import nn
+
+from reprogram.adapter import require_listed
 from reprogram.augmentations.base import Augmentation
 from reprogram.errors import ConfigError
 from reprogram.learners.base import Learner
@@ -56,7 +60,7 @@ def fit(
         on_validation: called after every batch of a validation, in the main process.
         processes: on a CPU, the most processes of one thread that learn together: this one and its forks, which end
             with the learning. One learns alone, with torch's threads, where more couldn't come to the same numbers and
-            the same bill. With the same `parts` and one thread of torch the program doesn't depend on it.
+            the same bill. With the same `num_microbatches` and one thread of torch the program doesn't depend on it.
         **changes: values for the fields of `FitOptions`, which are:
         {options}
 
@@ -74,6 +78,8 @@ def fit(
     """
     components = {name: value for name, value in changes.items() if isinstance(value, Component)}
     specs = {name: format_spec(value) for name, value in components.items()}
+    if "loss" in components:
+        require_listed("losses", components["loss"])  # A loss is looked up by its spec in every process.
     options = with_changes(options or FitOptions(), {**changes, **specs})
     learner = _build("learners", Learner, components.get("learner", options.learner))
     if (settled_spec := settled_learner(format_spec(learner), learner.access, model)) != format_spec(learner):
@@ -102,13 +108,22 @@ def fit(
         model.host.in_precision(options.precision),
         answers_beside(checkpoint if launched.size == 1 else None, model.host, key),
         learning_together(launched, count) as group,
+        _in_training_mode(model.program, model.label_map),
     ):
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
-        model.program.train()
-        try:
-            return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
-        finally:
-            model.program.eval()
+        return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
+
+
+@contextlib.contextmanager
+def _in_training_mode(*parts: nn.Module) -> Iterator[None]:
+    """In the block the parts are in training mode, but for validations; behind it in evaluation mode."""
+    for part in parts:
+        part.train()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.eval()
 
 
 def _build(family: str, base: type[T], component: Component | str) -> T:

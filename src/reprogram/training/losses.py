@@ -14,6 +14,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure, format_spec
 from reprogram.training.microbatch import usual_number
 from reprogram.types import LossKind
+from reprogram.utils.contracts import breach
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,6 +91,9 @@ def losses_of(
 
     Returns:
         b losses.
+
+    Raises:
+        ConfigError: the loss doesn't give one number for each image.
     """
     label_map, loss = model.label_map, loss_named(settled(kind, model.label_map))
     host_labels = None if loss.reads_host or listen is not None else label_map.reads()
@@ -107,7 +111,12 @@ def losses_of(
         counts=label_map.answer_counts(),
         features=features_of(model, images) if loss.reads_features else None,
     )
-    return loss.losses(answered)
+    losses = loss.losses(answered)
+    if losses.shape != labels.shape:
+        raise breach(
+            loss, f"makes losses of shape {tuple(losses.shape)} for {len(labels)} images; one for each is expected"
+        )
+    return losses
 
 
 def features_of(model: Reprogrammed, images: Tensor) -> Tensor:

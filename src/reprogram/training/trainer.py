@@ -213,7 +213,7 @@ class Trainer:
         except DataError as error:
             raise self._diverged(error, indices) from error
         objective.inform(label_map, self.train.labels[indices])
-        state.add_step(len(indices), loss)
+        state.add_step(len(indices), diagnosis.finite(self.learner, loss))
 
     def _diverged(self, error: DataError, indices: Tensor) -> DataError:
         """The error of a step that isn't finite; the last good state is saved, the model gets the best program."""

@@ -1,5 +1,6 @@
 """The file's name is the variant's name: which variants lie in a folder, and which class a file holds."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -74,6 +75,30 @@ def the_class_in(name: str, file: Path, base: type[Any]) -> type[Any]:
     return classes[0]
 
 
+def title(file: Path) -> str:
+    """The first line of the docstring of a variant's module, read without an import.
+
+    Args:
+        file: the module's file.
+    """
+    try:
+        return (ast.get_docstring(ast.parse(file.read_bytes())) or "").partition("\n")[0]
+    except (SyntaxError, ValueError) as error:
+        return f"{file}: can't be read ({error})"
+
+
+def entry_point_title(point: EntryPoint) -> str:
+    """The same for another package's entry point; the package's name where the file isn't found.
+
+    Args:
+        point: the entry point.
+    """
+    package = point.module.partition(".")[0]
+    file = None if point.dist is None else Path(str(point.dist.locate_file(f"{point.module.replace('.', '/')}.py")))
+    found = title(file) if file is not None and file.is_file() else ""
+    return f"{found} ({package})" if found else f"from the installed package {package}"
+
+
 def loaded_entry_point(point: EntryPoint) -> object:
     """What another package's entry point stands for.
 
@@ -81,12 +106,15 @@ def loaded_entry_point(point: EntryPoint) -> object:
         point: the entry point.
 
     Raises:
-        ConfigError: its module or its class isn't there.
+        ConfigError: its module or its class isn't there, or can't be imported.
     """
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"entry point {point.name!r} of {point.group}: {error}; install its package anew") from None
+    except Exception as error:  # The module's own mistakes, as in `the_class_in`.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"entry point {point.name!r} of {point.group}: {reason}; mend {point.module}") from error
 
 
 def require_sound(variant: type[Any], base: type[Any], file: str | Path) -> None:
@@ -101,7 +129,9 @@ def require_sound(variant: type[Any], base: type[Any], file: str | Path) -> None
         ConfigError: names the file and what is wrong.
     """
     where, config, parent = f"{file}: {variant.__name__}.Config", variant.Config, base.Config
-    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+    fields = getattr(config, "__dataclass_fields__", None)
+    # A class that inherits its fields counts as a dataclass, but a field that it adds itself wouldn't be one.
+    if not isinstance(config, type) or fields is None or not inspect.get_annotations(config).keys() <= fields.keys():
         raise ConfigError(f"{where} is no dataclass; write @dataclass(frozen=True, kw_only=True)")
     if dataclasses.fields(parent) and not issubclass(config, parent):  # Without fields, there is nothing to inherit.
         raise ConfigError(f"{where} must derive from {base.__name__}.Config")

@@ -79,6 +79,8 @@ class _Nothing:
     def facts(self, _):
         return {}
 
+    measured = facts
+
 
 _EMPTY = _Nothing()
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import multiprocessing
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from reprogram.paper.experiments import base
 from reprogram.paper.page import write_page
 from reprogram.paper.plan import with_choices
 from reprogram.paper.preset import read_preset
+from reprogram.paper.run import plan as plan_of
 from reprogram.paper.store import ResultStore
 
 
@@ -119,3 +122,135 @@ def test_names_that_come_to_mean_something_else_leave_the_tables(tmp_path):
     assert store.write_plan("transfer", planned(hosts=["a=linear:40"], tasks=["t=digits"], budget="160")) == 1
     assert store.write_plan("transfer", planned(hosts=["a=linear:40"], tasks=["t=squares"], budget="160")) == 1
     assert shown() == [("b", 0), ("a", 0)]
+
+
+def seeds_shown(store, experiment, runs, **changes):
+    """Write the plan, finish its runs, and give host, axis and seed of each that the tables show."""
+    store.write_plan(experiment, runs)
+    for run in runs:
+        (store.runs / run.name).mkdir(parents=True, exist_ok=True)
+        (store.runs / run.name / "result.json").write_text(json.dumps({**finished_result(), **changes}))
+    return [(row.host, *row.axis.values(), row.seed) for row in store.rows(experiment)]
+
+
+def test_the_same_seed_is_one_run_also_with_other_baselines(tmp_path):
+    store, experiment = ResultStore(tmp_path), base.find("table1")
+    first = seeds_shown(store, "table1", experiment.runs(tiny_plan()))
+    fewer = experiment.runs(tiny_plan(fixed={"baselines": ("map-alone",)}))
+    assert {run.name for run in fewer}.isdisjoint(run.name for run in experiment.runs(tiny_plan()))
+    assert seeds_shown(store, "table1", fewer) == first
+    assert {row.folder.name for row in store.rows("table1")} == {run.name for run in fewer}
+
+
+def test_a_host_that_a_name_no_longer_means_leaves_all_places_of_a_table(tmp_path):
+    store, experiment = ResultStore(tmp_path), base.find("amplitude")
+
+    def runs(host, level, **choices):
+        plan = with_choices(read_preset("cpu"), hosts=[f"T={host}", "other=linear:8"], tasks=["digits"], **choices)
+        return experiment.runs(replace(plan, options={"amplitude": {"levels": [level]}}))
+
+    shown = seeds_shown(store, "amplitude", runs("linear:32", 8))
+    assert {where[0] for where in shown} == {"T", "other"} and {where[1] for where in shown} == {8}
+    shown = seeds_shown(store, "amplitude", runs("linear:32", 16))
+    assert {where[:2] for where in shown} == {("T", 8), ("T", 16), ("other", 8), ("other", 16)}
+    shown = seeds_shown(store, "amplitude", runs("linear:40", 32))
+    assert {where[:2] for where in shown} == {("T", 32), ("other", 8), ("other", 16), ("other", 32)}
+
+
+def test_a_measurement_on_a_host_that_a_name_no_longer_means_isnt_shown(tmp_path):
+    store, experiment = ResultStore(tmp_path), base.find("transfer")
+
+    def runs(spec):
+        return experiment.runs(with_choices(read_preset("cpu"), hosts=["A=linear:8", f"B={spec}"], tasks=["digits"]))
+
+    def cells():
+        tables = [block for block in experiment.show(store) if "on B" in block.head]
+        return [row[table.head.index("on B")] for table in tables for row in table.rows]
+
+    seeds_shown(store, "transfer", runs("linear:16"))
+    ways = {"n": 10, "ways": {"as it is": 5}}
+    run = next(run for run in runs("linear:16") if run.host == "A")
+    store.measurement("transfer", run.name, {}, lambda: ways)
+    store.measurement("transfer", f"{run.name} on B", {"host": "linear:16"}, lambda: {"right": 3})
+    assert len(cells()) == 1 and cells()[0].startswith("0.3000")
+    seeds_shown(store, "transfer", runs("linear:40"))
+    assert cells() == []
+
+
+def _join_the_plan(folder, host, barrier):
+    runs = base.find("transfer").runs(with_choices(read_preset("cpu"), hosts=[f"{host}=linear:8"], tasks=["digits"]))
+    barrier.wait()
+    ResultStore(folder).write_plan("transfer", runs)
+
+
+def test_two_calls_at_once_keep_both_plans(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for turn in range(3):
+        folder, barrier = tmp_path / str(turn), context.Barrier(3)
+        calls = [context.Process(target=_join_the_plan, args=(folder, host, barrier)) for host in "ABC"]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+            assert call.exitcode == 0
+        plan = json.loads((folder / "plans" / "transfer.json").read_text())
+        assert sorted(row["host"] for row in plan) == ["A", "B", "C"]
+        assert [path.name for path in (folder / "plans").iterdir()] == ["transfer.json"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test": {"accuracy": float("nan"), "n": 10}},
+        {"test": {"accuracy": 2, "n": 10}},
+        {"test": {"accuracy": 0.5, "n": 0}},
+        {"validation": None},
+        {"versions": 3},
+        {"machine": {}},
+        {"images_seen": "many"},
+        {"learned_numbers": None},
+    ],
+)
+def test_a_result_whose_numbers_cant_be_shown_is_named(tmp_path, one_line, changes):
+    store = ResultStore(tmp_path)
+    runs = base.find("transfer").runs(tiny_plan())
+    seeds_shown(store, "transfer", runs, **changes)
+    with pytest.raises(reprogram.DataError) as error:
+        write_page(store)
+    one_line(error, f"remove {store.runs / runs[0].name} and run")
+
+
+def test_what_an_experiment_cant_show_is_one_line(tmp_path, one_line):
+    store, experiment = ResultStore(tmp_path), base.find("confidence")
+    (run,) = experiment.runs(tiny_plan())
+    seeds_shown(store, "confidence", [run])
+    store.measurement("confidence", run.name, {}, lambda: {})
+    with pytest.raises(reprogram.DataError) as error:
+        write_page(store)
+    one_line(error, "facts/confidence")
+
+
+@pytest.mark.parametrize(
+    "text,says",
+    [
+        ("[hosts]\nA = 'linear'\n", "no tasks"),
+        ("[tasks.digits]\n", "no hosts"),
+        ("[hosts]\nA = 'linear'\n[tasks.digits]\n[experiments.programs]\nseeds = []\n", "no seeds"),
+        ("[fit]\nbaselines = 3\n[hosts]\nA = 'linear'\n[tasks.digits]\n", "baselines"),
+    ],
+)
+@pytest.mark.parametrize("experiment", ["programs", "transfer", "linear-host"])
+def test_a_presets_mistake_is_one_line(tmp_path, one_line, text, says, experiment):
+    (tmp_path / "p.toml").write_text(text)
+    if (experiment != "programs" and "programs" in text) or (experiment == "linear-host" and "hosts" in says):
+        pytest.skip("nothing is wrong for this one")
+    with pytest.raises(reprogram.ConfigError) as error:
+        plan_of([experiment], with_choices(read_preset(str(tmp_path / "p.toml"))))
+    one_line(error, says)
+
+
+def test_what_is_left_out_whole_is_said_instead_of_run(tmp_path, one_line):
+    plan = replace(tiny_plan(), options={"size": {"pixels": [100_000]}})
+    with pytest.raises(reprogram.ConfigError) as error:
+        plan_of(["size"], plan)
+    one_line(error, "nothing can be run", "100000")

@@ -8,7 +8,7 @@ import torch
 
 import reprogram
 from helpers import random_task
-from reprogram.tasks._split import split_off, stratified
+from reprogram.tasks._split import from_arrays, split_off, stratified
 
 SPLITS = ("train", "validation", "test")
 
@@ -99,3 +99,21 @@ def test_a_sampled_test_split_is_a_part_of_it():
     assert np.bincount(sampled.test.labels).tolist() == [5, 5, 5, 5]
     assert sampled.test.images.equal(task.test.images[stratified(task.test.labels, 20, 5)])
     assert sampled.train is task.train and len(task.with_test_sample(10**6, seed=0).test) == 100
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1], [0.0, 2.0, 1.0], np.array([0, 2, 1], dtype=np.uint8)])
+def test_labels_of_arrays_are_whole_numbers_of_any_type(labels):
+    images = np.arange(3 * 4 * 5 * 2, dtype=np.uint8).reshape(3, 4, 5, 2)
+    split = from_arrays(images, np.array(labels))
+    assert split.labels.tolist() == [0, 2, 1] and split.labels.dtype == torch.int64
+    assert all(int(split.images[i, c, y, x]) == images[i, y, x, c] for i, y, x, c in np.ndindex(images.shape))
+
+
+@pytest.mark.parametrize(
+    "labels,says", [([0, 0.9, 1], "item 1"), ([0, 1, float("nan")], "item 2"), (np.eye(3), "shape (3, 3)")]
+)
+@pytest.mark.filterwarnings("error")
+def test_labels_of_arrays_arent_rounded(labels, says, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        from_arrays(np.zeros((3, 4, 4), dtype=np.uint8), np.array(labels))
+    one_line(error, says)

@@ -1,5 +1,6 @@
 """The programs themselves: a gallery, and a classifier that names the host from its program."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,6 +41,8 @@ class Programs(Experiment):
             "baselines": (),
             **plan.option("fit", {}),
         }
+        if not plan.tasks or not plan.seeds:
+            return []
         task = next(iter(plan.tasks))
         seeds = plan.seeds if len(plan.seeds) > 1 else [plan.seeds[0] + offset for offset in SEEDS]
         return [plan.planned(host, task, seed, **short) for host in plan.hosts for seed in seeds]
@@ -57,7 +60,7 @@ class Programs(Experiment):
     def show(self, store: ResultStore) -> list[Block]:
         """The gallery, and a table of the classifier's accuracy on held-out seeds."""
         rows, facts = store.rows("programs"), store.facts("programs")
-        rows = [row for row in rows if row.folder.name in facts]
+        rows = [row for row in rows if row.folder.name in facts and _is_finite(facts[row.folder.name]["spectrum"])]
         blocks: list[Block] = []
         for task in distinct(row.task for row in rows):
             same = [row for row in rows if row.task == task]
@@ -69,8 +72,11 @@ class Programs(Experiment):
                 ]
                 where = "the task image goes into the grey middle"
                 blocks.append(Strip(pictures=pictures, caption=f"{host}, {task}; {where}"))
-            if len(distinct(r.host for r in same)) > 1 and len(distinct(r.seed for r in same)) > 1:
-                blocks.append(_classification(same, facts))
+            # Spectra of hosts with other channels have other numbers, and can't be compared.
+            for length in distinct(len(facts[r.folder.name]["spectrum"]) for r in same):
+                alike = [r for r in same if len(facts[r.folder.name]["spectrum"]) == length]
+                if len(distinct(r.host for r in alike)) > 1 and len(distinct(r.seed for r in alike)) > 1:
+                    blocks.append(_classification(alike, facts))
         return blocks
 
 
@@ -90,7 +96,8 @@ def spectrum(pixels: Any) -> list[float]:
         pixels: C × H × W. Frequencies are in cycles per pixel, so images of different sizes can be compared.
 
     Returns:
-        C · BINS numbers, channel by channel.
+        C · BINS numbers, channel by channel. A ring without any frequency, as small images have, takes the number of
+        the ring before.
     """
     import numpy as np
 
@@ -100,8 +107,15 @@ def spectrum(pixels: Any) -> list[float]:
     rows, columns = (np.fft.fftfreq(n) for n in values.shape[1:])
     # H × W: |frequency| in BINS steps up to 0.5 cycles per pixel; the corners belong to the last ring
     ring = np.minimum((np.hypot(rows[:, None], columns[None]) / 0.5 * BINS).astype(int), BINS - 1)
-    logs = [np.log(power[c][ring == b].mean() + 1e-12) for c in range(len(values)) for b in range(BINS)]
+    # The first ring always holds the frequency 0.
+    filled = np.maximum.accumulate([b if (ring == b).any() else 0 for b in range(BINS)])
+    logs = [np.log(power[c][ring == b].mean() + 1e-12) for c in range(len(values)) for b in filled]
     return [float(number) for number in np.array(logs) - np.mean(logs)]
+
+
+def _is_finite(spectrum: Sequence[float]) -> bool:
+    """Whether all numbers are finite; earlier versions stored others for hosts of few pixels."""
+    return all(map(math.isfinite, spectrum))
 
 
 def _classification(rows: Sequence[Row], facts: dict[str, Any]) -> Table:

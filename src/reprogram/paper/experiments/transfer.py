@@ -7,7 +7,7 @@ from typing import Any
 
 from reprogram.paper.experiments.base import AS_IN_TABLE1, Block, Experiment, Table
 from reprogram.paper.loading import host_of, model_of, some, task_of
-from reprogram.paper.plan import ExperimentPlan, Planned
+from reprogram.paper.plan import ExperimentPlan, Planned, digest_of
 from reprogram.paper.store import ResultStore, Row
 from reprogram.paper.tables import accuracy, chance_of, distinct, judged, pooled
 
@@ -47,7 +47,7 @@ class Transfer(Experiment):
 
     def show(self, store: ResultStore) -> list[Block]:
         """Tables: accuracies after every change of the images, and on every host; and programs that aren't judged."""
-        rows, facts = store.rows("transfer"), store.facts("transfer")
+        rows, facts = store.rows("transfer"), _of_todays_hosts(store)
         rows, others = judged([row for row in rows if row.folder.name in facts], NOT_JUDGED)
         ways = distinct(way for row in rows for way in facts[row.folder.name]["ways"])
         prefixes = [row.folder.name + ON for row in rows]
@@ -71,6 +71,17 @@ class Transfer(Experiment):
             Table(head=[*head, *(f"on {host}" for host in hosts)], rows=by_host, caption="The same on other hosts."),
             *others,
         ]
+
+
+def _of_todays_hosts(store: ResultStore) -> dict[str, Any]:
+    """The measurements, without those on a host whose name stands for another one by now."""
+    meanings = {row.host: row.host_meaning for row in store.rows("transfer") if row.host_meaning}
+    facts = {}
+    for name, (of, fact) in store.measured("transfer").items():
+        spec = of.get("host") if isinstance(of, dict) else None
+        if spec is None or meanings.get(name.partition(ON)[2], digest_of(spec)) == digest_of(spec):
+            facts[name] = fact
+    return facts
 
 
 def _right_after_changes(row: Row, run: Planned) -> dict[str, Any]:
