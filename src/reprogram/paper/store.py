@@ -123,7 +123,11 @@ class ResultStore:
             remaining = {
                 name: new.get(name, row) for name, row in earlier.items() if name in new or not _replaced(row, new)
             }
-            write_atomic(path, _json([*{**remaining, **new}.values()]))
+            rows = {**remaining, **new}
+            for name, row in earlier.items():  # What an earlier version planned alike stays as it wrote it.
+                if not row["host_meaning"] and {**rows.get(name, {}), "host_meaning": ""} == row:
+                    rows[name] = {key: value for key, value in row.items() if key != "host_meaning"}
+            write_atomic(path, _json([*rows.values()]))
         return len(earlier) - len(remaining)
 
     def rows(self, experiment: str) -> list[Row]:
