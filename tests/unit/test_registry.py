@@ -133,7 +133,7 @@ def test_an_entry_point_whose_module_is_gone_is_one_line(one_line, monkeypatch):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Installs a package whose one module holds a text; gives its name."""
+    """A function that installs the package `myplug`, whose module `my_loss` holds a text."""
 
     def install(text, *, point="my_loss"):
         package = tmp_path / "myplug"

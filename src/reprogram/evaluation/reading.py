@@ -1,17 +1,20 @@
 """What a host has to show for its answers to be read: all its scores, those of the map's labels, or its top label."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.evaluation.predict import BATCH_SIZE, batches, in_eval_mode
 from reprogram.labelmaps.base import LabelMap
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
+from reprogram.utils.contracts import breach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +41,39 @@ def read_answers(model: Reprogrammed, split: Split, *, batch_size: int | None = 
         model: the model.
         split: the images, at least one.
         batch_size: images of a call; the answers don't depend on it. None for as many as suit the device.
+
+    Raises:
+        ConfigError: the label map reads more of the host's scores than it says.
     """
     device = model.canvas.frame.device
-    scores, top_labels = [], []
+    scores: list[Tensor] = []
+    top_labels: list[Tensor] = []
     with in_eval_mode(model):
         for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
             host_scores = model.host_scores(images)
-            scores.append(model.label_map(host_scores).float())
+            mapped = model.label_map(host_scores)
+            if not scores:
+                _require_declared(model.label_map, host_scores, mapped)
+            scores.append(mapped.float())
             top_labels.append(model.program.host_answer(host_scores).argmax(dim=1))
     return Answers(
         scores=torch.cat(scores).cpu(), top_labels=torch.cat(top_labels).cpu(), num_groups=model.program.num_groups
     )
+
+
+def _require_declared(label_map: LabelMap, scores: Float[Tensor, "b K"], mapped: Float[Tensor, "b k"]) -> None:
+    """Refuse a label map that reads more of the host's scores than it says; `host_shows` takes its word for that."""
+    same = partial(torch.allclose, rtol=0, atol=0, equal_nan=True)
+    if (read := label_map.reads()) is not None:
+        only = torch.full_like(scores, float("nan"))
+        only[:, read] = scores[:, read]
+        if not same(label_map(only), mapped):
+            raise breach(label_map, "reads other scores than those of the labels in `reads`; name all that it reads")
+    if label_map.reads_top_label:
+        top = F.one_hot(scores.argmax(dim=1), scores.shape[1]).to(scores)
+        told = scores.amax(dim=1) > scores.amin(dim=1)  # Where all labels are alike, none is the largest.
+        if not same(label_map(top)[told], mapped[told]):
+            raise breach(label_map, "says `reads_top_label`, but reads more than which score is the largest")
 
 
 def host_shows(label_map: LabelMap, answers: Answers, labels: Int[Tensor, " n"]) -> dict[str, Any]:

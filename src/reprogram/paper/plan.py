@@ -118,10 +118,9 @@ class ExperimentPlan:
             changes: fields of `RunConfig` that differ from the recipe's.
         """
         values = {**PAPER, **self.recipe, "task": task, **self.tasks[task], **changes, **self.fixed}
-        baselines = values.get("baselines", ())
-        listed = (baselines,) if isinstance(baselines, str) else baselines  # Which reads as one, in a preset too.
-        listed = tuple(listed) if isinstance(listed, list | tuple) else listed
-        return from_values({**values, "baselines": listed}, "preset")
+        if isinstance(baselines := values.get("baselines", ()), list):  # As a preset's TOML has it.
+            values["baselines"] = tuple(baselines)
+        return from_values(values, "preset")
 
     def every(self, **changes: Any) -> list[Planned]:
         """The same run on every host and task with every seed.
@@ -137,8 +136,14 @@ class ExperimentPlan:
         Args:
             name: one of the experiment's `options`.
             default: the value where the preset doesn't set the option.
+
+        Raises:
+            ConfigError: it is a list that holds something twice.
         """
-        return self.current.get(name, default)
+        value = self.current.get(name, default)
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ConfigError(f"preset: {name}={value} names one twice; it would be the same run")
+        return value
 
     def of(self, experiment: str) -> "ExperimentPlan":
         """The plan for one experiment: the hosts, tasks, seeds and recipe that the preset chooses for it.
@@ -210,7 +215,7 @@ def with_choices(
     }
     for text in data:
         task, equals, path = text.partition("=")
-        if not equals or task not in task_fields:
+        if not equals or not path or task not in task_fields:
             raise ConfigError(f"--data {text}: write TASK=PATH; tasks are {', '.join(task_fields)}")
         task_fields[task] = {**task_fields[task], "data": path}
     limits = _budget(budget) if budget else {}
@@ -254,7 +259,7 @@ def _named(text: str, known: dict[str, str]) -> tuple[str, str]:
 def _budget(text: str) -> dict[str, Any]:
     """The fields of `RunConfig` that end a run, from the text of `--budget`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if not match or not float(match.group(1)):
+    if not match or not float(match.group(1)) or not (match.group(2) or float(match.group(1)).is_integer()):
         raise ConfigError(f"--budget {text}: images such as 20000, or time such as 90s, 20m or 2h, are expected")
     number, unit = float(match.group(1)), match.group(2)
     unlimited = {"epochs": None, "images": None, "seconds": None}

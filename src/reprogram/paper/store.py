@@ -120,15 +120,12 @@ class ResultStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _held(path.with_suffix(".lock")):
             earlier = {row["run"]: row for row in self._plan(experiment)}
-            remaining = {
-                name: new.get(name, row) for name, row in earlier.items() if name in new or not _replaced(row, new)
-            }
-            rows = {**remaining, **new}
-            for name, row in earlier.items():  # What an earlier version planned alike stays as it wrote it.
-                if not row["host_meaning"] and {**rows.get(name, {}), "host_meaning": ""} == row:
-                    rows[name] = {key: value for key, value in row.items() if key != "host_meaning"}
-            write_atomic(path, _json([*rows.values()]))
-        return len(earlier) - len(remaining)
+            remaining = {name: row for name, row in earlier.items() if name in new or not _replaced(row, new)}
+            for name, row in new.items():
+                if not (name in earlier and earlier[name].items() <= row.items()):  # Earlier versions wrote less.
+                    remaining[name] = row
+            write_atomic(path, _json([*remaining.values()]))
+        return len(earlier.keys() - remaining.keys())
 
     def rows(self, experiment: str) -> list[Row]:
         """The finished runs of an experiment, in the order of its plan.
@@ -143,8 +140,9 @@ class ResultStore:
         for row in self._plan(experiment):
             folder = self.runs / row["run"]
             if (folder / "result.json").exists():
-                position = {key: row[key] for key in ("host", "task", "seed", "axis", "host_meaning")}
-                rows.append(Row(**position, folder=folder, result=_read(folder / "result.json", RESULT_KEYS)))
+                position = {key: row[key] for key in PLAN_KEYS - {"run", "meaning"}}
+                meaning, result = row.get("host_meaning", ""), _read(folder / "result.json", RESULT_KEYS)
+                rows.append(Row(**position, folder=folder, result=result, host_meaning=meaning))
         return rows
 
     def unfinished(self, experiment: str) -> list[str]:
@@ -228,8 +226,7 @@ class ResultStore:
         rows: list[dict[str, Any]] = _read(path)
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict):
-                row.setdefault("meaning", "")  # Plans of early versions have neither.
-                row.setdefault("host_meaning", "")
+                row.setdefault("meaning", "")  # Plans of early versions don't have it.
         whole = isinstance(rows, list) and all(isinstance(row, dict) and set(row) >= PLAN_KEYS for row in rows)
         if not whole or not rows:
             raise DataError(f"{path}: damaged (it names no runs); remove it and run the experiment again")
@@ -244,7 +241,7 @@ def _replaced(row: dict[str, Any], new: dict[str, dict[str, Any]]) -> bool:
     for other in new.values():
         if other["host"] != row["host"]:
             continue
-        if row["host_meaning"] and other["host_meaning"] != row["host_meaning"]:
+        if other["host_meaning"] != row.get("host_meaning", other["host_meaning"]):
             return True
         if other["task"] == row["task"] and (
             other["meaning"] != row["meaning"] or (other["axis"], other["seed"]) == (row["axis"], row["seed"])

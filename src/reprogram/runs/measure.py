@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from reprogram.evaluation.baselines._checked import measured
+from reprogram.evaluation.baselines._checked import checksums, measured
 from reprogram.evaluation.baselines.base import BaselineInput
 from reprogram.evaluation.datacheck import DataCheck
 from reprogram.evaluation.effect import program_effect
@@ -191,14 +191,14 @@ def _baselines(
         predictions=predictions,
     )
     free = [name for name in names("baselines") if find("baselines", name).always]
-    results = {}
+    results, before = {}, checksums(run)
     for name in dict.fromkeys([*free, *config.baselines]):
         if name not in free:
             say(f"measuring the baseline {name}")
             trim_memory()
         variant, options = configure("baselines", name)
         with progress.part(name, model.host):
-            results[variant.name().replace("-", "_")] = measured(variant(options), run)
+            results[variant.name().replace("-", "_")] = measured(variant(options), run, before)
     return results
 
 

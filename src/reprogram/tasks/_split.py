@@ -26,14 +26,24 @@ class Split:
 
     Attributes:
         images: n × c × h × w, uint8.
-        labels: n, class indices, int64.
+        labels: n, class indices, int64; whole numbers of another type are turned into it.
+
+    Raises:
+        DataError: the labels aren't one whole number for each image.
     """
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", self.labels.to(torch.int64))
+        if self.labels.shape != self.images.shape[:1]:
+            shape = tuple(self.labels.shape)
+            raise DataError(f"labels of shape {shape} for {len(self.images)} images; each has one class index")
+        whole = self.labels.to(torch.int64)
+        if self.labels.is_floating_point() and len(wrong := torch.nonzero(whole != self.labels)):
+            index = int(wrong[0])
+            raise DataError(f"item {index} has the label {self.labels[index]:g}; whole numbers are expected")
+        object.__setattr__(self, "labels", whole)
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -142,19 +152,10 @@ def from_arrays(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
     Args:
         images: n × h × w or n × h × w × c, uint8.
         labels: n whole numbers, of any type.
-
-    Raises:
-        DataError: the labels aren't one whole number for each image.
     """
-    if labels.ndim != 1:
-        raise DataError(f"labels of shape {labels.shape}; one class index for each image is expected")
-    with np.errstate(invalid="ignore"):
-        whole = labels.astype(np.int64)
-    if not np.array_equal(whole, labels):
-        index = int(np.flatnonzero(whole != labels)[0])
-        raise DataError(f"item {index} has the label {labels[index]}; whole numbers are expected")
     if images.ndim == 3:
         images = images[..., None]
     # n x h x w x c to n x c x h x w
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return Split(images=pixels, labels=torch.from_numpy(whole))
+    numbers = labels.astype(np.int64 if labels.dtype.kind in "iub" else np.float64)
+    return Split(images=pixels, labels=torch.from_numpy(numbers))

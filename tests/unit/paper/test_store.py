@@ -230,23 +230,36 @@ def test_what_an_experiment_cant_show_is_one_line(tmp_path, one_line):
     one_line(error, "facts/confidence")
 
 
+HOSTS, TASKS = "[hosts]\nA = 'linear'\n", "[tasks.digits]\n"
+
+
 @pytest.mark.parametrize(
-    "text,says",
+    "experiment,text,says",
     [
-        ("[hosts]\nA = 'linear'\n", "no tasks"),
-        ("[tasks.digits]\n", "no hosts"),
-        ("[hosts]\nA = 'linear'\n[tasks.digits]\n[experiments.programs]\nseeds = []\n", "no seeds"),
-        ("[fit]\nbaselines = 3\n[hosts]\nA = 'linear'\n[tasks.digits]\n", "baselines"),
+        ("programs", HOSTS, "no tasks"),
+        ("transfer", HOSTS, "no tasks"),
+        ("linear-host", HOSTS, "no tasks"),
+        ("programs", TASKS, "no hosts"),
+        ("transfer", TASKS, "no hosts"),
+        ("programs", HOSTS + TASKS + "[experiments.programs]\nseeds = []\n", "no seeds"),
+        ("transfer", HOSTS + TASKS + "[experiments.transfer]\ntasks = []\n", "no tasks"),
+        ("size", HOSTS + TASKS + "[experiments.size]\npixels = []\n", "a list in the preset's [experiments.size]"),
+        ("size", HOSTS + TASKS + "[experiments.size]\npixels = [8, 8]\n", "pixels=[8, 8] names one twice"),
+        ("transfer", "[fit]\nbaselines = 3\n" + HOSTS + TASKS, "baselines"),
     ],
 )
-@pytest.mark.parametrize("experiment", ["programs", "transfer", "linear-host"])
-def test_a_presets_mistake_is_one_line(tmp_path, one_line, text, says, experiment):
+def test_a_presets_mistake_is_one_line(tmp_path, one_line, experiment, text, says):
     (tmp_path / "p.toml").write_text(text)
-    if (experiment != "programs" and "programs" in text) or (experiment == "linear-host" and "hosts" in says):
-        pytest.skip("nothing is wrong for this one")
     with pytest.raises(reprogram.ConfigError) as error:
         plan_of([experiment], with_choices(read_preset(str(tmp_path / "p.toml"))))
     one_line(error, says)
+
+
+@pytest.mark.parametrize("choice", [{"budget": "100.9"}, {"budget": "0.5"}, {"data": ["digits="]}])
+def test_what_would_be_taken_for_something_else_is_refused(choice, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        tiny_plan(**choice)
+    one_line(error, "--" + next(iter(choice)))
 
 
 def test_what_is_left_out_whole_is_said_instead_of_run(tmp_path, one_line):

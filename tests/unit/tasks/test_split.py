@@ -8,7 +8,7 @@ import torch
 
 import reprogram
 from helpers import random_task
-from reprogram.tasks._split import from_arrays, split_off, stratified
+from reprogram.tasks._split import Split, from_arrays, split_off, stratified
 
 SPLITS = ("train", "validation", "test")
 
@@ -110,10 +110,18 @@ def test_labels_of_arrays_are_whole_numbers_of_any_type(labels):
 
 
 @pytest.mark.parametrize(
-    "labels,says", [([0, 0.9, 1], "item 1"), ([0, 1, float("nan")], "item 2"), (np.eye(3), "shape (3, 3)")]
+    "labels,says",
+    [
+        ([0, 0.9, 1], "item 1 has the label 0.9"),
+        ([0, 1, float("nan")], "item 2"),
+        (np.eye(3), "shape (3, 3)"),
+        ([0, 1], "3 images"),
+    ],
 )
-@pytest.mark.filterwarnings("error")
-def test_labels_of_arrays_arent_rounded(labels, says, one_line):
+@pytest.mark.parametrize("make", [from_arrays, lambda images, labels: Split(images=images, labels=labels)])
+def test_labels_are_neither_rounded_nor_taken_from_elsewhere(make, labels, says, one_line):
+    images, labels = np.zeros((3, 4, 4), dtype=np.uint8), np.array(labels)
+    given = (images, labels) if make is from_arrays else (torch.from_numpy(images)[:, None], torch.from_numpy(labels))
     with pytest.raises(reprogram.DataError) as error:
-        from_arrays(np.zeros((3, 4, 4), dtype=np.uint8), np.array(labels))
+        make(*given)
     one_line(error, says)

@@ -51,6 +51,25 @@ class Fewer(LabelMap):
         return scores[:, 1 : self.num_task_labels]
 
 
+class Centred(LabelMap):
+    """Reads all scores, and says that it reads those of the first labels."""
+
+    def run(self, scores):
+        return (scores - scores.mean(dim=1, keepdim=True))[:, : self.num_task_labels]
+
+    def reads(self):
+        return torch.arange(self.num_task_labels)
+
+
+class Weighing(LabelMap):
+    """Reads all scores, and says that it reads the top label alone."""
+
+    reads_top_label = True
+
+    def run(self, scores):
+        return scores @ torch.ones(self.num_host_labels, self.num_task_labels).tril()
+
+
 class Painting(DenseProgram):
     """Draws in place."""
 
@@ -149,6 +168,14 @@ def test_what_breaks_a_contract_is_refused_at_its_first_call(model, text, grad, 
     one_line(error, text, __file__, "mend this file")
 
 
+@pytest.mark.parametrize("label_map,text", [(Centred, "labels in `reads`"), (Weighing, "says `reads_top_label`")])
+def test_what_a_label_map_says_that_it_reads_isnt_believed(label_map, text, one_line):
+    model = with_map(label_map)
+    with pytest.raises(ConfigError) as error:
+        read_answers(model, random_task().test)
+    one_line(error, text, __file__)
+
+
 def test_writes_are_noticed_through_views_too():
     tensor = torch.zeros(3, 4)
     written = Writes(tensor, torch.ones(2))
@@ -187,7 +214,7 @@ def test_what_no_spec_stands_for_is_neither_saved_nor_taken_for_another(tmp_path
     one_line(error, "Matrix", "can't be found by a spec")
 
 
-def test_a_class_of_the_same_name_as_a_listed_one_is_another(tmp_path, monkeypatch, one_line):
+def test_a_class_of_the_same_name_as_a_listed_one_is_another(tmp_path, one_line):
     model = tiny_model(random_task())
     own = type("Frame", (type(model.program),), {"__module__": "elsewhere.frame"})
     model.program.__class__ = own

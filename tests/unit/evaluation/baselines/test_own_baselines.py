@@ -6,7 +6,7 @@ import torch
 
 from helpers import random_task, tiny_model
 from reprogram.errors import ConfigError
-from reprogram.evaluation.baselines._checked import measured
+from reprogram.evaluation.baselines._checked import checksums, measured
 from reprogram.evaluation.baselines.base import Baseline, BaselineInput
 
 
@@ -35,13 +35,25 @@ def forgets(run):
 )
 def test_what_would_falsify_a_result_is_refused(measure, says, one_line):
     own = type("Own", (Baseline,), {"measure": lambda self, run: measure(run), "__module__": __name__})
-    task, model = random_task(), tiny_model(random_task())
+    run = BaselineInput(model=tiny_model(random_task()), task=random_task())
     with pytest.raises(ConfigError) as error:
-        measured(own(None), BaselineInput(model=model, task=task))
+        measured(own(None), run, checksums(run))
     one_line(error, "Own", says, __file__)
 
 
 def test_what_it_measures_is_handed_on():
     own = type("Own", (Baseline,), {"measure": lambda self, run: {"accuracy": 1, "n": 3}})
-    task, model = random_task(), tiny_model(random_task())
-    assert measured(own(None), BaselineInput(model=model, task=task)) == {"accuracy": 1, "n": 3}
+    run = BaselineInput(model=tiny_model(random_task()), task=random_task())
+    assert measured(own(None), run, checksums(run)) == {"accuracy": 1, "n": 3}
+
+
+def test_a_checksum_sees_every_number_of_every_type():
+    run = BaselineInput(model=tiny_model(random_task()), task=random_task())
+    run.model.program.register_buffer("small", torch.zeros(3, dtype=torch.bfloat16))
+    run.model.program.register_buffer("flag", torch.tensor(False))
+    before = checksums(run)
+    assert checksums(run) == before
+    for name, value in (("small", torch.tensor([0, 1, 0], dtype=torch.bfloat16)), ("flag", torch.tensor(True))):
+        setattr(run.model.program, name, value)
+        assert checksums(run) != before
+        before = checksums(run)
