@@ -44,9 +44,10 @@ def read_preset(name: str) -> ExperimentPlan:
     Raises:
         ConfigError: there is no such preset, or its file isn't valid.
     """
-    path = Path(name) if name.endswith(".toml") else Path(str(PRESETS / f"{name}.toml"))
-    if not exists(path):
-        raise ConfigError(f"no preset {name!r}; {nearest(name, preset_names())}, or give a .toml file")
+    is_file = name.endswith(".toml")
+    path = Path(name) if is_file else Path(str(PRESETS / f"{name}.toml"))
+    if not is_file and not exists(path):
+        raise ConfigError(f"no preset {name!r}, and no .toml file; {nearest(name, preset_names())}")
     content = read_table(path, "give the name of a preset, or a TOML file")
     for table, values in content.items():
         if table not in TABLES or not isinstance(values, dict):

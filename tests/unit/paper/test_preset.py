@@ -213,3 +213,13 @@ def test_two_hosts_of_one_name_are_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         with_choices(read_preset("cpu"), hosts=["a=linear:32", "a=linear:40"])
     one_line(error, "both called 'a'")
+
+
+@pytest.mark.parametrize(
+    "name,says", [("gone.toml", "gone.toml: can't be read (No such file"), ("cpi", "did you mean 'cpu'")]
+)
+def test_a_preset_that_isnt_there_is_named(tmp_path, monkeypatch, name, says, one_line):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(reprogram.ConfigError) as error:
+        read_preset(name)
+    one_line(error, says)
