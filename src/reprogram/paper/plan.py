@@ -14,8 +14,9 @@ from reprogram.runs.config import RunConfig, from_values
 from reprogram.utils.spec import parse
 from reprogram.utils.text import slug
 
-PAPER = {"canvas": "centre", "label_map": "first", "loss": "task"}
-"""Where a preset makes no choice: the paper's canvas and label map, and the loss of the task scores, as in version 0.1.
+PAPER = {"canvas": "centre", "label_map": "first", "loss": "task", "baselines": ()}
+"""Where a preset makes no choice: the paper's canvas and label map, the loss of the task scores and no baseline that
+costs anything, as in version 0.1.
 """
 
 
@@ -118,7 +119,7 @@ class ExperimentPlan:
             changes: fields of `RunConfig` that differ from the recipe's.
         """
         values = {**PAPER, **self.recipe, "task": task, **self.tasks[task], **changes, **self.fixed}
-        if isinstance(baselines := values.get("baselines", ()), list):  # As a preset's TOML has it.
+        if isinstance(baselines := values["baselines"], list):  # As a preset's TOML has it.
             values["baselines"] = tuple(baselines)
         return from_values(values, "preset")
 
