@@ -78,7 +78,7 @@ def in_order(experiments: Sequence[str]) -> list[str]:
 
 
 def circumstances(runs: dict[str, Any]) -> list[str]:
-    """The machines and package versions of the runs, with the number of runs of each: a line each.
+    """The machines, precisions and package versions of the runs, with the number of runs of each: a line each.
 
     Args:
         runs: the runs' `result.json` by name.
@@ -86,7 +86,9 @@ def circumstances(runs: dict[str, Any]) -> list[str]:
     lines: dict[str, int] = {}
     for result in runs.values():
         versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
-        line = f"{result['machine']['processor']}, {result['device']}, {result['threads']} thread(s); {versions}"
+        precision = result.get("precision", "float32")  # Which early versions had no choice of.
+        where = f"{result['machine']['processor']}, {result['device']}, {result['threads']} thread(s)"
+        line = f"{where}; learned in {precision}; {versions}"
         lines[line] = lines.get(line, 0) + 1
     return [f"{count} runs: {line}" for line, count in lines.items()]
 

@@ -12,7 +12,7 @@ from helpers_runs import finished_result, made_up_result, tiny_plan
 from reprogram.evaluation.paired import Paired, tango_interval
 from reprogram.paper import published, tables
 from reprogram.paper.experiments import base
-from reprogram.paper.page import ORDER, markdown, write_page
+from reprogram.paper.page import ORDER, circumstances, markdown, write_page
 from reprogram.paper.plan import with_choices
 from reprogram.paper.preset import read_preset
 from reprogram.paper.store import ResultStore, Row
@@ -43,6 +43,15 @@ def test_what_strangers_name_stays_text(tmp_path):
     block = base.Table(head=["a|b", "c"], rows=[["<script>", "\x1b[31mred"]], caption="x")
     text = markdown(block)
     assert "a\\|b" in text and "\x1b" not in text
+
+
+def test_the_page_says_on_what_and_in_which_precision_was_learned():
+    machine = {"machine": {"processor": "A", "cores": 2}, "device": "cpu", "threads": 1, "versions": {"torch": "2"}}
+    runs = {"a": machine, "b": machine | {"precision": "float32"}, "c": machine | {"precision": "bfloat16"}}
+    assert circumstances(runs) == [
+        "2 runs: A, cpu, 1 thread(s); learned in float32; torch 2",
+        "1 runs: A, cpu, 1 thread(s); learned in bfloat16; torch 2",
+    ]
 
 
 def test_accuracies_of_seeds_are_pooled():

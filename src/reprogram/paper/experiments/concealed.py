@@ -17,7 +17,8 @@ SHOWN = 3
 """Test images whose pictures are shown."""
 NOTE = (
     "Program and task image may each change a pixel by ε, so where they meet the largest change is up to 2 ε. Changes, "
-    "PSNR and SSIM are against the photograph, in [0, 1] pixels, over 100 test images at the most."
+    "PSNR and SSIM are against the photograph, in [0, 1] pixels, over 100 test images at the most, and of the first "
+    "seed's program."
 )
 MEASURED = 100
 """Test images whose distances are measured, at the most."""
