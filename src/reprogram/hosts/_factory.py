@@ -8,6 +8,7 @@ from reprogram.errors import ConfigError
 from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure, find, is_listed
+from reprogram.utils.contracts import breach
 
 
 def load_host(spec: str, *, download: bool = False) -> Host:
@@ -37,6 +38,8 @@ def built(source: HostSource, *, download: bool = False) -> Host:
     """
     with torch.inference_mode(False):
         host = source.build(download=download)
+        if not isinstance(host, Host):
+            raise breach(source, f"builds {'nothing' if host is None else type(host).__name__}; return a Host")
         try_out(host)
     return host
 

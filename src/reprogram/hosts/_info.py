@@ -1,7 +1,9 @@
 """The record of a host."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
@@ -58,6 +60,7 @@ class HostInfo:
     access: Access = "gradient"
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.num_classes < 1 or not all(1 <= number <= MAX_SIZE for number in self.shape):
             expected = f"1 class at least, and channels, height and width from 1 to {MAX_SIZE}, are expected"
             raise ConfigError(f"host {self.id}: {self.num_classes} classes, input {self.shape}; {expected}")
@@ -84,6 +87,21 @@ class HostInfo:
             raise ConfigError(f"host {self.id}: no interpolation {self.interpolation!r}; {advice}")
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ConfigError(f"host {self.id}: {len(self.class_names)} class names for {self.num_classes} classes")
+
+    def _check_types(self) -> None:
+        """Refuse what a source of one's own, or a caller, may have given in another type."""
+        if not isinstance(self.id, str):
+            raise ConfigError(f"host {self.id!r}: its id must be text, the spec that builds it")
+        pair = isinstance(self.size, Sequence) and len(self.size) == 2
+        if not pair or not all(isinstance(n, Integral) for n in (self.num_classes, self.channels, *self.size)):
+            given = f"num_classes={self.num_classes!r}, channels={self.channels!r}, size={self.size!r}"
+            raise ConfigError(f"host {self.id}: {given}; whole numbers are expected, and two for size")
+        numbers: dict[str, Any] = {"mean": self.mean, "std": self.std, "crop": (self.crop,)}
+        for name, values in numbers.items():
+            if not isinstance(values, Iterable) or not all(isinstance(value, Real) for value in values):
+                raise ConfigError(f"host {self.id}: {name}={getattr(self, name)!r}; numbers are expected")
+        if any(not isinstance(name, str) for name in self.class_names or ()):
+            raise ConfigError(f"host {self.id}: class_names must be texts")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -113,8 +113,13 @@ class GradientLearner(Learner):
         return float(config.learning_rate)
 
     def step(self, objective: Objective, progress: Progress) -> float:
-        """Make one step down the gradient of the loss and its penalty."""
+        """Make one step down the gradient of the loss and its penalty; a `ConfigError` where the loss has none."""
         loss = objective()
+        if not loss.requires_grad:
+            raise ConfigError(
+                f"the loss has no gradient for {self.name()} to follow: host, label map or loss computes without one "
+                "(no_grad, detach, NumPy); mend that, or take a learner that needs none, such as spsa-gc"
+            )
         total = loss
         if self.config.penalty:
             # loss + λ ‖W‖²

@@ -6,6 +6,7 @@ from pathlib import Path
 from reprogram.errors import ConfigError
 from reprogram.registry import configure
 from reprogram.tasks.base import Task, TaskSource
+from reprogram.utils.contracts import breach
 from reprogram.utils.files import user_path
 
 
@@ -36,7 +37,10 @@ def load_task(
     """
     source = task_source(spec, data=data, skip_bad=skip_bad)
     source.size_of_unequal, source.image_shape = size_of_unequal, image_shape
-    return source.load(download=download)
+    task = source.load(download=download)
+    if not isinstance(task, Task):
+        raise breach(source, f"loads {'nothing' if task is None else type(task).__name__}; return a Task")
+    return task
 
 
 def task_source(spec: str, *, data: str | Path = "", skip_bad: bool = False) -> TaskSource:

@@ -59,6 +59,8 @@ class Task:
         self._check_names()
         for name in SPLITS:
             split: Split = getattr(self, name)
+            if not isinstance(split, Split):
+                raise DataError(f"task {self.name}: {name} is {type(split).__name__}; give a Split")
             if not len(split):
                 raise DataError(f"task {self.name}: the {name} split is empty; add images to it")
             if split.images.dtype != torch.uint8 or split.images.ndim != 4 or len(split.images) != len(split):
@@ -76,6 +78,11 @@ class Task:
             raise DataError(f"task {self.name}: the train split holds one class only; a task needs two or more")
 
     def _check_names(self) -> None:
+        for name in (self.name, *self.class_names):
+            if not isinstance(name, str):
+                raise DataError(
+                    f"task {self.name}: {name!r} is {type(name).__name__}; the task's name and classes are texts"
+                )
         if not 2 <= len(self.class_names) <= MAX_CLASSES:
             raise DataError(
                 f"task {self.name}: {len(self.class_names)} class(es); a task needs two or more, at most {MAX_CLASSES}"
