@@ -1,5 +1,6 @@
 """A server that shows less: the services that learning by queries practises on, asked by our own hosts."""
 
+import itertools
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import reprogram
 from helpers_serving import host, models, running
 from reprogram.cli import main
 from reprogram.hosts._shown import Shown
+from reprogram.serving.accounts import Accounts
 
 PIXELS = (torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255).round() / 255
 
@@ -146,10 +148,16 @@ def test_topk_tensors_follow_the_order_of_the_labels(own, logits):
 
 
 def test_a_rate_slows_a_run_down_and_its_bill_is_the_servers(own, tmp_path, monkeypatch):
-    """Learning by queries against the service, with refusals in between: the budget, the bill and the count agree."""
+    """Learning by queries against the service, with refusals in between: the budget, the bill and the count agree.
+
+    The clock of the accounts is one that goes on by .235 s with each question, however fast this machine asks: of four
+    questions a second, the first 50 or so are admitted, then about one in sixteen is refused.
+    """
     monkeypatch.setenv("MODEL_SERVER_TOKEN", "token-of-the-run")
     headers = {"Authorization": "Bearer token-of-the-run"}
-    with running(models(own), headers=headers, answers="topk", k=5, round=3, rate=20) as run:
+    with running(models(own), headers=headers, answers="topk", k=5, round=3, rate=4) as run:
+        questions = itertools.count()
+        run.desk.accounts = Accounts((), rate=4, clock=lambda: 0.235 * next(questions))
         spec = f"oip:{run.url}?model=host&kind=probabilities&access=topk&classification=5&num_classes=24&decimals=3"
         task = "squares(train=48, validation=20, test=20)"
         code = main(
