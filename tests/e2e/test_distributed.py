@@ -174,7 +174,7 @@ def test_a_killed_process_ends_the_job_with_something_to_go_on_with(tmp_path):
 def test_threads_are_processes_and_a_killed_one_costs_nothing(tmp_path, who):
     """One process is killed at a moment in the middle; the same command goes on, to the bytes of a whole run."""
     options = [*OPTIONS, "--checkpoint-every", "5"]
-    options[options.index("--threads") + 1], options[options.index("--epochs") + 1] = "2", "20"
+    options[options.index("--threads") + 1], options[options.index("--epochs") + 1] = "2", "10"
     command = [sys.executable, "-m", "reprogram", "fit", *options, "--out"]
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
     job = subprocess.Popen([*command, tmp_path / "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

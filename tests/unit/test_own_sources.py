@@ -10,6 +10,7 @@ from torch import nn
 import reprogram
 from helpers import random_task
 from reprogram.errors import ConfigError, DataError
+from reprogram.hosts import _inner
 from reprogram.hosts._factory import built
 from reprogram.hosts.base import Host, HostInfo, HostSource
 from reprogram.tasks import _factory
@@ -20,13 +21,16 @@ INFO = {"id": "own", "num_classes": 12, "size": (16, 16)}
 
 
 @pytest.mark.parametrize(("gives", "said"), [(None, "builds nothing; return a Host"), (NET, "builds Sequential;")])
-def test_a_source_that_builds_no_host(gives, said):
+def test_a_source_that_builds_no_host(monkeypatch, gives, said):
     class Own(HostSource):
         def build(self, *, download=False):
             return gives
 
     with pytest.raises(ConfigError, match=rf"{re.escape(__file__)}: Own {said}"):
         built(Own(Own.Config()))
+    monkeypatch.setattr(_inner, "configure", lambda *_: (Own, Own.Config()))
+    with pytest.raises(ConfigError, match=rf"{re.escape(__file__)}: Own {said}"):
+        reprogram.load_host("restricted(host='own', access='label')")
 
 
 @pytest.mark.parametrize(("gives", "said"), [(None, "loads nothing; return a Task"), ((1, 2), "loads tuple;")])

@@ -8,7 +8,6 @@ from reprogram.errors import ConfigError
 from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure, find, is_listed
-from reprogram.utils.contracts import breach
 
 
 def load_host(spec: str, *, download: bool = False) -> Host:
@@ -37,9 +36,7 @@ def built(source: HostSource, *, download: bool = False) -> Host:
         HostUnavailableError: its weights aren't here.
     """
     with torch.inference_mode(False):
-        host = source.build(download=download)
-        if not isinstance(host, Host):
-            raise breach(source, f"builds {'nothing' if host is None else type(host).__name__}; return a Host")
+        host = source.built(download=download)
         try_out(host)
     return host
 

@@ -27,7 +27,7 @@ class InnerSource(HostSource):
         Where answers are bought, what the other one was asked while it was built is on the bill. A host that gives
         gradients computes here, and numbers what its defences draw from its own first image on.
         """
-        inner = self._source().build(download=download)
+        inner = self._source().built(download=download)
         host = self.made_of(inner)
         if host.info.access != "gradient":
             host.meter = inner.meter

@@ -14,6 +14,7 @@ from reprogram.hosts._meter import Meter
 from reprogram.hosts._wrap import wrapped
 from reprogram.registry import Component, format_spec
 from reprogram.types import Access
+from reprogram.utils.contracts import breach
 
 __all__ = ["Host", "HostInfo", "HostSource", "Meter"]
 
@@ -138,6 +139,21 @@ class HostSource(Component):
         """
         raise NotImplementedError
 
+    def built(self, *, download: bool = False) -> Host:
+        """Build the host, and see that it is one.
+
+        Args:
+            download: whether weights that aren't here may be fetched.
+
+        Raises:
+            HostUnavailableError: weights or packages aren't here.
+            ConfigError: the configuration names something that doesn't exist, or `build` gives no `Host`.
+        """
+        host = self.build(download=download)
+        if not isinstance(host, Host):
+            raise breach(self, f"builds {'nothing' if host is None else type(host).__name__}; return a Host")
+        return host
+
     def info(self) -> HostInfo | None:
         """The host's record, if it is known before weights are loaded; None, the default, if it isn't.
 
@@ -167,7 +183,7 @@ class HostSource(Component):
         Raises:
             ConfigError: the architecture can't be built anew.
         """
-        host = self.build()
+        host = self.built()
         if host.untrained is None:
             raise ConfigError(f"host {host.info.id}: its architecture can't be built anew, it has no untrained twin")
         twin: Host = host.untrained(seed)

@@ -132,7 +132,7 @@ def test_a_host_without_a_twin_says_so(monkeypatch, one_line):
     from reprogram.hosts.linear import Linear
 
     monkeypatch.delattr(RandomNet, "untrained")
-    monkeypatch.setattr(Linear, "build", lambda self: Host.wrap(nn.Flatten(), size=4))
+    monkeypatch.setattr(Linear, "build", lambda self, download: Host.wrap(nn.Flatten(), size=4))
     with pytest.raises(reprogram.ConfigError) as error:
         reprogram.load_host("untrained:linear:16")
     one_line(error, "untrained twin")
