@@ -8,6 +8,7 @@ from reprogram.errors import ConfigError
 from reprogram.hosts._trial import try_out
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import configure, find, is_listed
+from reprogram.utils.contracts import breach
 
 
 def load_host(spec: str, *, download: bool = False) -> Host:
@@ -18,10 +19,17 @@ def load_host(spec: str, *, download: bool = False) -> Host:
         download: whether weights that aren't here may be fetched.
 
     Raises:
-        ConfigError: no such host.
+        ConfigError: no such host, or its id isn't a spec.
         HostUnavailableError: its weights aren't here.
     """
-    return built(host_source(spec), download=download)
+    source = host_source(spec)
+    host = built(source, download=download)
+    try:
+        host_source(host.info.id)
+    except ConfigError as error:
+        said = f"calls its host {host.info.id!r}, which is no spec that builds it again; let self.spec() be its id"
+        raise breach(source, said) from error
+    return host
 
 
 def built(source: HostSource, *, download: bool = False) -> Host:

@@ -11,13 +11,21 @@ from reprogram.errors import ConfigError, ExportParityError, ReprogramError
 from reprogram.framed import Box, Framed
 from reprogram.hosts import _parity
 from reprogram.hosts._frozen import Call, scores_of
+from reprogram.hosts._guard import Guarding, Images
 from reprogram.hosts._host import FrozenHost
 from reprogram.hosts._info import look_swapped
 from reprogram.hosts._view import AsGiven, evaluation, overrides_train
-from reprogram.utils.seeding import seeded
+from reprogram.utils.contracts import breach
+from reprogram.utils.seeding import Draws, seeded
 
 MAX_ERROR = 1e-3
 """The largest relative error between two ways to run a host; beyond it, rounding is looked at more closely."""
+
+MAX_PIXEL_ERROR = 1e-4
+"""The largest difference between pixels that a defence changed in a whole image and in a window: sums change order."""
+
+MAX_DIFFERING = 1e-3
+"""The largest share of pixels that differ by more: where a defence rounds, the order of sums moves few of them far."""
 
 MAX_REPEAT_ERROR = 1e-4
 """The largest relative difference between two calls of a module with the same images: sums may change their order."""
@@ -51,7 +59,8 @@ def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
         given: the module that was wrapped, with the host's outputs; None where there is only the host's own.
 
     Raises:
-        ConfigError: a call fails, or it doesn't give a row of scores for each image.
+        ConfigError: a call fails, it doesn't give a row of scores for each image, or a defence before it changes pixels
+            by others that are farther away than it says.
 
     Warns:
         UserWarning: scores of one image differ between calls or with the images beside it, the engine gets the host
@@ -62,6 +71,8 @@ def try_out(host: FrozenHost, given: nn.Module | None = None) -> None:
     if host.mean.is_meta or not host.is_local:
         return  # Shapes alone; or nothing here that could be tried without a bill.
     framed = _noise(host)
+    for defence in host.guard.defences if host.guard else ():
+        _try_reach(defence, framed)
     with seeded(None, host.mean.device), torch.no_grad():
         if isinstance(getattr(host.net, "net", host.net), Call):
             _try_call(host, framed.dense())
@@ -79,6 +90,28 @@ def _noise(host: FrozenHost) -> Framed:
     frame = torch.rand(1, channels, height, width, generator=generator)
     window = torch.rand(2, channels, box.height, box.width, generator=generator)
     return Framed(frame=frame.to(device, dtype), window=window.to(device, dtype), box=box)
+
+
+def _try_reach(defence: Guarding, framed: Framed) -> None:
+    """Have a defence that says how far it reaches change two images whole, and then their window alone."""
+    reach = getattr(defence, "reach", None)
+    if reach is None:
+        return
+    seen = []
+
+    def ask(images: Images) -> Tensor:
+        seen.append(images.dense() if isinstance(images, Framed) else images)
+        return framed.frame.new_zeros(len(images), 2)
+
+    with torch.no_grad():
+        for images in (framed.dense(), framed):
+            defence.answer(ask, images, Draws(seed=0, first=0, count=len(framed)))
+    whole, apart = (torch.cat(parts) for parts in (seen[: len(seen) // 2], seen[len(seen) // 2 :]))
+    differing = (whole - apart).abs() > MAX_PIXEL_ERROR
+    if differing.double().mean() > MAX_DIFFERING:
+        raise breach(
+            defence, f"changes pixels by others that are farther away than reach={reach}; say how far, or None"
+        )
 
 
 def _try_call(host: FrozenHost, images: Tensor) -> None:
