@@ -85,6 +85,7 @@ results: $(READY)
 	$(BIN)/python docs/_ext/serving.py
 	$(BIN)/python docs/_ext/results_index.py
 	$(BIN)/python docs/_ext/detectors.py
+	$(BIN)/python docs/_ext/paper_level.py
 
 # The page is written anew from what is there, also where a case failed.
 bench: $(READY)

@@ -1,0 +1,54 @@
+"""The table of docs/paper.md that holds trained hosts against the paper is that of the stored runs."""
+
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / "results" / "paper" / "next"
+
+
+@pytest.fixture
+def paper_level(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The generator of the page's table."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import paper_level
+
+    return paper_level
+
+
+def test_the_page_is_current(paper_level: ModuleType) -> None:
+    text = paper_level.PAGE.read_text(encoding="utf-8")
+    assert paper_level.page(text) == text, "run make results"
+    target = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nresults:")[2]
+    assert "docs/_ext/paper_level.py" in target.partition("\n\n")[0]
+
+
+def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
+    """Read with other means: the run's folder says host and seed, its file the accuracy and the program's worth."""
+    text = paper_level.PAGE.read_text(encoding="utf-8")
+    plan = json.loads((STORED / "plans/table1.json").read_text(encoding="utf-8"))
+    trained = {line["run"] for line in plan if line["axis"]["state"] == "as given"}
+    stored = {}
+    for path in STORED.glob("runs/*/result.json"):
+        if path.parent.name not in trained:
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        host, seed = re.fullmatch(r"\w+?-(.*)-frame-s(\d+)-\w{8}", path.parent.name).groups()  # type: ignore[union-attr]
+        right, n = round(result["host_shows"]["top_label"]["accuracy"] * result["test"]["n"]), result["test"]["n"]
+        worth = result["test"]["accuracy"] - result["baselines"]["map_alone"]["accuracy"]
+        stored[host.replace("_", " "), seed, f"**{right / n:.4f}**"] = worth
+    table = text.partition(paper_level.BEGIN)[2].partition(paper_level.END)[0]
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if "(n = " in line]
+    shown = {(cells[2].replace("-", " "), cells[3], cells[5]): float(cells[8].split()[0]) for cells in lines}
+    assert len(lines) == len(stored) and shown == pytest.approx(stored, abs=5.1e-4)
+
+
+def test_each_task_has_the_range_of_the_papers_hosts(paper_level: ModuleType) -> None:
+    """By hand, from table 1 of the paper."""
+    table = paper_level.table(paper_level.cells())
+    for task, said in (("counting", "0.9763 to 0.9999"), ("MNIST", "0.9496 to 0.9761"), ("CIFAR", "0.5858 to 0.6910")):
+        assert re.search(rf"^\| {task}[^|]*\| \*the paper's \d\*[^|]*\|[ |]*\*{said}\*", table, re.M)
