@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError
 
 from reprogram._version import __version__
 from reprogram.cli.streams import OutputError, ReaderGoneError, limit_width, standard_streams
-from reprogram.cli.usage import Environment, UsageError, explain, variants_mistake
+from reprogram.cli.usage import Environment, UsageError, explain, stranger_that_exits, variants_mistake
 from reprogram.errors import ReprogramError
 from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
@@ -122,6 +122,9 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as error:
         if error.code in (129, 143):
             _complain(f"terminated{_going_on(arguments)}")
+        elif (refusal := stranger_that_exits(error)) is not None:
+            _complain(refusal)
+            return ReprogramError.exit_code
         return error.code if isinstance(error.code, int) else EXIT_BUG
     except ReaderGoneError:
         return EXIT_PIPE

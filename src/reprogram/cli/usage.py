@@ -1,6 +1,7 @@
 """What a command line and the environment give to a verb: options by their names, and one line on each mistake."""
 
 import os
+import sysconfig
 import traceback
 import typing
 from collections.abc import Callable, Iterable
@@ -167,6 +168,23 @@ def variants_mistake(error: BaseException) -> str | None:
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     return f"{frame.f_code.co_filename}, line {line}: {reason}; mend this file, or report it if it came with reprogram"
+
+
+def stranger_that_exits(error: SystemExit) -> str | None:
+    """A line on code that isn't ours and ended the process, as a host's function may; None where we ended it.
+
+    Args:
+        error: what was raised while a verb ran.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    outer = [found for found in frames if _module(found[0])[0].partition(".")[0] not in {"reprogram", "cyclopts"}]
+    if not outer or outer[-1] != frames[-1]:
+        return None
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    own = [found for found in outer if not found[0].f_code.co_filename.startswith(installed)]
+    frame, line = (own or outer)[-1]
+    reason = " ".join(f"SystemExit: {error}".split())[:500]
+    return f"{frame.f_code.co_filename}, line {line}: ends the process ({reason}); raise an error there instead"
 
 
 def _module(frame: FrameType) -> tuple[str, str]:

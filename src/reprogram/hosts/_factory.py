@@ -24,6 +24,8 @@ def load_host(spec: str, *, download: bool = False) -> Host:
     """
     source = host_source(spec)
     host = built(source, download=download)
+    if not source.nameable():
+        return host  # No program file may have it built, whatever its id says.
     try:
         host_source(host.info.id)
     except ConfigError as error:

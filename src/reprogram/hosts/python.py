@@ -1,8 +1,11 @@
 """A function of your own file: `python:FILE:FUNCTION?size=224&outputs=labels`; never from a program file."""
 
+import contextlib
 import importlib.util
+import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from reprogram.hosts._state import fingerprint
 from reprogram.hosts.base import Host, HostSource
 from reprogram.registry import format_spec
 from reprogram.types import Access
+
+STOPPED = (129, 143)
+"""The codes with which the command line ends at SIGHUP and SIGTERM."""
 
 
 class Python(HostSource):
@@ -71,6 +77,7 @@ class Python(HostSource):
         config = self.config
         found = _defined(*config.function.rpartition(":")[::2])
         if isinstance(found, Host):
+            self._check_no_options()
             return found
         host = PythonHost.wrap(
             found,
@@ -87,6 +94,16 @@ class Python(HostSource):
         host.info = replace(host.info, id=self.spec())
         host.wrapped_as = config.name
         return host
+
+    def _check_no_options(self) -> None:
+        """Refuse options beside a name that stands for a `Host`: it was wrapped with its own."""
+        given = [f.name for f in fields(self.config) if f.name != "function"]
+        given = [name for name in given if getattr(self.config, name) != getattr(type(self.config), name)]
+        if given:
+            raise ConfigError(
+                f"python:{self.config.function}: is a Host already, and {', '.join(given)} would change nothing; give "
+                "them to Host.wrap in the file"
+            )
 
     def spec(self) -> str:
         """The spec, with the file's name instead of its path."""
@@ -113,6 +130,33 @@ class PythonHost(Host):
         return fingerprint(self.net, replace(self.info, id=self.wrapped_as))
 
 
+@contextlib.contextmanager
+def _as_a_script(file: Path) -> Iterator[None]:
+    """In the block, path and arguments are those of `python FILE`; what is printed isn't taken for a result of ours.
+
+    Afterwards all is as it was, also the current folder: paths that were given mean what they meant.
+    """
+    arguments, folder = sys.argv, _current_folder()
+    sys.argv = [str(file)]
+    sys.path.insert(0, str(file.parent))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.argv = arguments
+        with contextlib.suppress(ValueError):  # The file may have removed it.
+            sys.path.remove(str(file.parent))
+        if folder is not None and _current_folder() != folder:
+            os.chdir(folder)
+
+
+def _current_folder() -> Path | None:
+    """The current folder; None where it was removed."""
+    with contextlib.suppress(OSError):
+        return Path.cwd()
+    return None
+
+
 def _defined(path: str, name: str) -> Any:
     """What a file defines by a name."""
     file = Path(path).absolute()
@@ -122,15 +166,20 @@ def _defined(path: str, name: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # As pickles and dataclasses expect it.
-    sys.path.insert(0, str(file.parent))  # As of a script.
     try:
-        spec.loader.exec_module(module)
+        with _as_a_script(file):
+            spec.loader.exec_module(module)
     except ReprogramError:
         raise
+    except SystemExit as error:
+        if error.code in STOPPED:
+            raise
+        raise ConfigError(
+            f"python:{path}:{name}: the file ends the process (SystemExit: {one_line(error)}); put what a script does "
+            'under if __name__ == "__main__":'
+        ) from error
     except Exception as error:  # The file may do anything.
         raise ConfigError(f"python:{path}:{name}: {type(error).__name__}: {one_line(error)}; mend the file") from error
-    finally:
-        sys.path.remove(str(file.parent))
     if not hasattr(module, name):
         raise ConfigError(f"python:{path}:{name}: the file defines no {name!r}; name a function, a module or a Host")
     return getattr(module, name)

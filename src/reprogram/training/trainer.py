@@ -93,7 +93,7 @@ class Trainer:
             DataError: a loss or gradient isn't finite, or the state can't be written.
             ProcessLostError: another process is gone; the state is saved.
         """
-        with seeded(self.options.seed, self.train.images.device):
+        with seeded(self.options.seed, self.train.images.device, alone=False):
             self.learner.start(self.model.learned_parameters())
             self._restore()
             self._settle()

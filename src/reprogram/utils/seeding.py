@@ -1,6 +1,8 @@
 """Random numbers and orders that are functions of a seed."""
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -68,19 +70,42 @@ def _seed_of(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch) % 2**63
 
 
+_turn = threading.RLock()
+"""Held by the thread that draws from torch's generators, which all threads share."""
+
+
+def _renew_turn() -> None:
+    """In a forked child the thread that held the lock isn't there, and would never give it back."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has none.
+    os.register_at_fork(after_in_child=_renew_turn)
+
+
 @contextlib.contextmanager
-def seeded(seed: int | None, device: torch.device | str = "cpu") -> Iterator[None]:
+def seeded(seed: int | None, device: torch.device | str = "cpu", *, alone: bool = True) -> Iterator[None]:
     """In the block, torch's random numbers depend on a seed alone; afterwards the generators are restored.
 
     Args:
         seed: the block's seed; None keeps the generators' state, and restores it all the same.
         device: a CUDA device's generator is restored beside the CPU's.
+        alone: whether blocks of other threads wait for this one, so that none draws what belongs to another. A block
+            that takes long and hardly draws, such as learning, lets them in between: they leave its state as it was.
     """
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
+    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with _turn if alone else contextlib.nullcontext():
+        with _turn:
+            generators.__enter__()
+            if seed is not None:
+                torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            with _turn:
+                generators.__exit__(None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Hosts of a user's own Python file."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,55 @@ def test_what_loading_asks_is_on_the_bill_whatever_stands_around_it(around, tmp_
     )
     host = reprogram.load_host(around.format(f"python:{file}:ask?size=8"))
     assert host.meter.images == len(log.read_text()) > 0
+
+
+def fit(file, name, out, *more):
+    host = f"python:{file}:{name}?size=48"
+    options = ("--task", "squares(train=40, validation=20, test=20)", "--images", "20", "--baselines", "none")
+    return main(["fit", "--host", host, *options, "--quiet", "--out", str(out), *more])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import sys; sys.exit()",
+        "import sys; sys.exit(0)",
+        "import argparse; p = argparse.ArgumentParser(); p.add_argument('must'); p.parse_args()",
+    ],
+)
+def test_a_file_that_ends_the_process_is_one_line(file, tmp_path, capsys, line):
+    file.write_text(FILE + line + "\n")
+    assert fit(file, "scores", tmp_path / "run") == 3
+    err = capsys.readouterr().err.strip().splitlines()
+    assert "the file ends the process (SystemExit" in err[-1] and 'if __name__ == "__main__":' in err[-1]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("calls", [0, 5])
+def test_a_function_that_ends_the_process_is_one_line(file, tmp_path, capsys, calls):
+    count = f"CALLS = []\n\ndef ends(pixels):\n    CALLS.append(1)\n    if len(CALLS) > {calls}:\n"
+    file.write_text(FILE + count + "        raise SystemExit(0)\n    return scores(pixels)\n")
+    assert fit(file, "ends", tmp_path / "run") == 3
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("reprogram: ") and ("blank" in err if calls == 0 else f"{file}, line" in err)
+
+
+def test_a_file_that_parses_arguments_gets_none_of_ours(file, tmp_path, capsys):
+    file.write_text(FILE + "import argparse\nprint(argparse.ArgumentParser().parse_args())\n")
+    assert fit(file, "scores", tmp_path / "run", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["task"] and "Namespace()" in err  # What it prints is no result.
+
+
+def test_a_file_that_goes_elsewhere_moves_no_run(file, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    file.write_text(FILE + "import os; os.chdir('/')\n")
+    assert fit(file, "scores", "run") == 0
+    assert (tmp_path / "here" / "run" / "result.json").exists()
+
+
+def test_options_beside_a_wrapped_host_are_refused(file):
+    assert reprogram.load_host(f"python:{file}:host").info.size == (48, 48)
+    with pytest.raises(reprogram.ConfigError, match=r"is a Host already, and size, access would change nothing"):
+        reprogram.load_host(f"python:{file}:host?size=64&access=label")

@@ -203,6 +203,26 @@ def test_a_result_of_another_run_is_not_told(run, tmp_path):
     assert "as the program file states it" in text and "map-alone" not in text
 
 
+def test_a_card_replaces_nobody_elses_files(run, tmp_path):
+    """Of a run's folder the program, of any other folder the files that lie there without a card."""
+    other = tmp_path / "other"
+    options = ("--host", "linear:32", "--task", "digits", "--images", 16, "--program", "full", "--canvas", "resize")
+    assert cli("fit", *options, "--baselines", "none", "--quiet", "--out", other)[0] == 0
+    before = {path: path.read_bytes() for path in other.iterdir() if path.is_file()}
+    code, _, err = cli("card", run, "--out", other)
+    assert code == 3 and "is the folder of a run" in err and err.count("\n") == 1
+    assert {path: path.read_bytes() for path in other.iterdir() if path.is_file()} == before
+    assert cli("card", other, "--out", other)[0] == 0  # Its own program stays what it is.
+    assert cli("card", run, "--out", other)[0] == 3  # Also now that there is a card.
+    assert (other / "program.safetensors").read_bytes() == before[other / "program.safetensors"]
+    for name in ("config.json", "program.safetensors"):
+        folder = tmp_path / f"with-{name}"
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        code, _, err = cli("card", run, "--out", folder)
+        assert code == 3 and name in err and [path.name for path in folder.iterdir()] == [name]
+
+
 def test_names_of_strangers_mean_nothing_in_the_card(tmp_path):
     task = random_task()
     names = ("a|b", "<script>x</script>", "[x](http://e)", '"\n---\nlicense: mit\n# head')
