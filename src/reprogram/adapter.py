@@ -1,5 +1,6 @@
 """The modules around a host (canvas, program and label map), and the record of the task that they were built for."""
 
+import inspect
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -163,10 +164,21 @@ def compose(
             )
     (canvas_type, canvas_config), (program_type, program_config) = chosen["canvases"], chosen["programs"]
     map_type, map_config = chosen["label-maps"]
-    canvas = canvas_type(canvas_config, image_shape=image_shape, host_shape=host_shape)
-    program = program_type(program_config, geometry=canvas.geometry)
+    canvas = _made(canvas_type, canvas_config, image_shape=image_shape, host_shape=host_shape)
+    program = _made(program_type, program_config, geometry=canvas.geometry)
     if program.confined and list(program.parameters()):
         require_frame(program.name(), canvas.geometry)
     columns = num_host_labels * program.num_groups
-    label_map = map_type(map_config, num_host_labels=columns, num_task_labels=num_task_labels)
+    label_map = _made(map_type, map_config, num_host_labels=columns, num_task_labels=num_task_labels)
     return Adapter(canvas=canvas, program=program, label_map=label_map)
+
+
+def _made(variant: type[Any], config: Any, **arguments: Any) -> Any:
+    """A component; where its own `__init__` takes other arguments than its family's do, a line that says so."""
+    try:
+        inspect.signature(variant).bind(config, **arguments)
+    except TypeError as error:
+        names = ", ".join(["config", *(f"{name}=..." for name in arguments)])
+        where = f"{variant.__module__}.{variant.__name__}"
+        raise ConfigError(f"{where}: its __init__ can't be called with {names} ({error}); mend this file") from None
+    return variant(config, **arguments)

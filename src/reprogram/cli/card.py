@@ -30,8 +30,9 @@ def card_command(
         task_licence: of the task's images.
         json: print the result as JSON.
     """
-    from reprogram.programfile.card import folder_of, write_folder
+    from reprogram.programfile.card import folder_of
     from reprogram.programfile.hub import Repo
+    from reprogram.programfile.shared_folder import write_folder
 
     name = Repo.parse(repo).id if repo else ""
     files = folder_of(program, repo=name, licence=licence, host_licence=host_licence, task_licence=task_licence)

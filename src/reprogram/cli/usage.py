@@ -162,9 +162,13 @@ def variants_mistake(error: BaseException) -> str | None:
     installed = {point.module.partition(".")[0] for package in packages for point in entry_points(group=package)}
     frames = [(*_module(frame), frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     own = [found for found in frames if found[0].partition(".")[0] in {"reprogram", *installed}]
-    package, name, frame, line = own[-1] if own else ("", "", None, 0)
+    others = [found for found in own if found[0].partition(".")[0] in installed]
+    # What fails in our code that another package's variant called is its mistake too.
+    if not own:
+        return None
+    package, name, frame, line = (others or own)[-1]
     is_variant = package in packages and not name.startswith("_") and name != "base"
-    if frame is None or not (is_variant or package.partition(".")[0] in installed):
+    if not (is_variant or others):
         return None
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     return f"{frame.f_code.co_filename}, line {line}: {reason}; mend this file, or report it if it came with reprogram"

@@ -7,7 +7,6 @@ read back.
 import html
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,19 @@ import numpy as np
 from PIL import Image
 
 from reprogram._version import __version__
-from reprogram.errors import ConfigError, ReprogramError
+from reprogram.errors import ReprogramError
 from reprogram.programfile.file import ProgramFile, read
 from reprogram.programfile.format import MAX_FILE
 from reprogram.programfile.hub import FILE
 from reprogram.programfile.pictures import map_picture, program_picture
 from reprogram.registry import configure, format_spec
-from reprogram.utils.files import is_folder, read_json, read_ordinary, write_atomic
+from reprogram.utils.files import is_folder, read_json, read_ordinary
 from reprogram.utils.text import printable
 
 TAGS = ("reprogram", "model-reprogramming", "adversarial-reprogramming", "visual-prompting")
 MOST_LABELS = 20
 """Task labels that the card lists."""
 UNSTATED = "not stated"
-OF_A_RUN = ("config.toml", "result.json", "lock", "checkpoint.safetensors")
-"""Files by which a folder is known as a run's."""
 
 
 def folder_of(
@@ -61,52 +58,6 @@ def folder_of(
         "label_map.png": _png(map_picture(file.adapter.label_map)),
         "README.md": card_of(file, result, repo=repo, licences=licences).encode(),
     }
-
-
-def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write the files of a folder; others that are there stay.
-
-    Args:
-        folder: the folder, which is made where it is missing.
-        files: as `folder_of` returns them.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigError: the folder is a run's, or holds files that aren't of a program that was shared from it before.
-        WriteError: a file can't be written.
-    """
-    card, is_card = folder / "README.md", f"library_name: {TAGS[0]}\n" in _text_of(folder / "README.md")
-    for name, raw in files.items():
-        if _holds(folder / name, raw):
-            continue
-        if name == FILE and any((folder / other).exists() for other in OF_A_RUN):
-            raise ConfigError(f"{folder}: is the folder of a run, whose program this isn't; choose another --out")
-        if not is_card:
-            what = "card of a program" if name == card.name else "file that was shared from here before"
-            raise ConfigError(f"{folder / name}: is no {what}, and stays as it is; choose another --out")
-    write_atomic(card, files[card.name])  # First, by which a folder that isn't finished is known again.
-    for name, raw in files.items():
-        write_atomic(folder / name, raw)
-    return folder
-
-
-def _holds(path: Path, raw: bytes) -> bool:
-    """Whether a file isn't there, or holds these bytes already."""
-    if not os.path.lexists(path):
-        return True
-    try:
-        return read_ordinary(path, len(raw) + 1) == raw
-    except (OSError, ReprogramError):
-        return False
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return read_ordinary(path).decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def result_of(path: Path, file: ProgramFile) -> dict[str, Any]:

@@ -92,14 +92,51 @@ def save(path: Path, adapter: Adapter, *, host: Host, task: TaskRecord, provenan
         ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
         DataError: the file can't be written.
     """
+    if not provenance.created_by:
+        provenance.created_by = f"reprogram {__version__}"
+    return write_atomic(path, readable(str(path), adapter, host=host, task=task, provenance=provenance))
+
+
+def readable(where: str, adapter: Adapter, *, host: Host, task: TaskRecord, provenance: Provenance) -> bytes:
+    """The bytes of a program file, from which the reader builds the components that they are of.
+
+    Args:
+        where: names the file in errors.
+        adapter: canvas, program and label map.
+        host: the host that the program was learned for.
+        task: the record of the task that the program was learned for.
+        provenance: what the file says about its origin.
+
+    Raises:
+        ProgramFileError: a component isn't listed, a learned value isn't finite, or the reader would refuse the file.
+    """
     try:
         for part, family in FAMILIES.items():
             require_listed(family, getattr(adapter, part))
     except ConfigError as error:
-        raise ProgramFileError(f"{path} isn't written: {error}") from None
-    if not provenance.created_by:
-        provenance.created_by = f"reprogram {__version__}"
-    return write_atomic(path, _raw(str(path), adapter, host, task, provenance))
+        raise ProgramFileError(f"{where} isn't written: {error}") from None
+    try:
+        raw = _raw(where, adapter, host, task, provenance)
+        _loaded(io.BytesIO(raw), len(raw))
+    except Exception as error:  # An author's own component may do anything.
+        if isinstance(error, ReprogramError) and "saved" in str(error):
+            raise
+        said = str(error) if isinstance(error, ReprogramError) else f"{type(error).__name__}: {error}"
+        said = " ".join(said.split())[:500]
+        raise ProgramFileError(f"{where}: can't be saved, the file would not be read: {said}") from error
+    return raw
+
+
+def _loaded(file: BinaryIO, num_bytes: int) -> ProgramFile:
+    """Read an open file, in the order that this module's docstring gives."""
+    head = read_head(file)
+    adapter = _build(head.header)
+    _match(head, adapter, num_bytes)
+    tensors = read_body(file, head)
+    adapter.load_learned_state(tensors)
+    adapter.label_map.validate()
+    size = head.num_bytes + head.num_body_bytes
+    return ProgramFile(header=head.header, tensors=tensors, adapter=adapter, num_bytes=size)
 
 
 def digest_of(adapter: Adapter, *, host: Host, task: TaskRecord, provenance: Provenance) -> str:
@@ -175,21 +212,13 @@ def read(path: Path, *, download: bool = False) -> ProgramFile:
     """
     try:
         with _open(located(path, download=download)) as file:
-            head = read_head(file)
-            adapter = _build(head.header)
-            _match(head, adapter, os.fstat(file.fileno()).st_size)
-            tensors = read_body(file, head)
-        adapter.load_learned_state(tensors)
-        adapter.label_map.validate()
+            return _loaded(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise ProgramFileError(f"{path}: can't be read ({error.strerror})") from None
     except ProgramFileError as error:
         raise ProgramFileError(f"{path}: {error}") from None
     except ReprogramError as error:
         raise ProgramFileError(f"{path}: refused: {error}") from None
-    return ProgramFile(
-        header=head.header, tensors=tensors, adapter=adapter, num_bytes=head.num_bytes + head.num_body_bytes
-    )
 
 
 def _open(path: Path) -> BinaryIO:

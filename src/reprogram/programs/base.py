@@ -91,9 +91,8 @@ class Program(Component, nn.Module):
             ConfigError: the batch has another geometry than the program, or `run` doesn't do what it says.
         """
         if framed.geometry != self.geometry:
-            raise ConfigError(
-                f"a canvas of {framed.geometry} for a program of {self.geometry}; build the program for it"
-            )
+            one, other = framed.geometry, self.geometry
+            raise ConfigError(f"a canvas of {one} for a program of {other}; build the program for it")
         if self.confined and not torch.is_grad_enabled():
             frame = self._drawn.get(
                 lambda: self.draw(framed).frame, framed.frame, *self.buffers(), parameters=list(self.parameters())
@@ -148,8 +147,9 @@ class Program(Component, nn.Module):
         drawn = self.run(framed)
         if written:
             raise breach(self, "draws on the canvas in place; make new tensors")
-        # shape[0], since len makes a constant of it where a graph is captured.
-        if drawn.window.shape[0] != self.num_views * framed.window.shape[0]:
+        if not isinstance(drawn, Framed):
+            raise breach(self, f"makes {'nothing' if drawn is None else type(drawn).__name__}; return a Framed")
+        if drawn.window.shape[0] != self.num_views * framed.window.shape[0]:  # In a captured graph len is a constant.
             raise breach(self, f"doesn't make {self.num_views} of each image, which is its `num_views`")
         if drawn.geometry.shape != self.geometry.shape or not (self.moves or drawn.box == framed.box):
             raise breach(self, f"makes {drawn.geometry} of {framed.geometry}, but doesn't say `moves = True`")

@@ -10,6 +10,7 @@ The parent folder holds an index of the runs, see `reprogram.runs.index`.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from reprogram.canvases.base import size_in_window
@@ -18,7 +19,9 @@ from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
 from reprogram.hosts._store import billed_in
 from reprogram.hosts.base import Host
+from reprogram.labelmaps._declared import check_declared
 from reprogram.model import Reprogrammed
+from reprogram.programfile.file import readable
 from reprogram.registry import configure
 from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import SPECS, RunConfig
@@ -118,6 +121,7 @@ def execute(
             say(f"going on with the interrupted run in {folder.path}")
         log = AskedLog(folder.asked, config.total_queries)
         model, task, data_check = _load(config, say, loader or Loader(), log, folder)
+        group.on_main(lambda: _check_components(model))
         group.on_main(lambda: check_baselines(config, model, task))
         group.on_main(lambda: contexts.enter_context(recorded(folder, config, say)))
         start = [parameter.detach().clone() for parameter in model.learned_parameters()]
@@ -151,6 +155,13 @@ def _check_total(limit: int, expected: Forecast) -> None:
             f"--total-queries {limit:,}: the run asks for up to {expected.most_images:,} images, test and baselines "
             "included; raise it, or give a smaller budget or fewer baselines"
         )
+
+
+def _check_components(model: Reprogrammed) -> None:
+    """Refuse components that a file can't hold, or that do other things than they say, before anything is learned."""
+    check_declared(model.label_map)
+    provenance = replace(model.provenance, created_by="this run")
+    readable("the program", model.adapter, host=model.host, task=model.task, provenance=provenance)
 
 
 def _usable(processes: int, config: RunConfig, model: Reprogrammed, num_train: int) -> int:

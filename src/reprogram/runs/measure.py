@@ -15,6 +15,7 @@ from reprogram.evaluation.metrics import score
 from reprogram.evaluation.paired import net_gain, paired
 from reprogram.evaluation.reading import Answers, host_shows, read_answers
 from reprogram.hosts.base import Host
+from reprogram.labelmaps._declared import check_declared
 from reprogram.model import Reprogrammed
 from reprogram.registry import configure, find, names
 from reprogram.report.doubts import doubts
@@ -98,6 +99,7 @@ def measure(
         The result, as `result.json` holds it.
     """
     folder.append_history(fit_result.history)
+    check_declared(model.label_map)  # Learning may have changed what it says.
     say("measuring on the test split")
     trim_memory()  # What was learned in another type took blocks of other sizes.
     task = whole_task.with_test_sample(config.test_images, seed=config.seed)

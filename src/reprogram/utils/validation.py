@@ -16,7 +16,9 @@ from reprogram.utils.messages import EXPECTED, expected_instead, nearest, path_o
 def _type_adapter(config: type[Any]) -> Any:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(config)
+    adapter = TypeAdapter(config)
+    adapter.rebuild(raise_errors=True)
+    return adapter
 
 
 @functools.cache
@@ -102,8 +104,16 @@ def validate(config: Any, options: dict[str, Any], *, component: str, strict: bo
     Raises:
         ConfigError: an option is missing, or its value has the wrong type or range; names it.
     """
-    from pydantic import ValidationError
+    from pydantic import PydanticUserError, ValidationError
 
+    try:
+        _kinds(config)
+        _type_adapter(config)
+    except (PydanticUserError, NameError, TypeError) as error:  # An author's own dataclass may say anything.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(
+            f"{component}: {config.__module__}.{config.__qualname__}: {reason}; mend its types"
+        ) from error
     for name, value in options.items():
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ConfigError(f"{component}: {name} has {value.bit_length()} bits; a number of 64 bits is expected")
