@@ -82,19 +82,20 @@ class Reprogrammed(nn.Module):
             shape = host.info.shape
             task = load_task(task, size_of_unequal=lambda: size_in_window(canvas, shape))
         record = TaskRecord.of(task)
-        adapter = compose(
-            {
-                family: configure(family, text)
-                for family, text in (("canvases", canvas), ("programs", program), ("label-maps", label_map))
-            },
-            image_shape=record.shape,
-            host_shape=host.info.shape,
-            num_host_labels=host.info.num_classes,
-            num_task_labels=len(record.classes),
-        )
-        adapter.program.initialize(torch.Generator().manual_seed(seed))
-        names = tuple(map(host.info.label, range(host.info.num_classes)))
-        adapter.label_map.initialize(names * adapter.program.num_groups, record.classes)
+        with torch.inference_mode(False):  # What is built in that mode could never be learned.
+            adapter = compose(
+                {
+                    family: configure(family, text)
+                    for family, text in (("canvases", canvas), ("programs", program), ("label-maps", label_map))
+                },
+                image_shape=record.shape,
+                host_shape=host.info.shape,
+                num_host_labels=host.info.num_classes,
+                num_task_labels=len(record.classes),
+            )
+            adapter.program.initialize(torch.Generator().manual_seed(seed))
+            names = tuple(map(host.info.label, range(host.info.num_classes)))
+            adapter.label_map.initialize(names * adapter.program.num_groups, record.classes)
         return cls.of(adapter, host, record).match_host()
 
     @classmethod

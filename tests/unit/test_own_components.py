@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 import reprogram
 from helpers import random_task
 from reprogram import registry
-from reprogram.errors import ConfigError, ProgramFileError
+from reprogram.errors import ConfigError, DataError, ProgramFileError
 from reprogram.labelmaps._declared import check_declared
 from reprogram.labelmaps.base import GroupMap
 from reprogram.programs.frame import Frame
@@ -107,6 +107,54 @@ def test_a_component_whose_init_takes_something_else(monkeypatch):
     monkeypatch.setattr(Frame, "__init__", init)
     with pytest.raises(ConfigError, match=r"Frame: its __init__ can't be called with config, geometry.*'extra'"):
         reprogram.Reprogrammed.build(reprogram.load_host("linear:32"), random_task(num_classes=3))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_gradients_that_a_caller_switched_off(tmp_path, mode):
+    """What is built, loaded or learned there can be learned all the same."""
+    host, task = reprogram.load_host("linear:32"), random_task(num_classes=3)
+    plain = reprogram.Reprogrammed.build(host, task, label_map="random")
+    plain.save(tmp_path / "start.safetensors")
+    with mode():
+        built = reprogram.Reprogrammed.build(host, task, label_map="random")
+        loaded = reprogram.load(tmp_path / "start.safetensors")
+        reprogram.fit(plain, task, images=64)
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode) and not torch.is_grad_enabled()
+    for model in (built, loaded):
+        reprogram.fit(model, task, images=64)
+        assert torch.equal(model.program.weight, plain.program.weight)
+
+
+@pytest.mark.parametrize("data", [None, "digits", (torch.zeros(2, 3, 8, 8), torch.zeros(2))])
+def test_what_is_no_data(data):
+    model = reprogram.Reprogrammed.build(reprogram.load_host("linear:32"), random_task(num_classes=3))
+    with pytest.raises(DataError, match=r"is no data; give a Task, or a Split"):
+        reprogram.evaluate(model, data)
+
+
+@pytest.mark.parametrize("gives", ["sparse", "meta"])
+def test_scores_that_are_no_plain_tensor(gives):
+    def classify(pixels):
+        scores = pixels.flatten(1)[:, :12]
+        return scores.to_sparse() if gives == "sparse" else scores.to("meta")
+
+    with pytest.raises(ConfigError, match=r"^host callable: .*(sparse tensor|on the device meta)"):
+        reprogram.Host.wrap(classify, size=16)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_answers_that_name_no_label_of_the_host(known, recwarn):
+    """A mistake in the names, which else looks like a host that can't be used."""
+    names = tuple(f"label {i}" for i in range(12))
+
+    def classify(pixels):
+        return ["Label 3" if i or not known else "label 3" for i in range(len(pixels))]
+
+    host = reprogram.Host.wrap(classify, size=16, class_names=names, outputs="labels")
+    for _ in range(6):
+        host(torch.zeros(8, 3, 16, 16))
+    said = [str(warning.message) for warning in recwarn if "class_names" in str(warning.message)]
+    assert len(said) == (not known) and all("'Label 3'" in text for text in said)
 
 
 @dataclass(frozen=True, kw_only=True)

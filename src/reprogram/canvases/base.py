@@ -94,7 +94,7 @@ class Canvas(Component, nn.Module):
         Raises:
             DataError: the images have another shape, type or range, or hold values that are not finite.
         """
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+        if hasattr(images, "shape") and (images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape):
             raise DataError(
                 f"images of shape {tuple(images.shape)}; b x {' x '.join(map(str, self.image_shape))} is expected"
             )

@@ -1,6 +1,7 @@
 """Classifiers that answer with labels, as people write and services give them, as evidence for every host label."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from reprogram.hosts._shown import Kind, Shown
 
 ROUNDING = 1e-3
 """How far above 1 rounding may carry a probability; more than that is percent."""
+
+FEW = 20
+"""So many answers that are no labels of the host's at the beginning are a mistake in its names."""
 
 SLACK = 0.02
 """How far above 1 rounded probabilities of an image may sum."""
@@ -36,6 +40,7 @@ class Answers(nn.Module):
         self.net, self.numbers, self.name = net, numbers, name
         self.index = {label: i for i, label in enumerate(labels)}
         self.num_labels = len(labels)
+        self._watched, self._is_known = 0, False
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Ask the classifier.
@@ -56,6 +61,7 @@ class Answers(nn.Module):
             count = f"{len(answers)} of them" if is_list else type(answers).__name__
             raise ConfigError(f"host {self.name}: one answer for each of {len(pixels)} images is expected, not {count}")
         rows = [self._evidence(answer) for answer in answers]
+        self._watch(answers)
         return torch.stack(rows).to(pixels) if rows else pixels.new_empty(0, self.num_labels)
 
     def _evidence(self, answer: Any) -> Tensor:
@@ -66,10 +72,24 @@ class Answers(nn.Module):
         for label, number in pairs:
             index = self._index_of(label)
             if index is not None:
+                self._is_known = True
                 numbers[0, index], shown[0, index] = max(number / scale, float(numbers[0, index])), True
         total = sum(number for _, number in pairs) / scale
         kind: Kind = "probabilities" if total <= 1 + SLACK else "independent"
         return Shown(numbers=self.numbers, kind=kind).evidence(numbers, shown)[0]
+
+    def _watch(self, answers: Sequence[Any]) -> None:
+        """Warn, once, where the first answers all name labels that the host doesn't have."""
+        if self._watched >= FEW or self._is_known:
+            return
+        self._watched += len(answers)
+        if self._watched >= FEW:
+            warnings.warn(
+                f"host {self.name}: none of its first {self._watched} answers names one of its class_names; the last "
+                f"is {str(answers[-1])[:60]!r}, give the names as the classifier says them",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _pairs(self, answer: Any) -> list[tuple[Any, float]]:
         try:

@@ -145,7 +145,7 @@ def scores_of(output: Any, name: str) -> Tensor:
         b x K.
 
     Raises:
-        ConfigError: the output holds no tensor of two axes, or complex numbers.
+        ConfigError: the output holds no plain tensor of two axes, or complex numbers.
     """
     output = output.get("logits", output) if isinstance(output, dict) else getattr(output, "logits", output)
     if isinstance(output, np.ndarray | list):
@@ -157,6 +157,8 @@ def scores_of(output: Any, name: str) -> Tensor:
             f"host {name}: gave {shape} where a tensor of b x K scores is expected; wrap a function that picks the "
             "scores out, such as lambda x: module(x)[0]"
         )
+    if output.layout != torch.strided:
+        raise ConfigError(f"host {name}: gave a sparse tensor where scores are expected; call to_dense() on it")
     if output.is_complex():
         raise ConfigError(f"host {name}: gave complex numbers where scores are expected")
     return output

@@ -251,6 +251,8 @@ def probe(net: nn.Module, blank: Tensor, outputs: Outputs, name: str) -> Tensor:
     scores = scores_of(scores, name)
     if len(scores) != 1 or scores.shape[1] < 1:
         raise ConfigError(f"host {name}: one image gave scores of shape {tuple(scores.shape)}, expected 1 x K")
+    if scores.is_meta and not blank.is_meta:
+        raise ConfigError(f"host {name}: a blank image's scores are on the device meta, without values")
     if torch.isnan(scores).any():
         raise ConfigError(f"host {name}: a blank image's scores aren't numbers (NaN); mend the classifier")
     check_outputs(scores, outputs, name)

@@ -130,10 +130,11 @@ def readable(where: str, adapter: Adapter, *, host: Host, task: TaskRecord, prov
 def _loaded(file: BinaryIO, num_bytes: int) -> ProgramFile:
     """Read an open file, in the order that this module's docstring gives."""
     head = read_head(file)
-    adapter = _build(head.header)
-    _match(head, adapter, num_bytes)
-    tensors = read_body(file, head)
-    adapter.load_learned_state(tensors)
+    with torch.inference_mode(False):  # What is built in that mode could never be learned.
+        adapter = _build(head.header)
+        _match(head, adapter, num_bytes)
+        tensors = read_body(file, head)
+        adapter.load_learned_state(tensors)
     adapter.label_map.validate()
     size = head.num_bytes + head.num_body_bytes
     return ProgramFile(header=head.header, tensors=tensors, adapter=adapter, num_bytes=size)
@@ -216,7 +217,8 @@ def read(path: Path, *, download: bool = False) -> ProgramFile:
     except OSError as error:
         raise ProgramFileError(f"{path}: can't be read ({error.strerror})") from None
     except ProgramFileError as error:
-        raise ProgramFileError(f"{path}: {error}") from None
+        said = str(error).removeprefix(f"{path}: ")  # What the Hub says has the name already.
+        raise ProgramFileError(f"{path}: {said}") from None
     except ReprogramError as error:
         raise ProgramFileError(f"{path}: refused: {error}") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import nn
 
 from reprogram.adapter import require_listed
@@ -109,6 +110,8 @@ def fit(
         answers_beside(checkpoint if launched.size == 1 else None, model.host, key),
         learning_together(launched, count) as group,
         _in_training_mode(model.program, model.label_map),
+        torch.inference_mode(False),
+        torch.enable_grad(),  # A caller may have switched gradients off.
     ):
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
         return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
