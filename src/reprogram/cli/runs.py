@@ -17,7 +17,7 @@ from reprogram.errors import ConfigError
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.index import RunIndex
 from reprogram.runs.record import Record
-from reprogram.utils.files import user_path
+from reprogram.utils.files import exists, user_path
 from reprogram.utils.text import difference, printable
 
 SCHEMA = 1
@@ -62,10 +62,13 @@ def list_runs(
         reverse: the other way round.
         json: print it as JSON.
     """
+    found = RunIndex(runs).runs()
+    if not found and exists(runs / "config.toml"):
+        raise ConfigError(f"{runs}: is the folder of one run; reprogram runs show {runs} shows it")
     patterns = {"task": task, "host": host, "program": program}
     records = [
         record
-        for record in RunIndex(runs).runs()
+        for record in found
         if state in (None, record["state"])
         and all(pattern is None or _matches(_text(record, key), pattern) for key, pattern in patterns.items())
     ]

@@ -1,5 +1,7 @@
 """Lists of runs show the options in which they differ, and hide those in which they don't."""
 
+import pytest
+
 from helpers_runs import cli, make_run, runs_cli
 from reprogram.cli.varying import varying_columns
 
@@ -29,6 +31,20 @@ def test_runs_are_listed_by_what_differs(tmp_path):
     assert "random" in rows[1] and "bfloat16" in rows[1] and "timm" not in out
     _, out, _ = runs_cli("list", "--runs", tmp_path, "--state", "failed")
     assert out.count("\n") == 1
+
+
+def test_the_folder_of_one_run_is_no_list(tmp_path):
+    make_run(tmp_path / "a", label_map="first", precision="float32", host=HOSTS[0], seed=7)
+    code, out, err = runs_cli("list", "--runs", tmp_path / "a")
+    assert (code, out) == (3, "") and f"reprogram runs show {tmp_path / 'a'}" in err
+
+
+@pytest.mark.parametrize(("options", "said"), [((), "is a file, and no folder"), (("--workers", -1), "at least 0")])
+def test_a_list_of_what_could_not_run_is_refused(tmp_path, options, said):
+    grid = tmp_path / "g.toml"
+    grid.write_text('[grid]\nhost = "linear:32"\n')
+    code, out, err = cli("sweep", grid, "--list", "--out", tmp_path / "g.toml" if not options else tmp_path, *options)
+    assert (code, out, err.count("\n")) == (3, "", 1) and said in err
 
 
 def test_cells_are_listed_by_what_differs(tmp_path):
