@@ -56,10 +56,9 @@ def sweep_command(
     from reprogram.sweep.cells import placed
     from reprogram.sweep.grid import read_grid
     from reprogram.sweep.scheduler import check_room, run_cells
-    from reprogram.utils.files import require_folder, require_writable
+    from reprogram.utils.files import require_writable
 
     check_room(executor, workers, threads)
-    require_folder(out)
     chosen = {"device": common.device, "precision": precision}
     fixed = {name: value for name, value in chosen.items() if value is not None}
     cells = placed(read_grid(grid, fixed, say=Display(common.quiet).say), out)

@@ -106,7 +106,9 @@ def fetch(repo: Repo, *, download: bool) -> Path:
         except hub.errors.LocalEntryNotFoundError:
             if download:
                 raise
-            raise ProgramFileError(f"isn't on this machine; reprogram pull {repo.id} fetches it") from None
+            raise ProgramFileError(
+                f"isn't on this machine; reprogram pull {repo.id} fetches it, as does a verb's --download"
+            ) from None
         # The cache keeps names that are links to its own files.
         real, cache = Path(path).resolve(), Path(hub.constants.HF_HUB_CACHE).resolve()
         if not real.is_relative_to(cache):

@@ -256,25 +256,6 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def require_folder(folder: Path, option: str = "--out") -> Path:
-    """Refuse a file where a folder is to be, or below one; it may be missing.
-
-    Args:
-        folder: the folder.
-        option: that it was named by, for the message.
-
-    Returns:
-        The nearest folder that exists: it, or one above it.
-
-    Raises:
-        DataError: what exists is a file.
-    """
-    existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
-    if not is_folder(existing):
-        raise DataError(f"{existing}: is a file, and no folder; choose another {option}")
-    return existing
-
-
 def require_writable(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that isn't there and can't be made, or that can't be written or named in a file.
 
@@ -294,7 +275,9 @@ def require_writable(folder: Path, option: str = "--out") -> None:
     except (OSError, ValueError) as error:  # Too long, links in a circle, behind a closed folder; a character 0.
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{folder}: can't be used ({reason}); choose another {option}") from None
-    existing = require_folder(folder, option)
+    existing = next(path for path in (folder, *folder.absolute().parents, Path("/")) if exists(path))
+    if not is_folder(existing):
+        raise DataError(f"{existing}: is a file, and no folder; choose another {option}")
     if not os.access(existing, os.W_OK):
         what = "may not be written" if existing == folder else f"can't be made in {existing}, which may not be written"
         raise DataError(f"{folder}: {what}; choose another {option}")
