@@ -39,12 +39,6 @@ def give_back():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def pytest_collection_modifyitems(items):
-    """Modules with slow tests come first: at the end, where only one is left, the other workers stand idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logfinish():
     """Keep a process below 2 GB: large hosts of earlier tests don't pile up."""

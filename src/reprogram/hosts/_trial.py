@@ -162,7 +162,7 @@ def _try_module(host: FrozenHost, framed: Framed, given: nn.Module | None) -> No
         _warn(host, ENGINE if _parity._relative(learning, reference) <= MAX_ERROR else GRADIENTS)
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's message, of at most 300 characters; its class's name where it has none.
 
     Args:

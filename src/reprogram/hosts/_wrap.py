@@ -243,9 +243,7 @@ def probe(net: nn.Module, blank: Tensor, outputs: Outputs, name: str) -> Tensor:
         scores = net(blank)
     except ConfigError:
         raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code in (129, 143):  # SIGHUP and SIGTERM end a command so.
-            raise
+    except Exception as error:
         shape = "x".join(map(str, blank.shape[1:]))
         raise ConfigError(f"host {name}: a call with a blank {shape} image failed: {first_line(error)}") from error
     scores = scores_of(scores, name)

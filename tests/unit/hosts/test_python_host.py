@@ -147,7 +147,7 @@ def test_a_function_that_ends_the_process_is_one_line(file, tmp_path, capsys, ca
     file.write_text(FILE + count + "        raise SystemExit(0)\n    return scores(pixels)\n")
     assert fit(file, "ends", tmp_path / "run") == 3
     err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert err.startswith("reprogram: ") and ("blank" in err if calls == 0 else f"{file}, line" in err)
+    assert err.startswith(f"reprogram: {file}, line") and "ends the process (SystemExit: 0)" in err
 
 
 def test_a_file_that_parses_arguments_gets_none_of_ours(file, tmp_path, capsys):
