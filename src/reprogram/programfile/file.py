@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -115,16 +116,7 @@ def readable(where: str, adapter: Adapter, *, host: Host, task: TaskRecord, prov
             require_listed(family, getattr(adapter, part))
     except ConfigError as error:
         raise ProgramFileError(f"{where} isn't written: {error}") from None
-    try:
-        raw = _raw(where, adapter, host, task, provenance)
-        _loaded(io.BytesIO(raw), len(raw))
-    except Exception as error:  # An author's own component may do anything.
-        if isinstance(error, ReprogramError) and "saved" in str(error):
-            raise
-        said = str(error) if isinstance(error, ReprogramError) else f"{type(error).__name__}: {error}"
-        said = " ".join(said.split())[:500]
-        raise ProgramFileError(f"{where}: can't be saved, the file would not be read: {said}") from error
-    return raw
+    return _raw(where, _loaded, adapter, host, task, provenance)
 
 
 def _loaded(file: BinaryIO, num_bytes: int) -> ProgramFile:
@@ -153,17 +145,30 @@ def digest_of(adapter: Adapter, *, host: Host, task: TaskRecord, provenance: Pro
         ProgramFileError: a learned value isn't finite, or the reader would refuse the file.
     """
     provenance = replace(provenance, created_by=provenance.created_by or f"reprogram {__version__}")
-    return read_head(io.BytesIO(_raw("the program", adapter, host, task, provenance))).header.digest
+    raw = _raw("the program", lambda file, _: read_body(file, read_head(file)), adapter, host, task, provenance)
+    return read_head(io.BytesIO(raw)).header.digest
 
 
-def _raw(where: str, adapter: Adapter, host: Host, task: TaskRecord, provenance: Provenance) -> bytes:
-    """The bytes of a program file, tried out by the reader."""
+def _raw(where: str, read: Callable[[BinaryIO, int], object], *parts: Any) -> bytes:
+    """The bytes that `_encoded` makes of the parts, tried out by a reader."""
+    try:
+        raw = _encoded(*parts)
+        read(io.BytesIO(raw), len(raw))
+    except Exception as error:  # An author's own component may do anything; JSON has no NaN, and not every type.
+        said = str(error) if isinstance(error, ReprogramError) else f"{type(error).__name__}: {error}"
+        said = " ".join(said.split())[:500]
+        raise ProgramFileError(f"{where}: can't be saved, the file would not be read: {said}") from error
+    return raw
+
+
+def _encoded(adapter: Adapter, host: Host, task: TaskRecord, provenance: Provenance) -> bytes:
+    """The bytes of a program file."""
     tensors = {
         name: value.float() if value.is_floating_point() else value for name, value in adapter.learned_state().items()
     }
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise ProgramFileError(f"{name} holds values that are not finite; the program can't be saved")
+            raise ProgramFileError(f"{name} holds values that are not finite")
     info = host.info
     header = {
         "format": FORMAT,
@@ -185,13 +190,7 @@ def _raw(where: str, adapter: Adapter, host: Host, task: TaskRecord, provenance:
         "created_by": provenance.created_by,
         "metrics": provenance.metrics,
     }
-    try:
-        raw = encode(header, tensors)
-        file = io.BytesIO(raw)
-        read_body(file, read_head(file))
-    except (ProgramFileError, ValueError, TypeError) as error:  # JSON has no NaN, and not every type.
-        raise ProgramFileError(f"{where}: can't be saved, the file would not be read: {error}") from None
-    return raw
+    return encode(header, tensors)
 
 
 def _plain(config: Any) -> dict[str, Any]:
