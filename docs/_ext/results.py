@@ -51,9 +51,10 @@ def provenance(results: list[dict[str, Any]]) -> str:
     lines = []
     for result in results:
         machine, versions = result["machine"], result["versions"]
+        threads = "one thread on" if result["threads"] == 1 else f"{result['threads']} threads on"
         lines.append(
             f"- {result['task']}: `{result['command']}`, {result['images_seen']:,} training images in "
-            f"{result['seconds']:.0f} s, {result['threads']} threads on {machine['processor']}, "
+            f"{result['seconds']:.0f} s, {threads} {machine['processor']}, "
             f"torch {versions['torch']}, timm {versions['timm']}"
         )
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from typing import Any
 
 from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.fit import resolve, show
-from reprogram.training.signals import answered_signals
+from reprogram.cli.sweep import FAILED, display_cells, tell_failed
 from reprogram.utils.files import exists
 from reprogram.utils.process import num_threads, start_torch
 from reprogram.utils.text import printable
@@ -23,7 +23,7 @@ LEARNING = {
 """How both programs are learned: the paper's way, with a learner for few images."""
 
 MINUTES = 8.0
-"""Of learning, in all."""
+"""Of learning, in all: both programs at once on two cores or more, one after the other on one core."""
 
 BASELINES = ("map-alone", "all-scores")
 TASKS = {
@@ -33,7 +33,7 @@ TASKS = {
 """What differs: digits have ten labels that were drawn at random, and are learned from fewer images so."""
 
 SHARES = {"squares": 3 / 8, "digits": 5 / 8}
-"""The parts of the time: digits need more images than squares."""
+"""The parts of the time where they are learned one after the other: digits need more images than squares."""
 
 
 def demo_command(
@@ -45,44 +45,42 @@ def demo_command(
     learned frame does the work. An interrupted demo goes on where it stopped; a finished one is run anew.
 
     Args:
-        minutes: of learning, in all.
+        minutes: of learning: both programs at once, or one after the other on one core.
         out: folder of the two runs.
         seed: of both.
         common: options of every verb.
     """
     common = common or Common()
     start_torch(common.threads)
-    from reprogram.runs.execute import execute
     from reprogram.runs.folder import RunFolder
+    from reprogram.sweep.cells import Cell
+    from reprogram.sweep.scheduler import run_cells
 
-    display = Display(common.quiet)
+    # Each on its own cores: a batch in two processes would have both compute the frame.
+    threads = num_threads()
+    workers = min(threads, len(TASKS))
     fixed = {**LEARNING, "baselines": BASELINES, "seed": seed}
     fixed |= {"device": common.device} if common.device else {}
-    configs = [
-        resolve({**fixed, **options, "seconds": 60 * minutes * SHARES[name], "out": str(out / name)}, None)
-        for name, options in TASKS.items()
-    ]
-    folders = [RunFolder(config.folder) for config in configs]
+    cells = []
+    for name, options in TASKS.items():
+        seconds = 60 * minutes * (1 if workers > 1 else SHARES[name])
+        cells.append(Cell(name, resolve({**fixed, **options, "seconds": seconds, "out": str(out / name)}, None)))
+    folders = [RunFolder(cell.config.folder) for cell in cells]
     if all(exists(folder.result) for folder in folders):
         for folder in folders:
             folder.remove()
-    results = []
-    for config in configs:
-        with answered_signals(), display.learning() as on_progress:
-            results.append(
-                execute(
-                    config,
-                    say=display.say,
-                    on_progress=on_progress,
-                    estimate=not common.quiet,
-                    processes=num_threads(),
-                )
-            )
+    order = "both at once" if workers > 1 else "one after the other"
+    Display(common.quiet).say(f"{' and '.join(TASKS)}: {minutes:g} min of learning, {order}; then both are measured")
+    with display_cells(len(cells), common.quiet, validations=True) as (say, on_event):
+        outcomes = run_cells(cells, workers=workers, threads=threads // workers, say=say, on_event=on_event)
+    if tell_failed(outcomes):
+        return FAILED
+    results = [folder.read_result() for folder in folders]
     if common.json:
-        emit([{**result, "folder": str(config.folder)} for result, config in zip(results, configs, strict=True)])
+        emit([{**result, "folder": str(cell.config.folder)} for result, cell in zip(results, cells, strict=True)])
         return 0
-    for result, config in zip(results, configs, strict=True):
-        show(result, config.folder)
+    for result, cell in zip(results, cells, strict=True):
+        show(result, cell.config.folder)
     print(printable(_without_a_program(results)))
     return 0
 

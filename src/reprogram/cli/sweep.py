@@ -106,16 +106,25 @@ def _conclude(outcomes: "list[Outcome]", common: Common) -> int:
     if common.json:
         stands = ({"state": o.state, "error": o.error, "attempts": o.attempts} for o in outcomes)
         emit([{**_row(o.cell), **s, "doubts": doubtful[o.cell.name]} for o, s in zip(outcomes, stands, strict=True)])
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     counts = {state: sum(o.state == state for o in outcomes) for state in ("finished", "already", "failed")}
     if not common.json:
         print(f"{counts['finished']} finished, {counts['already']} finished before, {counts['failed']} failed")
         for name, reasons in doubtful.items():
             for line in reasons.values():
                 print(printable(f"{name}: {line}"))
+    return FAILED if tell_failed(outcomes) else 0
+
+
+def tell_failed(outcomes: "list[Outcome]") -> bool:
+    """Print the errors of failed cells; returns whether there are any.
+
+    Args:
+        outcomes: of all cells.
+    """
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
         print(f"reprogram: {printable(outcome.cell.name)} failed: {printable(outcome.error)}", file=sys.stderr)
-    return FAILED if failed else 0
+    return bool(failed)
 
 
 def doubts_of(outcome: "Outcome") -> dict[str, str]:
@@ -138,19 +147,22 @@ def doubts_of(outcome: "Outcome") -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str], None], Callable[[CellEvent], None]]]":
+def display_cells(
+    num_cells: int, quiet: bool, *, validations: bool = False
+) -> "Iterator[tuple[Callable[[str], None], Callable[[CellEvent], None]]]":
     """Show the progress of cells: a live table where stderr is a terminal, else a line a cell.
 
     Args:
         num_cells: the number of cells.
         quiet: whether nothing is shown.
+        validations: whether a line is shown for each validation too, where no table is.
 
     Yields:
         The functions `say` and `on_event` for `run_cells`.
     """
     display = Display(quiet)
     if quiet or not is_live():
-        yield display.say, _Lines(display, num_cells)
+        yield display.say, _Lines(display, num_cells, validations)
         return
     from rich.console import Console
     from rich.live import Live
@@ -161,18 +173,24 @@ def display_cells(num_cells: int, quiet: bool) -> "Iterator[tuple[Callable[[str]
 
 
 class _Lines:
-    """A line for each cell that is finished or has failed."""
+    """A line for each cell that is finished or has failed, and perhaps for each validation of those that run."""
 
-    def __init__(self, display: Display, num_cells: int) -> None:
+    def __init__(self, display: Display, num_cells: int, validations: bool) -> None:
         self.display, self.num_cells, self.done = display, num_cells, 0
+        self.validations = validations
+        self.validated: dict[str, float] = {}
 
     def __call__(self, event: "CellEvent") -> None:
+        name, accuracy = event.cell.name, event.accuracy
         if event.state in ("finished", "failed", "already"):
             self.done += 1
             state = "finished before" if event.state == "already" else event.state
-            accuracy = f", test accuracy {event.accuracy:.4f}" if event.accuracy is not None else ""
+            reached = f", test accuracy {accuracy:.4f}" if accuracy is not None else ""
             error = f": {event.error}" if event.error else ""
-            self.display.say(f"{self.done}/{self.num_cells}  {event.cell.name}  {state}{accuracy}{error}")
+            self.display.say(f"{self.done}/{self.num_cells}  {name}  {state}{reached}{error}")
+        elif self.validations and accuracy is not None and accuracy != self.validated.get(name):
+            self.validated[name] = accuracy
+            self.display.say(f"{100 * event.fraction:3.0f} %  {name}  validation {accuracy:.3f}")
 
 
 class _Table:
