@@ -6,7 +6,8 @@ from typing import Any
 from reprogram.cli.console import Common, Display, Whole, emit
 from reprogram.cli.fit import resolve, show
 from reprogram.cli.sweep import FAILED, display_cells, tell_failed
-from reprogram.utils.files import exists
+from reprogram.errors import ConfigError
+from reprogram.utils.files import exists, require_writable
 from reprogram.utils.process import num_threads, start_torch
 from reprogram.utils.text import printable
 
@@ -51,6 +52,8 @@ def demo_command(
         common: options of every verb.
     """
     common = common or Common()
+    if not minutes > 0:
+        raise ConfigError(f"--minutes {minutes:g}: a positive number is expected")
     start_torch(common.threads)
     from reprogram.runs.folder import RunFolder
     from reprogram.sweep.cells import Cell
@@ -69,6 +72,7 @@ def demo_command(
     if all(exists(folder.result) for folder in folders):
         for folder in folders:
             folder.remove()
+    require_writable(out)
     order = "both at once" if workers > 1 else "one after the other"
     Display(common.quiet).say(f"{' and '.join(TASKS)}: {minutes:g} min of learning, {order}; then both are measured")
     with display_cells(len(cells), common.quiet, validations=True) as (say, on_event):

@@ -92,3 +92,16 @@ def test_each_validation_is_a_line_where_it_is_asked_for(shown, capsys):
         on_event(CellEvent(cell=a, state="finished", accuracy=0.8))
     told = [" 25 %  a  validation 0.500", " 25 %  b  validation 0.500", " 50 %  a  validation 0.750"]
     assert capsys.readouterr().err.splitlines() == [*(told if shown else []), "1/2  a  finished, test accuracy 0.8000"]
+
+
+def test_what_cannot_run_is_one_line_before_anything_is_made(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    for options, said in (
+        (("--out", tmp_path / "file" / "x"), "file: is a file, and no folder; choose another --out"),
+        (("--out", tmp_path / "d", "--minutes", "0"), "--minutes 0: a positive number is expected"),
+        (("--out", tmp_path / "d", "--minutes", "nan"), "--minutes nan: a positive number is expected"),
+        (("--out", tmp_path / "d", "--minutes", "inf"), "positive"),
+    ):
+        code, out, err = cli("demo", *options)
+        assert (code, out) == (3, "") and said in err and len(err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
