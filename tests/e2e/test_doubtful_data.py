@@ -73,6 +73,35 @@ def test_a_finished_run_is_refused_where_its_images_have_changed(tmp_path):
     assert (tmp_path / "run" / "result.json").read_bytes() == result
 
 
+def test_a_finished_run_does_not_answer_for_other_files(tmp_path):
+    for number, name in enumerate(("one", "two")):
+        rng, labels = np.random.default_rng(number), np.arange(40) % 10
+        pixels = {f"x_{part}": rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8) for part in ("train", "test")}
+        np.savez(tmp_path / f"{name}.npz", y_train=labels, y_test=labels, **pixels)
+        os.utime(tmp_path / f"{name}.npz", (1e9, 1e9))
+    command = ("fit", *FIT, "--task", "cifar10", "--out", tmp_path / "run", "--quiet")
+    assert cli(*command, "--data", tmp_path / "one.npz")[0] == 0
+    assert cli(*command, "--data", tmp_path / "one.npz")[0] == 0
+    code, out, err = cli(*command, "--data", tmp_path / "two.npz")
+    assert (code, out, err.count("\n")) == (3, "", 1) and "other images" in err
+
+
+def test_a_sweep_refuses_a_finished_cell_whose_images_have_changed(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        images(tmp_path / "data" / name, 12, seed)
+    grid = tmp_path / "grid.toml"
+    grid.write_text(f"""[grid]
+host = "linear:40"
+task = "folder:{tmp_path / "data"}"
+images = 64
+baselines = []
+""")
+    assert cli("sweep", grid, "--out", tmp_path / "out", "--quiet")[0] == 0
+    (tmp_path / "data" / "a" / "3.png").unlink()
+    code, _, err = cli("sweep", grid, "--out", tmp_path / "out", "--quiet")
+    assert code == 3 and "other images" in err
+
+
 def test_the_folder_of_a_run_that_is_not_finished_is_said_to_be_one(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text("[fit]\n")

@@ -195,6 +195,8 @@ def _battery(name: str, content: dict[str, Any], where: str) -> Battery:
         )
         plain = {key: content.get(key, ()) for key in ("rungs", "budgets", "seeds")}
         checked = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+        if isinstance(checked["budgets"], tuple):
+            checked["budgets"] = tuple(sorted(checked["budgets"]))  # The last is the largest.
         battery: Battery = validate(
             Battery,
             {

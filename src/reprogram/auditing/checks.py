@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from reprogram.auditing.estimates import by_key, differences, mean_of
 from reprogram.auditing.flags import KINDS, SEVERITIES, Flag
-from reprogram.auditing.intervals import gain_interval, standard_error
+from reprogram.auditing.intervals import gain_interval, lower_end
 from reprogram.auditing.report import CellResult, Estimate, Probe
 from reprogram.auditing.results import Answers
 from reprogram.auditing.subject import RUNGS, AuditedHost, Rung
-from reprogram.evaluation.metrics import Z_95
 from reprogram.utils.text import printable
 
 NOTICEABLE = 0.03
@@ -186,7 +185,7 @@ def _done_by_plain_answers(found: Found) -> Iterator[tuple[Estimate, str, str]]:
         alone = max(("direct_training", "simple_features"), key=lambda term: estimate.terms[term])
         own = [found.answers[name] for name in estimate.cells]
         rows = [(a.images, a.terms[best] - a.terms[alone]) for a in own]
-        if mean_of(rows) > max(NOTICEABLE, Z_95 * standard_error(rows)):
+        if mean_of(rows) > NOTICEABLE and lower_end(rows) > 0:
             yield estimate, best, alone
 
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from reprogram.auditing.intervals import Rows, accuracy_interval, gain_interval, standard_error
+from reprogram.auditing.intervals import Rows, accuracy_interval, gain_interval, lower_end
 from reprogram.auditing.plan import TERMS, AuditPlan
 from reprogram.auditing.report import CellResult, Estimate, Translation
 from reprogram.auditing.results import Answers
-from reprogram.evaluation.metrics import Z_95
 from reprogram.utils.text import duration
 
 Key = tuple[str, str, int]
@@ -74,7 +73,7 @@ def rises(smaller: Sequence[CellResult], larger: Sequence[CellResult], answers: 
         answers: by name.
     """
     rows = differences(smaller, larger, answers)
-    return bool(rows) and mean_of(rows) > Z_95 * standard_error(rows)
+    return bool(rows) and lower_end(rows) > 0
 
 
 def differences(first: Sequence[CellResult], second: Sequence[CellResult], answers: Mapping[str, Answers]) -> Rows:

@@ -9,7 +9,7 @@ from typing import Any
 
 from reprogram.auditing.report import SCHEMA, AuditReport
 from reprogram.errors import DataError
-from reprogram.utils.files import write_atomic
+from reprogram.utils.files import read_ordinary, write_atomic
 from reprogram.utils.signature import attribute_docs
 
 MAX_BYTES = 2**26
@@ -84,11 +84,9 @@ def read_report(path: Path) -> AuditReport:
     """
     path = path / "audit.json" if path.is_dir() else path
     try:
-        content = path.read_bytes()
+        content = read_ordinary(path, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); give an audit.json") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{path}: has {len(content):,} bytes; a report has {MAX_BYTES:,} at the most")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):

@@ -115,3 +115,15 @@ def standard_error(rows: Rows) -> float:
     """
     _, seeds, images, num_images = _parts(rows)
     return float(max(np.sqrt(seeds + images), 1 / num_images))
+
+
+def lower_end(rows: Rows) -> float:
+    """The lower end of the mean's 95 % interval.
+
+    For several seeds it is that of `two_way_interval`, for one seed mean - z · standard error, which says nothing of
+    other seeds.
+
+    Args:
+        rows: as in `two_way_interval`, of one seed or more.
+    """
+    return two_way_interval(rows)[0] if len(rows) > 1 else float(_parts(rows)[0] - Z_95 * standard_error(rows))

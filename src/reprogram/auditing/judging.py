@@ -12,6 +12,9 @@ MOST_DECIMALS = 4
 """The most decimals that numbers are looked for to be rounded to."""
 
 
+CERTAIN = 1e-4
+"""A highest number that is so near to 1 tells nothing of decimals: that of a host that is sure looks rounded."""
+
 NOTHING = 1e-9
 """A tenth of the ε that Adam adds to a gradient's size: a smaller gradient hardly moves anything."""
 
@@ -96,6 +99,7 @@ def decimals(scores: Tensor) -> int | None:
     highest = scores.amax(dim=1).numpy()
     as_logarithms = bool((scores <= 0).all()) and bool(((scores.exp().sum(dim=1) - 1).abs() < 0.05).all())
     numbers = np.exp(highest) if as_logarithms else highest
+    numbers = numbers[np.abs(numbers - 1) > CERTAIN]
     if len(np.unique(numbers.round(8))) < 2:
         return None
     for places in range(MOST_DECIMALS + 1):

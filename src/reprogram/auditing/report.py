@@ -116,7 +116,7 @@ class Estimate:
         interval: 95 % of the gain, over test images and seeds; with one seed over test images alone.
         ceiling_share: the gain as a part of the white-box gain on the task with the largest budget; None where there is
             no white-box estimate, or it shows no gain.
-        still_rising: whether the doubled budget before this one brought a gain: then this is a lower bound only; None
+        still_rising: whether this budget brought more than the next smaller one: then this is a lower bound only; None
             where there is no smaller budget.
         translation: its price.
         cells: the names of the finished cells.

@@ -48,7 +48,7 @@ class Canvas(Component, nn.Module):
         def __post_init__(self) -> None:
             if not 0 < self.contrast <= 1:
                 raise ConfigError(f"contrast={self.contrast}; a number in (0, 1] is expected, 1 changes nothing")
-            if self.round_8bit and 255 * self.contrast < 2:
+            if self.round_8bit and 255 * self.contrast < 1:
                 raise ConfigError(
                     f"contrast={self.contrast} leaves less than one of 255 levels; give more, or leave round_8bit out"
                 )
@@ -197,17 +197,22 @@ def match_channels(images: Float[Tensor, "b c h w"], channels: int) -> Float[Ten
     raise ConfigError(f"the task's images have {have} channels, the host takes {channels}; convert the images")
 
 
-def centred(image: tuple[int, int], host: tuple[int, int]) -> Box:
+def centred(image: tuple[int, int], host: tuple[int, int], *, size: int = 0) -> Box:
     """The box of an image in the centre of a canvas; an odd pixel of margin goes below and to the right.
 
     Args:
         image: h and w, in pixels.
         host: H and W of the canvas, in pixels.
+        size: the option by which the image has this size, for errors; 0 where it is the image's own.
 
     Raises:
         ConfigError: the image is larger than the canvas.
     """
     (h, w), (height, width) = image, host
+    if size and (h > height or w > width):
+        raise ConfigError(
+            f"size={size} makes an image of {h}x{w} pixels, the host's canvas has {height}x{width}; give less"
+        )
     if h > height or w > width:
         raise ConfigError(
             f"a task image of {h}x{w} pixels is larger than the host's canvas of {height}x{width}; "

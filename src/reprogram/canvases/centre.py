@@ -32,7 +32,8 @@ class Centre(Canvas):
 
     def window_box(self) -> Box:
         """A box in the centre of the canvas."""
-        return centred(scaled(self.image_shape[1:], self.config.size), self.host_shape[1:])
+        image = scaled(self.image_shape[1:], self.config.size)
+        return centred(image, self.host_shape[1:], size=self.config.size)
 
     def arrange(self, images: Float[Tensor, "b C h w"]) -> Float[Tensor, "b C h2 w2"]:
         """Resize the images to the window."""

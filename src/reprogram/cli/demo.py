@@ -58,6 +58,7 @@ def demo_command(
     from reprogram.runs.folder import RunFolder
     from reprogram.sweep.cells import Cell
     from reprogram.sweep.scheduler import run_cells
+    from reprogram.tasks._factory import load_task
 
     # Each on its own cores: a batch in two processes would have both compute the frame.
     threads = num_threads()
@@ -73,20 +74,21 @@ def demo_command(
         for folder in folders:
             folder.remove()
     require_writable(out)
+    for cell, folder in zip(cells, folders, strict=True):  # What can be found wrong before minutes of learning.
+        folder.prepare(cell.config)
+        load_task(cell.config.task)
     order = "both at once" if workers > 1 else "one after the other"
     Display(common.quiet).say(f"{' and '.join(TASKS)}: {minutes:g} min of learning, {order}; then both are measured")
     with display_cells(len(cells), common.quiet, validations=True) as (say, on_event):
         outcomes = run_cells(cells, workers=workers, threads=threads // workers, say=say, on_event=on_event)
-    if tell_failed(outcomes):
-        return FAILED
-    results = [folder.read_result() for folder in folders]
+    results = {folder.path: folder.read_result() for folder in folders if exists(folder.result)}
     if common.json:
-        emit([{**result, "folder": str(cell.config.folder)} for result, cell in zip(results, cells, strict=True)])
-        return 0
-    for result, cell in zip(results, cells, strict=True):
-        show(result, cell.config.folder)
-    print(printable(_without_a_program(results)))
-    return 0
+        emit([{**result, "folder": str(path)} for path, result in results.items()])
+    elif results:
+        for path, result in results.items():
+            show(result, path)
+        print(printable(_without_a_program(list(results.values()))))
+    return FAILED if tell_failed(outcomes) else 0
 
 
 def _without_a_program(results: list[dict[str, Any]]) -> str:

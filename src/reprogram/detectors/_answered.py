@@ -32,7 +32,7 @@ class AnswerDetector(AccountDetector):
             check_count("over", self.over, 1, 10_000)
 
     lowest: float = 0.0
-    """Stands for answers that aren't there yet."""
+    """Stands for answers that aren't there yet: no `value` is lower, or else new accounts would seem suspicious."""
 
     def value(self, answer: Array) -> float:
         """How unusual an answer is; more is more unusual.

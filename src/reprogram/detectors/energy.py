@@ -20,6 +20,7 @@ class Energy(AnswerDetector):
     Reference: Liu, Wang, Owens and Li, Energy-based Out-of-distribution Detection, NeurIPS 2020, section 3.
     """
 
+    lowest = -1e4  # Below the energies of any scores that a host gives, with either sign.
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
     has_gradient = True
 

@@ -38,9 +38,27 @@ VIEWS = frozenset(
         "getattr",
         "detach",
         "contiguous",
+        "to",
+        "type",
+        "type_as",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "cpu",
+        "cuda",
+        "ravel",
+        "moveaxis",
+        "swapdims",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_alpha_dropout",
     ]
 )
-"""Names of operations whose result may share memory with their input."""
+"""Names of operations whose result may share memory with their input, or is that input."""
 
 
 def in_place(node: fx.Node, modules: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from torch.fx.node import map_aggregate
 from torch.fx.proxy import TraceError
 
 from reprogram.engine.libraries import normalised_and_activated, opaque, same_padded, standardised
+from reprogram.utils.tensor_cache import HOOKS
 
 
 class InPlaceProxy(fx.Proxy):
@@ -169,9 +170,6 @@ def make_layout_free(graph: fx.Graph) -> bool:
                 node.target = "reshape"
     return True
 
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Where a module keeps what is called beside its `forward`; it may change maps, or read one that folding takes away."""
 
 CALLS = ("forward", "_call_impl", "_wrapped_call_impl")
 """What calls of a module go through; set on an instance, it goes before its class's own."""

@@ -175,7 +175,7 @@ def _wallpaper(size: int, rng: np.random.Generator) -> Image.Image:
     pixels = colours[0] + mix[..., None] * (colours[1] - colours[0])
     for _ in range(int(rng.integers(0, 6))):
         top, left = rng.integers(0, size - 8, 2)
-        pixels[top : top + int(rng.integers(4, size // 4)), left : left + int(rng.integers(4, size // 2))] = (
+        pixels[top : top + int(rng.integers(4, max(size // 4, 5))), left : left + int(rng.integers(4, size // 2))] = (
             rng.integers(0, 256, 3)
         )
     return Image.fromarray(pixels.round().astype(np.uint8))

@@ -216,6 +216,11 @@ def _check_model(model: Reprogrammed, host_top: int) -> None:
     answers = isinstance(model.host, AnsweringHost) or info.access in ("top-k", "label")
     if answers or (info.access != "gradient" and next(model.host.net.parameters(), None) is None):
         raise ConfigError(f"host {info.id} can't be exported: it only answers, and its weights aren't to be seen")
+    if model.host.guard is not None or model.host.asks_per_image > 1:
+        raise ConfigError(
+            f"host {info.id} can't be exported: defences and averages aren't part of a file; export the program on the "
+            "host itself (--host)"
+        )
     if not 0 <= host_top <= info.num_classes:
         raise ConfigError(f"host_top={host_top}; 0 to {info.num_classes} of the host's answers can be given")
 

@@ -130,7 +130,7 @@ class Onnx(HostSource):
         if not names and "class_names" in texts:
             try:
                 names = json.loads(texts["class_names"])
-            except ValueError:
+            except (ValueError, RecursionError):
                 names = None  # Others may use the word for what they like.
             if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
                 return None

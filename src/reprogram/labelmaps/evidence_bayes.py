@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, finfo
 
 from reprogram.labelmaps._config import FittedConfig
 from reprogram.labelmaps._naive_bayes import NaiveBayesMap, check_smoothing
@@ -40,7 +40,7 @@ class EvidenceBayes(NaiveBayesMap):
         chances = scores.softmax(dim=1)
         # (p_j - min p) / Σ_j (p_j - min p), 0 where all are alike
         excess = chances - chances.amin(dim=1, keepdim=True)
-        return excess / excess.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        return excess / excess.sum(dim=1, keepdim=True).clamp_min(max(1e-12, finfo(scores.dtype).tiny))
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Sum the logarithms of the labels by their shares."""

@@ -79,8 +79,10 @@ class Linear(MatrixMap):
         return torch.zeros(3, self.num_task_labels, self.num_host_labels, dtype=torch.float64)
 
     def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "parts b K"]:
-        """1 for the largest score; all scores; their squares."""
-        return torch.stack([super().contribution(scores), scores, scores.square()])
+        """1 for the largest score; all scores; their squares; 0 for an image whose scores are all alike."""
+        largest = super().contribution(scores)
+        heard = scores * largest.sum(dim=1, keepdim=True)
+        return torch.stack([largest, heard, heard.square()])
 
     def refit(self, statistics: Float[Tensor, "parts k K"]) -> None:
         """Set mean and spread, and start from the most frequent predictions, as the options ask."""
@@ -88,9 +90,10 @@ class Linear(MatrixMap):
         with torch.no_grad():
             if self.config.standardize:
                 # m = Σ s / n, K
-                mean = sums.sum(0) / counts.sum()
+                count = counts.sum().clamp(min=torch.finfo(counts.dtype).tiny)
+                mean = sums.sum(0) / count
                 # r² = the mean over host labels of Σ s² / n - m²
-                spread = ((squares.sum(0) / counts.sum() - mean.square()).clamp(min=0).mean()).sqrt()
+                spread = ((squares.sum(0) / count - mean.square()).clamp(min=0).mean()).sqrt()
                 self.mean.copy_(mean)
                 self.spread.fill_(float(spread) if spread > LEAST_SPREAD else 1.0)
             if self.config.init == "frequency":

@@ -28,7 +28,7 @@ def host_of(spec: str, download: bool = False) -> Any:
 
 
 def task_of(config: RunConfig) -> Any:
-    """The task of a run, with the test images that the run was measured on; it is loaded once for all measurements.
+    """The task of a run, with the training and test images that the run had; it is loaded once for all measurements.
 
     Args:
         config: the run's configuration.
@@ -38,6 +38,7 @@ def task_of(config: RunConfig) -> Any:
     sized = "size" in {option.name for option in fields(task_source(config.task).config)}  # The canvas may decide.
     shown_on = (config.canvas, config.host) if sized else None
     task = _cached_task(config.task, config.data, config.download, config.skip_bad, shown_on)
+    task = task if config.shots is None else task.few(config.shots, seed=config.seed)
     return task.with_test_sample(config.test_images, seed=config.seed)
 
 

@@ -58,13 +58,15 @@ class VariedProgram(DenseProgram):
 
     def run(self, framed: Framed) -> Framed:
         """Draw the program in a look of its own on each image, or on the whole microbatch."""
+        whole = Box(top=0, left=0, height=framed.frame.shape[2], width=framed.frame.shape[3])
+        if not len(framed.window):
+            return Framed(frame=framed.frame, window=framed.frame.expand(0, -1, -1, -1), box=whole)
         if self.config.shared and self.training and torch.is_grad_enabled():
             return self.look(framed, next(self._generators(framed.window[:1])))
         looks = [
             self.look(replace(framed, window=framed.window[i : i + 1]), generator).dense()
             for i, generator in enumerate(self._generators(framed.window))
         ]
-        whole = Box(top=0, left=0, height=framed.frame.shape[2], width=framed.frame.shape[3])
         return Framed(frame=framed.frame, window=torch.cat(looks), box=whole)
 
     def _generators(self, window: Tensor) -> Iterator[torch.Generator]:

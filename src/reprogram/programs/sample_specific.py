@@ -19,8 +19,9 @@ class SampleSpecific(DenseProgram):
     """X_adv = clip(X̃ + f(X̃) ⊙ tanh(W) / 2), f a convolutional network (SMM; Cai et al., 2024).
 
     f has five 3×3 convolutions and 26,499 parameters on three channels; it gives one value in (0, 1) for each channel
-    of each 8×8 patch. The original normalises over the batch; here each image is normalised by itself, so that an
-    image's pixels don't depend on its neighbours. The program is meant for the canvas `resize`; on other canvases f
+    of each 8×8 patch; where a side is no multiple of 8, its ⌈side / 8⌉ values are spread evenly over it, such as over
+    patches of 7 pixels for 28. The original normalises over the batch; here each image is normalised by itself, so that
+    an image's pixels don't depend on its neighbours. The program is meant for the canvas `resize`; on other canvases f
     reads frame and window separately, so that the frame stays the same for the whole batch.
     """
 

@@ -183,20 +183,31 @@ def _check(config: RunConfig) -> None:
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
-def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
-    """The result of a finished run; refused where its task has other images by now.
+def may_have_other_images(config: RunConfig, folder: RunFolder) -> bool:
+    """Whether a finished run's task may have other images by now, so that they have to be loaded to be compared.
 
-    The images are loaded where files are younger than the result.
+    That is so where files are younger than the result, and where the run's files lay elsewhere.
+
+    Args:
+        config: says where the files lie now.
+        folder: of the finished run.
     """
-    result = folder.read_result()
     source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
-    if source.changed_since(folder.result.stat().st_mtime):
+    before = folder.read_config()
+    elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
+    return elsewhere or source.changed_since(folder.result.stat().st_mtime)
+
+
+def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
+    """The result of a finished run; refused where its task has other images by now."""
+    result = folder.read_result()
+    if may_have_other_images(config, folder):
         task = loader.task(config, loader.host(config))
         task = task if config.shots is None else task.few(config.shots, seed=config.seed)
         if task.fingerprint != result["task_fingerprint"]:
             raise ConfigError(
                 f"{folder.path}: holds a finished run with other images of {config.task}, whose files have changed "
-                "since; choose another --out, or remove the folder"
+                "since, or are others; choose another --out, or remove the folder"
             )
     if not folder.is_kept:
         Checkpoint(folder.checkpoint).remove()

@@ -164,7 +164,7 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, proces
         looked_at = num_validations * num_validation_images(
             config, learned=steps * batch_size, available=len(task.validation), views=views
         )
-    same: dict[str, Any] = {"queries": config.queries, "seed": config.seed, "augmentation": config.augmentation}
+    same: dict[str, Any] = {"queries": budget.host_images, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)
     asks = {
         LEARNING: Asks(images=learned, ask=_learning(config, model, task, batch_size, processes), views=views),

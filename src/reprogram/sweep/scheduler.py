@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
+from reprogram.runs.execute import may_have_other_images
 from reprogram.runs.folder import RunFolder
 from reprogram.sweep.cells import Cell, CellEvent, Outcome, State
 from reprogram.sweep.executors import check_executor, make_executor
@@ -116,6 +117,7 @@ class _Scheduler:
         self.locations: dict[int, str] = {}  # Process and machine of the workers that are ready.
         self.hosts: dict[int, str] = {}  # The hosts that the workers have loaded.
         self.starting: set[int] = set()
+        self.ended: set[int] = set()  # The workers that were ended with their cell, and aren't lost yet.
         self.failed_starts = 0
         self.attempts: Counter[str] = Counter()
         self.fruitless_retries: Counter[str] = Counter()
@@ -123,13 +125,15 @@ class _Scheduler:
         self.warnings: set[str] = set()
 
     def add(self, cell: Cell) -> None:
-        """Add a cell to those that wait, unless it is finished or can't be begun."""
+        """Add a cell to those that wait, unless it can't be begun, or is finished and its images are the same."""
         try:
-            state = RunFolder(cell.config.folder).prepare(cell.config)
+            folder = RunFolder(cell.config.folder)
+            state = folder.prepare(cell.config)
+            known = state == "finished" and not may_have_other_images(cell.config, folder)
         except ReprogramError as error:
             self._conclude(cell, "failed", error=str(error))
             return
-        if state == "finished":
+        if known:
             self._conclude(cell, "already")
         else:
             self.waiting.setdefault(cell.config.host, deque()).append(cell)
@@ -157,6 +161,9 @@ class _Scheduler:
                 self._say_details(message.details)
                 state: State = "finished" if message.kind == "finished" else "failed"
                 self._conclude(self.running.pop(worker), state, accuracy=message.accuracy, error=message.text)
+                if message.ended:  # It gets no other cell.
+                    self.ended.add(worker)
+                    del self.locations[worker]
 
     def _next(self, worker: int) -> Cell:
         """Take the next cell for a worker.
@@ -184,6 +191,9 @@ class _Scheduler:
     def _handle_loss(self, worker: int, message: WorkerMessage) -> None:
         """Have a lost worker's cell go on with another worker, unless retries have been fruitless too often."""
         self.hosts.pop(worker, None)
+        if worker in self.ended:
+            self.ended.remove(worker)
+            return
         if self.locations.pop(worker, None) is None:
             self.starting.discard(worker)
             self.failed_starts += 1

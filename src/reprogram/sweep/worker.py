@@ -30,6 +30,7 @@ class WorkerMessage:
         details: further lines: warnings, or for debugging a traceback.
         fraction: the part of the cell's budget that is spent, in 0 to 1.
         accuracy: on the validation split while the cell runs, on the test split at the end.
+        ended: whether the worker was ended with its cell; that it is lost comes as a message of its own.
     """
 
     kind: Literal["ready", "running", "finished", "failed", "lost"]
@@ -37,6 +38,7 @@ class WorkerMessage:
     details: str = ""
     fraction: float = 0.0
     accuracy: float | None = None
+    ended: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""

@@ -4,11 +4,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from reprogram.errors import ConfigError
 from reprogram.registry import EmptyConfig
 from reprogram.trackers.base import Pixels, TrackedRun, Tracker, variable
 
 MAX_PARAM = 500
 """Characters of an option's value that every version of MLflow takes."""
+
+
+DATABRICKS = ("databricks", "databricks-uc", "uc")
+"""What the tracking URIs of MLflow begin with that name a workspace without its address."""
 
 
 class Mlflow(Tracker):
@@ -36,9 +41,18 @@ class Mlflow(Tracker):
     _id: str = ""
 
     def destination(self) -> str:
-        """The server's URL; empty for a file or a database."""
+        """The server's URL; empty for a file or a database of this machine."""
         uri: str = self.config.uri or variable("MLFLOW_TRACKING_URI")
-        return "" if uri.partition(":")[0] in ("", "file", "sqlite") or "://" not in uri else uri
+        scheme = uri.partition(":")[0].lower()
+        if scheme in DATABRICKS:
+            workspace: str = variable("DATABRICKS_HOST")
+            if not workspace.startswith("https://"):
+                raise ConfigError(
+                    f"--track mlflow: {uri} is a workspace elsewhere; set DATABRICKS_HOST to its https:// address, so "
+                    "that it can be agreed to"
+                )
+            return workspace
+        return "" if scheme in ("", "file", "sqlite") or "://" not in uri else uri
 
     def begin(self, run: TrackedRun) -> str:
         """Begin; see `Tracker.begin`.

@@ -29,6 +29,7 @@ class Needs:
         validation: for a validation.
         under_way: at the most at once.
         meeting: for the last program's meeting with the best one on fresh images, in the end.
+        fitted: the task images that the label map is fitted to before the first step.
     """
 
     first: int
@@ -36,6 +37,7 @@ class Needs:
     validation: int
     under_way: int
     meeting: int = 0
+    fitted: int = 0
 
     @property
     def end(self) -> int:
@@ -147,6 +149,7 @@ def needs_of_run(
     calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
     largest = max(min(fitted, BATCH), min(num_validation, _batch_size(model)), *calls)
     images = Needs(
+        fitted=fitted,
         first=times * (views * fitted + checked),
         step=times * views * learner.num_losses * batch,
         validation=times * (views * num_validation + checked),

@@ -60,14 +60,14 @@ class Budget:
             steps_per_epoch: steps of a pass over the training images.
 
         Raises:
-            BudgetError: the limit is less than half a step.
+            BudgetError: a limit is half a step or less.
         """
-        limits = []
+        limits = {}
         if self.epochs is not None:
-            limits.append(round(self.epochs * steps_per_epoch))
+            limits[f"epochs={self.epochs}"] = round(self.epochs * steps_per_epoch)
         if self.images is not None:
-            limits.append(round(self.images / batch_size))
-        if 0 in limits:
-            budget = f"epochs={self.epochs}" if self.images is None else f"images={self.images}"
-            raise BudgetError(f"{budget} is less than half a step; give more")
-        return min(limits, default=None)
+            limits[f"images={self.images}"] = round(self.images / batch_size)
+        for given, steps in limits.items():
+            if steps == 0:
+                raise BudgetError(f"{given} is half a step or less; give more")
+        return min(limits.values(), default=None)

@@ -29,11 +29,10 @@ class QueryBudget:
         images: of the images that the host may be asked for while the run learns.
         requests: of the requests that it may be sent.
         fresh: images on which the last program meets the best one in the end, each of the two; 0 for none.
-        views: how many images the host is asked for each of the task's.
     """
 
-    def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int, views: int) -> None:
-        self.host, self.images, self.requests, self.fresh, self.views = host, images, requests, fresh, views
+    def __init__(self, host: Host, images: Allowance, requests: Allowance, fresh: int) -> None:
+        self.host, self.images, self.requests, self.fresh = host, images, requests, fresh
         self._start_at(0, 0, 0)
 
     @classmethod
@@ -69,7 +68,7 @@ class QueryBudget:
         fresh = num_fresh_images(looked_at, len(validator.split)) if limited else 0
         images, requests, fresh = with_meeting(images, requests, model, options, fresh=fresh)
         allowances = Allowance.of(limit, images, host), Allowance.of(options.requests, requests, host)
-        return cls(host, *allowances, fresh, views)
+        return cls(host, *allowances, fresh)
 
     @contextlib.contextmanager
     def limiting(self, state: "TrainState") -> Iterator[None]:
@@ -122,7 +121,7 @@ class QueryBudget:
     @property
     def num_fit_images(self) -> int:
         """The task images that the label map is fitted to before the first step."""
-        return self.images.needs.first // self.views
+        return self.images.needs.fitted
 
     @property
     def free(self) -> int:

@@ -49,6 +49,7 @@ class TrainState:
         free: images that it looked at again, which the host had answered already.
         validation_images: the number of images that each validation looks at; None before the first one. 0 stands for
             all in checkpoints of earlier versions, which don't say it.
+        map_fitted: whether the label map was fitted before the first step, where it has to be.
     """
 
     step: int = 0
@@ -69,6 +70,7 @@ class TrainState:
     requests: int = 0
     free: int = 0
     validation_images: int | None = None
+    map_fitted: bool = False
 
     def add_step(self, images: int, loss: float) -> None:
         """Count a step.

@@ -169,17 +169,17 @@ class Trainer:
 
     def _fit_map(self, pending: list[int]) -> None:
         """Fit the label map to the host's scores before the first step, where it has a refit schedule."""
-        label_map, group, start = self.model.label_map, self.group, time.monotonic()
-        if label_map.refit_schedule == "never":
+        model, label_map, group, start = self.model, self.model.label_map, self.group, time.monotonic()
+        if label_map.refit_schedule == "never" or self.state.map_fitted:
             return
         images = calibration_images(self.train, self.options.seed, self.queries.num_fit_images)
         label_map.statistics = label_map.empty_statistics()
-        stop = partial(group.should_stop, pending)
-        collect_statistics(label_map, self.model.host_scores, images, group=group, stop=stop)
+        collect_statistics(label_map, model.host_scores, images, group=group, stop=partial(group.should_stop, pending))
         self._sync_signals(pending)
         if self.signal:
             return
         label_map.fit_from_statistics()
+        self.state.map_fitted = True
         self.state.seconds += time.monotonic() - start
 
     def _between_steps(self, pending: list[int], step_seconds: float = 0.0) -> None:

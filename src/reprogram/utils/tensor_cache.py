@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps what is called beside its `forward`; it may change maps, or read one that folding takes away."""
+
 
 class ModuleVersion:
     """The state of a module at one moment, to be compared with a later one.
 
-    It notices other modules or tensors, tensors with new memory, and writes that tensors count. PyTorch doesn't count
-    writes such as `tensor.data.mul_(2)`, so these aren't noticed.
+    It notices other modules, hooks or tensors, tensors with new memory, and writes that tensors count. PyTorch doesn't
+    count writes such as `tensor.data.mul_(2)`, so these aren't noticed.
 
     Args:
         net: the module.
@@ -20,7 +23,8 @@ class ModuleVersion:
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
-        self._holders = [d for m in net.modules() for d in (m._parameters, m._buffers, m._modules)]
+        parts = ("_parameters", "_buffers", "_modules", *HOOKS)
+        self._holders = [getattr(module, part, {}) for module in net.modules() for part in parts]
         self._values = self._current_values()  # References, so that no other object gets the same address.
         self._tensors = [t for t in self._values if isinstance(t, Tensor)]
         self._versioned = [t for t in self._tensors if not t.is_inference()]  # The tensors that count their writes.

@@ -276,6 +276,10 @@ def test_batteries_say_what_they_run(tmp_path):
     assert [task.name for task in chosen.tasks] == ["letters", "own"]
     assert (chosen.rungs, chosen.budgets) == (("scores", "label"), (300, 900))
     assert [task.name for task in read_battery("standard").chosen(tasks=["digits"]).tasks] == ["digits"]
+    own = tmp_path / "own.toml"
+    table = '[tasks.digits]\nspec = "digits"\ndifficulty = "hard"\n'
+    own.write_text(f'rungs = ["scores"]\nbudgets = [3000, 1000]\nseeds = [0, 1]\n{table}')
+    assert read_battery(str(own)).budgets == (1000, 3000)
     for choice, message in [
         ({"rungs": ["labels"]}, "no rung 'labels'"), ({"budgets": [0]}, "budgets=0"),
         ({"seeds": [1, 1]}, "given twice"),

@@ -8,6 +8,7 @@ from reprogram.auditing.intervals import (
     accuracy_interval,
     difference_interval,
     gain_interval,
+    lower_end,
     standard_error,
     two_way_interval,
 )
@@ -84,3 +85,16 @@ def test_what_never_differed_still_has_a_width():
 def test_the_interval_of_a_difference_is_that_of_normal_estimates():
     low, high = difference_interval(0.5, (0.4, 0.6), 0.3, (0.25, 0.35))
     assert (low, high) == pytest.approx((0.2 - np.hypot(0.1, 0.05), 0.2 + np.hypot(0.1, 0.05)))
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_budget_that_brings_nothing_seldom_seems_to_rise(seeds):
+    rng, trials = np.random.default_rng(seeds), 300
+    rings = sum(lower_end(rows_of(drawn(rng, seeds, 200, 0.4, program=0.6, term=0.6))) > 0 for _ in range(trials))
+    assert rings / trials < 0.06  # Of one side of 95 %: 2.5 % are meant.
+
+
+def test_the_lower_end_for_one_seed_is_the_normal_one():
+    values = np.array([0, 1, 0, 0, -1, 1, 1, 0, 1, 0], float)
+    error = np.sqrt(((values - values.mean()) ** 2).sum() / 100 * 10 / 9)
+    assert lower_end([(np.arange(10), values)]) == pytest.approx(values.mean() - norm.ppf(0.975) * error)

@@ -97,3 +97,17 @@ def test_a_permutation_that_was_first_needed_without_gradients_serves_with_them(
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     (gradient,) = torch.autograd.grad(canvas(images).window.sum(), images)
     assert torch.equal(gradient, torch.ones(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("canvas", ["centre", "shuffled"])
+def test_a_size_that_is_too_large_is_the_option_to_mend(canvas):
+    with pytest.raises(reprogram.ConfigError, match=r"size=300 makes an image of 300x300 pixels.*40x40; give less"):
+        reprogram.Reprogrammed.build("linear:40", "digits", canvas=f"{canvas}(size=300)")
+
+
+@pytest.mark.parametrize("contrast", [0.004, 0.006, 0.0078])
+def test_a_contrast_of_one_level_is_enough(contrast):
+    canvas = f"centre(contrast={contrast}, round_8bit=True)"
+    model = reprogram.Reprogrammed.build("linear:40", "digits", canvas=canvas)
+    levels = model.canvas(torch.rand(2, 1, 8, 8)).window * 255
+    assert set(levels.round().flatten().tolist()) == {127.0, 128.0}

@@ -76,10 +76,11 @@ def test_cores_decide_whether_both_learn_at_once_for_the_whole_time(tiny, tmp_pa
     assert sum(demo.SHARES.values()) == 1
 
 
-def test_one_that_fails_is_named_and_the_other_is_kept(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(demo.TASKS, "digits", {"host": HOST, "task": f"folder:{tmp_path}/nothing"})
-    code, out, err = cli("demo", "--minutes", "0.02", "--out", tmp_path / "d", "--quiet")
-    assert (code, out) == (3, "") and err.startswith("reprogram: digits failed: ") and len(err.splitlines()) == 1
+def test_one_that_fails_is_named_and_the_other_is_shown(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(demo.TASKS, "digits", {"host": "timm:no_such_model", "task": "digits"})
+    code, out, err = cli("demo", "--minutes", "0.02", "--out", tmp_path / "d", "--quiet", "--json")
+    assert code == 3 and err.startswith("reprogram: digits failed: ") and len(err.splitlines()) == 1
+    assert [result["task"] for result in json.loads(out)] == ["squares"]
     assert (tmp_path / "d" / "squares" / "result.json").is_file()
 
 
@@ -105,3 +106,6 @@ def test_what_cannot_run_is_one_line_before_anything_is_made(tiny, tmp_path):
         code, out, err = cli("demo", *options)
         assert (code, out) == (3, "") and said in err and len(err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    demo.TASKS["digits"]["task"] = f"folder:{tmp_path}/nothing"
+    code, out, err = cli("demo", "--out", tmp_path / "d")
+    assert (code, out) == (3, "") and "nothing" in err and len(err.splitlines()) == 1

@@ -310,3 +310,11 @@ def test_detect_asks_a_host():
         reprogram.detect("repeated-border", images, ["a", "b"])
     with pytest.raises(reprogram.DataError, match="resize"):
         reprogram.detect("energy(threshold=0.0)", images[:, :, 1:], host=host)
+
+
+@pytest.mark.parametrize("spec", ["energy(over=8{})", "energy(low=True,over=8{})", "largest-softmax(over=8{})"])
+def test_an_account_with_few_answers_is_not_above_one_with_many(spec):
+    detector = reprogram.load_detector(spec.format(",threshold=1e6"))
+    answers = np.random.default_rng(1).normal(3, 1, (30, 1000))
+    scores = [detector.observe(IMAGE, "new", answer).score for answer in answers]
+    assert max(scores[:7]) < min(scores[7:])

@@ -51,3 +51,9 @@ def test_wrong_wishes_are_refused(photos, tmp_path):
             sent(photos, "photos", **options)
     with pytest.raises(reprogram.DataError, match="no images"):
         photographs(tmp_path)
+
+
+@pytest.mark.parametrize("size", [16, 17, 19, 20])
+def test_small_hosts_get_traffic_too(photos, size):
+    queries = list(benign(photos, queries=40, accounts=20, size=size))
+    assert len(queries) == 40 and all(query.image.shape == (3, size, size) for query in queries)

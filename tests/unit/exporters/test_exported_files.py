@@ -303,3 +303,11 @@ def test_what_counts_as_the_same_answers():
     _compare_host(probabilities, np.array([[1, 2]]), np.float32([[0.5, 0.3]]))
     with pytest.raises(reprogram.ExportParityError, match="own top answers"):
         _compare_host(probabilities, np.array([[1, 0]]), np.float32([[0.5, 0.2]]))
+
+
+@pytest.mark.parametrize("host", ["defended(host='linear:40', by='blur')", "averaged(host='linear:40', times=2)"])
+def test_defences_are_refused_before_anything_is_written(host, task, tmp_path):
+    model = reprogram.Reprogrammed.build(host, task, canvas="centre", program="frame")
+    with pytest.raises(reprogram.ConfigError, match="defences and averages aren't part of a file"):
+        reprogram.export(model, tmp_path / "model.onnx", task=task)
+    assert not list(tmp_path.iterdir())

@@ -255,3 +255,49 @@ def test_what_can_not_be_copied_gets_advice(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         Host.wrap(Stubborn(), size=12)
     one_line(error, "Stubborn", "no copies", "module.eval()", "lambda x: module(x)")
+
+
+def test_a_hook_on_a_loaded_host_is_called_and_may_leave():
+    host = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=32, size=48)")
+    images, calls = torch.rand(2, 3, 48, 48), []
+    before = host(images)
+    conv = next(module for module in host.net.modules() if isinstance(module, nn.Conv2d))
+    handle = conv.register_forward_hook(lambda module, args, output: (calls.append(1), output + 100)[1])
+    changed = host(images)
+    assert len(calls) == 1 and not torch.allclose(before, changed)
+    assert torch.allclose(changed, host.net(host._normalised(images)), atol=1e-5)
+    handle.remove()
+    assert torch.equal(host(images), before) and len(calls) == 2  # The second call was the line before.
+
+
+class Alias(nn.Module):
+    """A map that is written into through another name, and read again."""
+
+    def __init__(self, same):
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Linear(8, 10)
+        self.last, self.same = nn.Conv2d(8, 8, 3, padding=1, stride=2), same
+
+    def forward(self, images):
+        maps = self.conv(images)
+        changed = self.act(self.same(maps))
+        return self.head(self.last(maps + changed).mean((2, 3)))
+
+
+SAME = {
+    "to": lambda x: x.to(torch.float32),
+    "float": lambda x: x.float(),
+    "type_as": lambda x: x.type_as(x),
+    "dropout": lambda x: F.dropout(x, training=False),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_map_under_another_name_is_the_same_map(name):
+    host, task = Host.wrap(seeded(lambda: Alias(SAME[name])).eval(), size=48), random_task()
+    model = reprogram.Reprogrammed.build(host, task, canvas="centre", program="frame")
+    images = torch.rand(4, *model.task.shape)
+    with torch.no_grad():
+        shared = model(images)
+        host.engine = "dense"
+        assert torch.allclose(shared, model(images), atol=1e-5)

@@ -72,3 +72,10 @@ def test_bayesian_is_refitted_from_the_epochs_own_scores():
         for _, matrix in calls[6 * epoch + 6 : 6 * epoch + 12]:
             np.testing.assert_allclose(matrix, expected, rtol=1e-4, atol=1e-7)
     assert not np.array_equal(calls[0][1], calls[6][1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_an_answer_without_evidence_leaves_the_prior_in_any_precision(dtype):
+    label_map = build_map("evidence-bayes", 32, 10)
+    silent = label_map(torch.zeros(1, 32, dtype=dtype))
+    assert torch.isfinite(silent).all() and torch.allclose(silent.float(), label_map.bias.float()[None], atol=1e-2)

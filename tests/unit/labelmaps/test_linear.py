@@ -134,3 +134,17 @@ def test_the_hosts_loss_has_a_lower_bound_for_fitted_maps(spec):
 
     with torch.no_grad():
         assert (losses_of(model, task.train.images, task.train.labels, "host") >= -1e-5).all()
+
+
+def test_answers_that_are_all_alike_count_for_nothing():
+    rng = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(10, 32, generator=rng) - 3, torch.arange(50) % 10
+    few, most, none = (build_map("linear(standardize=50)", 32, 10) for _ in range(3))
+    few.update(scores, labels[:10])
+    most.update(torch.cat([scores, torch.zeros(40, 32)]), labels)
+    none.update(torch.zeros(50, 32), labels)
+    for label_map in (few, most, none):
+        label_map.fit_from_statistics()
+    assert torch.equal(few.mean, most.mean) and torch.equal(few.spread, most.spread)
+    assert few.mean.numpy() == pytest.approx(scores.double().mean(0).numpy(), abs=1e-6)
+    assert torch.isfinite(none(scores)).all()

@@ -69,7 +69,7 @@ def test_contrast_is_the_distance_from_the_background(canvas, contrast):
     assert np.abs(stored / 255 - got).max() <= 1 / 255
 
 
-@pytest.mark.parametrize("options", ["contrast=0", "contrast=-0.5", "contrast=1.01", "contrast=0.007, round_8bit=True"])
+@pytest.mark.parametrize("options", ["contrast=0", "contrast=-0.5", "contrast=1.01", "contrast=0.003, round_8bit=True"])
 def test_contrast_out_of_range_is_refused(options, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         configure("canvases", f"centre({options})")

@@ -135,3 +135,10 @@ def test_a_learned_or_loaded_program_looks_at_each_image_by_itself(spec, tmp_pat
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
         with torch.no_grad():
             torch.testing.assert_close(together, one(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("program", ["disguised", "dithered", "ensemble", "jittered", "lit"])
+@pytest.mark.parametrize("training", [False, True])
+def test_no_images_have_no_scores(program, training):
+    model = reprogram.Reprogrammed.build("linear:40", "digits", program=program).train(training)
+    assert model(torch.zeros(0, *model.task.shape)).shape == (0, 10)

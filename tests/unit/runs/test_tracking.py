@@ -156,6 +156,13 @@ def test_what_can_not_work_is_refused_before_anything_is_learned(tmp_path, monke
     for spec, host in {**places, "trackio": "third.example"}.items():
         with pytest.raises(reprogram.ConfigError, match=f"--i-am-authorised.*{host}"):
             reprogram.Tracking([spec])
+    monkeypatch.delenv("DATABRICKS_HOST", raising=False)
+    for uri in ("databricks", "databricks-uc", "databricks://profile"):
+        with pytest.raises(reprogram.ConfigError, match=f"{uri} is a workspace elsewhere; set DATABRICKS_HOST"):
+            reprogram.Tracking([f"mlflow(uri='{uri}')"])
+    monkeypatch.setenv("DATABRICKS_HOST", "https://acme.cloud.example")
+    with pytest.raises(reprogram.ConfigError, match=r"--i-am-authorised.*acme\.cloud\.example"):
+        reprogram.Tracking(["mlflow(uri='databricks')"])
 
 
 def run_with(tracker, tmp_path):

@@ -12,6 +12,7 @@ from reprogram import BudgetError, Host, Reprogrammed
 from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._info import HostInfo
 from reprogram.training.answers import beside
+from reprogram.training.budget import Budget
 from reprogram.training.checkpoint import Checkpoint
 
 LABELS = 8
@@ -232,3 +233,12 @@ def test_losses_before_the_first_answer_do_not_end_a_run():
     host.ask = lossy
     result, _ = learned(host, queries=300)
     assert result.queries > 200 and not result.ended_early
+
+
+def test_the_limit_that_allows_no_step_is_the_one_that_is_named():
+    for budget, said in [
+        (Budget(epochs=0.01, images=100_000), "epochs=0.01 is half a step or less"),
+        (Budget(epochs=5.0, images=8), "images=8 is half a step or less"),
+    ]:
+        with pytest.raises(BudgetError, match=said):
+            budget.steps(16, 10)

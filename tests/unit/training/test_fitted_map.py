@@ -1,5 +1,7 @@
 """A fitted label map without a program: answers alone are enough, and no learner stands in its way."""
 
+import unittest.mock
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import reprogram
 from helpers import random_task
 from reprogram import ConfigError, Host, Reprogrammed
+from reprogram.labelmaps._calibration import calibration_images
 
 WEIGHT = torch.randn(3 * 12 * 12, 16, generator=torch.Generator().manual_seed(0))
 
@@ -53,3 +56,41 @@ def test_the_learner_none_is_for_fitted_maps_alone():
         model = Reprogrammed.build(host_that_counts([]), task, canvas="centre", program=program, label_map=label_map)
         with pytest.raises(ConfigError, match="learner none improves nothing"):
             reprogram.fit(model, task, learner="none")
+
+
+@pytest.mark.parametrize("label_map", ["frequency", "iterative"])
+def test_averages_are_asked_for_the_same_images(label_map):
+    task, fitted = random_task(), []
+    for host in ("linear:16", "averaged(host='linear:16', times=4)"):
+        model = Reprogrammed.build(host, task, canvas="centre", program="frame", label_map=label_map)
+        with unittest.mock.patch("reprogram.training.trainer.calibration_images", wraps=calibration_images) as drawn:
+            reprogram.fit(model, task, learner="spsa", images=8, batch_size=4, validations=1, queries=4000)
+        fitted.append(drawn.call_args.args[2])
+    assert fitted[0] == fitted[1] > 0
+
+
+@pytest.mark.parametrize("learner", ["adam", "spsa"])
+def test_a_run_that_ends_in_its_first_validation_does_not_fit_its_map_again(learner, tmp_path, monkeypatch):
+    task, asked = random_task(), []
+
+    def built():
+        return Reprogrammed.build(
+            host_that_counts(asked, "scores"), task, canvas="centre", program="none", label_map="frequency"
+        )
+
+    whole = reprogram.fit(built(), task, learner=learner, queries=60, batch_size=4, validations=2)
+    monkeypatch.setattr("reprogram.training.validation.Validator.scores", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        reprogram.fit(
+            built(), task, learner=learner, queries=60, batch_size=4, validations=2, checkpoint=tmp_path / "c"
+        )
+    monkeypatch.undo()
+    asked.clear()
+    again = reprogram.fit(
+        built(), task, learner=learner, queries=60, batch_size=4, validations=2, checkpoint=tmp_path / "c"
+    )
+    assert again.validation.accuracy == whole.validation.accuracy and again.queries <= 60
+
+
+def _interrupt(*args, **kwargs):
+    raise KeyboardInterrupt

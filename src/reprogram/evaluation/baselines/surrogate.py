@@ -63,7 +63,8 @@ class Surrogate(Baseline):
         """Learn the program on the surrogate; see `Baseline.measure`."""
         host = self._surrogate(run)
         assert run.learn_on is not None
-        budget = {"epochs": self.config.epochs, "images": None, "seconds": None, "queries": None}
+        unlimited = dict.fromkeys(("images", "seconds", "queries", "requests", "cost"))
+        budget = {**unlimited, "epochs": self.config.epochs}
         twin, images_seen, seconds = run.learn_on(host, {"learner": self.config.learner, "loss": "auto", **budget})
         scores = predict(self._sent(run, twin), run.task.test)
         run.predictions["surrogate"] = scores.argmax(dim=1)

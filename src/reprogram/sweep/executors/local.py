@@ -4,6 +4,7 @@ Parent and worker exchange JSON, a line a message, over the worker's stdin and s
 saves its cell and ends, so that none outlives its parent, however the parent ends.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -64,6 +65,7 @@ class Local(Executor):
         self.processes: list[subprocess.Popen[str]] = []
         self.listeners: list[threading.Thread] = []
         self.messages: queue.SimpleQueue[tuple[int, WorkerMessage]] = queue.SimpleQueue()
+        self.received: collections.deque[tuple[int, WorkerMessage]] = collections.deque()
         self.folder = ScratchFolder()
         self.heard: dict[int, float] = {}  # When each worker that runs a cell last sent a message.
 
@@ -112,19 +114,28 @@ class Local(Executor):
     def next_message(self) -> tuple[int, WorkerMessage]:
         """Wait for a line of any process, or for the end of one; a process that is silent for too long is ended."""
         while True:
-            with contextlib.suppress(queue.Empty):
-                worker, message = self.messages.get(timeout=None if self.silence_s is None else LOOK_EVERY_S)
-                if message.kind == "running":
-                    self.heard[worker] = time.monotonic()
-                else:
-                    self.heard.pop(worker, None)
-                return worker, message
+            self._receive()
             for worker, since in self.heard.items():
                 if self.silence_s is not None and time.monotonic() - since > self.silence_s:
                     del self.heard[worker]
                     self.processes[worker].kill()
                     text = f"gave no sign of life for {self.silence_s:g} seconds, and was ended; does the host answer?"
-                    return worker, WorkerMessage(kind="failed", text=text)
+                    return worker, WorkerMessage(kind="failed", text=text, ended=True)
+            if self.received:
+                return self.received.popleft()
+
+    def _receive(self) -> None:
+        """Take all messages that are there; where none is left to be handled, wait for one, but not for long."""
+        with contextlib.suppress(queue.Empty):
+            patience = None if self.silence_s is None else LOOK_EVERY_S
+            while True:
+                waits = not self.received
+                worker, message = self.messages.get(block=waits, timeout=patience if waits else None)
+                self.received.append((worker, message))
+                if message.kind == "running":
+                    self.heard[worker] = time.monotonic()
+                else:
+                    self.heard.pop(worker, None)
 
     def close(self) -> None:
         """Send SIGTERM to all processes, and SIGKILL to those that don't end in time."""
