@@ -21,6 +21,7 @@ from reprogram.programfile.hub import FILE
 from reprogram.programfile.pictures import map_picture, program_picture
 from reprogram.registry import configure, format_spec
 from reprogram.utils.files import is_folder, read_json, read_ordinary
+from reprogram.utils.redact import public_command
 from reprogram.utils.text import printable
 
 TAGS = ("reprogram", "model-reprogramming", "adversarial-reprogramming", "visual-prompting")
@@ -210,7 +211,8 @@ def _facts(file: ProgramFile, result: dict[str, Any]) -> str:
         "canvas": format_spec(adapter.canvas),
         "program": format_spec(adapter.program),
         "label map": format_spec(adapter.label_map),
-        **{name: result[name] for name in ("learner", "loss", "images_seen", "seed", "command") if name in result},
+        **{name: result[name] for name in ("learner", "loss", "images_seen", "seed") if name in result},
+        **({"command": public_command(str(result["command"]))} if "command" in result else {}),
         "digest": header.digest,
         "created by": header.created_by,
     }

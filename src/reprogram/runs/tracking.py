@@ -22,6 +22,7 @@ from reprogram.runs.folder import RunFolder
 from reprogram.trackers.base import TrackedRun, Tracker
 from reprogram.training.results import FitProgress
 from reprogram.utils.files import read_json, write_atomic
+from reprogram.utils.redact import public_command, without_folders
 from reprogram.utils.text import printable
 
 EVERY_S = 1.0
@@ -165,11 +166,13 @@ class Tracking:
         """Tell the tools the result.
 
         Args:
-            result: as `result.json` holds it, or a part of it such as `{"test": evaluation.to_json()}`.
+            result: as `result.json` holds it, or a part of it such as `{"test": evaluation.to_json()}`; the tools are
+                told its command without folders.
         """
+        told = result | ({"command": public_command(result["command"])} if "command" in result else {})
         for spec, tracker in list(self._trackers.items()):
             with self._guarded(spec):
-                tracker.result(summary_of(result), result, max(self._step, 0))
+                tracker.result(summary_of(result), told, max(self._step, 0))
 
     def _numbers(self, values: dict[str, float], step: int) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
@@ -233,8 +236,15 @@ def tracking_of(
     """
     left_out = ("out", "data", "track")
     values = {f.name: getattr(config, f.name) for f in config.option_fields() if f.name not in left_out}
-    options = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v is not None}
+    options = {name: _told(value) for name, value in values.items() if value is not None}
     return Tracking(trackers, model, name=folder.path.name, folder=folder.path, config=options, say=say)
+
+
+def _told(value: Any) -> Any:
+    """An option's value as the tools are told it: no folders, and lists for tuples."""
+    if isinstance(value, tuple):
+        return [_told(part) for part in value]
+    return without_folders(value) if isinstance(value, str) else value
 
 
 def summary_of(result: dict[str, Any]) -> dict[str, float]:

@@ -12,7 +12,9 @@ import reprogram
 from helpers import random_task, tiny_model
 from helpers_runs import cli
 from reprogram.programfile.pictures import map_picture, program_picture, weight_matrix
-from reprogram.runs.tracking import summary_of
+from reprogram.runs.config import RunConfig
+from reprogram.runs.folder import RunFolder
+from reprogram.runs.tracking import summary_of, tracking_of
 from reprogram.trackers.base import Tracker
 
 HOST = "linear(size=16, num_classes=12)"
@@ -262,3 +264,18 @@ def test_trackio_has_kept_it(tmp_path, monkeypatch):
     ]
     assert sum("program" in row for row in rows) == len(history)
     assert (tmp_path / "trackio" / "reprogram.db").exists()
+
+
+def test_tools_are_not_told_where_anything_lies(tmp_path):
+    recorder, task = Recorder(), random_task()
+    config = RunConfig(
+        host="checkpoint:/home/alice/w.safetensors?architecture=timm:x", task="folder:/home/alice/acme",
+        data="/d/alice",        warm_start="/home/alice/p.safetensors", out="/home/alice/run",
+    )  # fmt: skip
+    tracking = tracking_of(config, RunFolder(tmp_path / "run"), tiny_model(task), [recorder], print)
+    with tracking:
+        tracking.finish({"command": "reprogram fit --out /home/alice/run --task folder:/home/alice/acme"})
+    said = repr([(what, values) for what, *values in recorder.told if what != "begin"])
+    begun = next(run for what, run in (told for told in recorder.told if told[0] == "begin"))
+    assert "alice" not in said and "alice" not in repr(begun.config)
+    assert begun.config["task"] == "folder:acme" and "reprogram fit --task folder:acme" in said
