@@ -19,9 +19,9 @@ from reprogram.programfile.file import ProgramFile, read
 from reprogram.programfile.format import MAX_FILE
 from reprogram.programfile.hub import FILE
 from reprogram.programfile.pictures import map_picture, program_picture
+from reprogram.programfile.without_folders import result_without_folders
 from reprogram.registry import configure, format_spec
 from reprogram.utils.files import is_folder, read_json, read_ordinary
-from reprogram.utils.redact import public_command
 from reprogram.utils.text import printable
 
 TAGS = ("reprogram", "model-reprogramming", "adversarial-reprogramming", "visual-prompting")
@@ -201,7 +201,7 @@ def _results(file: ProgramFile, result: dict[str, Any]) -> str:
 
 
 def _facts(file: ProgramFile, result: dict[str, Any]) -> str:
-    header, adapter = file.header, file.adapter
+    header, adapter, told = file.header, file.adapter, result_without_folders(result)
     size = " x ".join(map(str, (header.host.channels, *header.host.size)))
     facts: dict[str, Any] = {
         "task": f"{header.task.name}: {len(header.task.classes)} classes, "
@@ -211,8 +211,8 @@ def _facts(file: ProgramFile, result: dict[str, Any]) -> str:
         "canvas": format_spec(adapter.canvas),
         "program": format_spec(adapter.program),
         "label map": format_spec(adapter.label_map),
-        **{name: result[name] for name in ("learner", "loss", "images_seen", "seed") if name in result},
-        **({"command": public_command(str(result["command"]))} if "command" in result else {}),
+        **{name: told[name] for name in ("learner", "loss", "images_seen", "seed") if name in told},
+        **({"command": told["command"]} if told.get("command") else {}),
         "digest": header.digest,
         "created by": header.created_by,
     }

@@ -16,14 +16,14 @@ import torch
 
 from reprogram.model import Reprogrammed
 from reprogram.programfile.pictures import map_picture, program_picture
+from reprogram.programfile.without_folders import options_without_folders, result_without_folders
 from reprogram.registry import configure, format_spec
-from reprogram.runs.config import RunConfig
+from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.trackers.base import TrackedRun, Tracker
 from reprogram.training.results import FitProgress
 from reprogram.utils.files import read_json, write_atomic
-from reprogram.utils.redact import public_command, without_folders
-from reprogram.utils.text import printable
+from reprogram.utils.text import printable, slug
 
 EVERY_S = 1.0
 """Time between two steps whose loss and speed are told."""
@@ -163,16 +163,15 @@ class Tracking:
                     tracker.picture(name, pixels, step)
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Tell the tools the result.
+        """Tell the tools the result, without the folders in its command.
 
         Args:
-            result: as `result.json` holds it, or a part of it such as `{"test": evaluation.to_json()}`; the tools are
-                told its command without folders.
+            result: as `result.json` holds it, or a part of it such as `{"test": evaluation.to_json()}`.
         """
-        told = result | ({"command": public_command(result["command"])} if "command" in result else {})
+        told = result_without_folders(result)
         for spec, tracker in list(self._trackers.items()):
             with self._guarded(spec):
-                tracker.result(summary_of(result), told, max(self._step, 0))
+                tracker.result(summary_of(told), told, max(self._step, 0))
 
     def _numbers(self, values: dict[str, float], step: int) -> None:
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
@@ -225,7 +224,7 @@ def tracking_of(
     trackers: Sequence[Tracker],
     say: Callable[[str], None],
 ) -> Tracking:
-    """The tracking of a run in a folder; the tools are told its options but for its folders.
+    """The tracking of a run in a folder; the tools are told its options, and no folders of this machine.
 
     Args:
         config: the run's configuration.
@@ -234,17 +233,20 @@ def tracking_of(
         trackers: the tools.
         say: called with each line for people.
     """
-    left_out = ("out", "data", "track")
-    values = {f.name: getattr(config, f.name) for f in config.option_fields() if f.name not in left_out}
-    options = {name: _told(value) for name, value in values.items() if value is not None}
-    return Tracking(trackers, model, name=folder.path.name, folder=folder.path, config=options, say=say)
+    values = {f.name: getattr(config, f.name) for f in config.option_fields()}
+    options = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v is not None}
+    told = options_without_folders(options, host=model.host.info.id)
+    name = _name_told(folder.path.name, options, told)
+    return Tracking(trackers, model, name=name, folder=folder.path, config=told, say=say)
 
 
-def _told(value: Any) -> Any:
-    """An option's value as the tools are told it: no folders, and lists for tuples."""
-    if isinstance(value, tuple):
-        return [_told(part) for part in value]
-    return without_folders(value) if isinstance(value, str) else value
+def _name_told(name: str, options: dict[str, Any], told: dict[str, Any]) -> str:
+    """The name of a run, whose folder may be called after its specs, with the folders in them."""
+    for option in SPECS:
+        whole, short = slug(options[option]), slug(told[option])
+        for part in (whole, whole[-40:], whole[:32]) if whole != short else ():  # As runs and grids cut them.
+            name = name.replace(part, short)
+    return name
 
 
 def summary_of(result: dict[str, Any]) -> dict[str, float]:

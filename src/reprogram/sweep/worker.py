@@ -1,5 +1,6 @@
 """One attempt at a cell, in a worker."""
 
+import shlex
 import time
 import traceback
 from collections.abc import Callable
@@ -78,7 +79,9 @@ def attempt(
         if text.startswith("warning: "):
             warnings.append(text.replace("warning: ", f"warning: {config.task}: ", 1))
 
-    command = f"reprogram fit --config {config.folder / 'config.toml'} --threads {threads}"
+    command = shlex.join(
+        ["reprogram", "fit", "--config", f"{config.folder / 'config.toml'}", "--threads", f"{threads}"]
+    )
     begun = time.monotonic()
     while True:
         try:

@@ -7,14 +7,14 @@ import struct
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import reprogram
 from helpers import random_task, tiny_model
 from helpers_runs import cli
+from reprogram.programfile.card import folder_of
 from reprogram.programfile.pictures import map_picture, program_picture, weight_matrix
-from reprogram.runs.config import RunConfig
-from reprogram.runs.folder import RunFolder
-from reprogram.runs.tracking import summary_of, tracking_of
+from reprogram.runs.tracking import summary_of
 from reprogram.trackers.base import Tracker
 
 HOST = "linear(size=16, num_classes=12)"
@@ -167,6 +167,40 @@ def test_what_can_not_work_is_refused_before_anything_is_learned(tmp_path, monke
         reprogram.Tracking(["mlflow(uri='databricks')"])
 
 
+def test_tools_and_cards_are_told_no_folder(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    from reprogram.runs import execute
+
+    images, weights, recorder = tmp_path / "acme merger/secret/images", tmp_path / "alice/w.safetensors", Recorder()
+    for label in ("a", "b"):
+        (images / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(images / label / f"{number}.png")
+    weights.parent.mkdir()
+    net = reprogram.load_host("timm:test_resnet(pretrained=False, num_classes=4, size=32)").net
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, weights)
+    host = f"checkpoint:{weights}?architecture=timm:test_resnet&num_classes=4&size=32"
+    monkeypatch.setattr(execute, "trackers_of", lambda specs: [recorder])
+    monkeypatch.chdir(tmp_path / "alice")
+    fit = ("fit", "--host", host, "--task", f"folder:{images}?size=8", "--epochs", "1", "--baselines", "none")
+    monkeypatch.setattr("sys.argv", ["reprogram", *fit])
+    code, _, err = cli(*fit, "--quiet")
+    assert code == 0, err
+    run = next((tmp_path / "alice/runs").glob("*/result.json")).parent
+    assert {what for what, *_ in recorder.told} == {"begin", "numbers", "picture", "result", "end"}
+    begun, document = recorder.told[0][1], next(t for t in recorder.told if t[0] == "result")[2]
+    assert begun.folder.resolve() == run.resolve() and begun.config["task"] == "folder:images?size=8"
+    assert begun.config["host"].startswith("checkpoint:w.safetensors?architecture=timm:test_resnet")
+    written = json.loads((run / "result.json").read_text())
+    assert "secret" in written["command"] and {**written, "command": ""} == {**document, "command": ""}
+    card = folder_of(run)["README.md"].decode()
+    assert "command: reprogram fit --host" in card
+    for told in (begun.name, str(begun.config), json.dumps(document), card):
+        assert not [name for name in ("alice", "acme", "merger", "secret", tmp_path.name) if name in told], told
+
+
 def run_with(tracker, tmp_path):
     """A tracked run beside one that isn't; both have the same program."""
     for name, track in {"plain": (), "run": ("--track", tracker)}.items():
@@ -264,18 +298,3 @@ def test_trackio_has_kept_it(tmp_path, monkeypatch):
     ]
     assert sum("program" in row for row in rows) == len(history)
     assert (tmp_path / "trackio" / "reprogram.db").exists()
-
-
-def test_tools_are_not_told_where_anything_lies(tmp_path):
-    recorder, task = Recorder(), random_task()
-    config = RunConfig(
-        host="checkpoint:/home/alice/w.safetensors?architecture=timm:x", task="folder:/home/alice/acme",
-        data="/d/alice",        warm_start="/home/alice/p.safetensors", out="/home/alice/run",
-    )  # fmt: skip
-    tracking = tracking_of(config, RunFolder(tmp_path / "run"), tiny_model(task), [recorder], print)
-    with tracking:
-        tracking.finish({"command": "reprogram fit --out /home/alice/run --task folder:/home/alice/acme"})
-    said = repr([(what, values) for what, *values in recorder.told if what != "begin"])
-    begun = next(run for what, run in (told for told in recorder.told if told[0] == "begin"))
-    assert "alice" not in said and "alice" not in repr(begun.config)
-    assert begun.config["task"] == "folder:acme" and "reprogram fit --task folder:acme" in said
