@@ -29,6 +29,9 @@ FEW = 5
 UNREADABLE = (ArithmeticError, LookupError, TypeError, ValueError)
 """What reading an answer raises where a service sends what nobody thought of."""
 
+PIECE = 16 * 1024
+"""Bytes that are sent at once: with more, a reader that takes a little now and then would hold up a whole request."""
+
 HIDDEN = b"***"
 Result = TypeVar("Result")
 
@@ -63,16 +66,10 @@ class Client:
         self.url, self.name, self._authorise = url, name, authorise
         self._secrets = [secret.encode() for secret in sorted(secrets, key=len, reverse=True) if len(secret) > 3]
         self.timeout_s, self.retries, self.concurrency = timeout_s, retries, concurrency
-        self._library = _library(name)
+        self._library, self._now = _library(name), threading.local()
+        transport = _transport(self._library, self._now, concurrency)
         self._http = self._library.Client(
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            limits=self._library.Limits(
-                max_connections=concurrency,
-                max_keepalive_connections=concurrency,
-                keepalive_expiry=KEPT_S,
-            ),
+            transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False
         )
         weakref.finalize(self, self._http.close)
         self.reached = False
@@ -142,7 +139,7 @@ class Client:
         except (self._library.ConnectTimeout, self._library.PoolTimeout):
             sent.unsent()
             return Refusal(reason=f"can't be reached within {self.timeout_s:g} s", again=self.reached)
-        except (self._library.TimeoutException, TimeoutError):
+        except self._library.TimeoutException:
             return Refusal(reason=f"no answer within {self.timeout_s:g} s", again=True)
         except self._library.HTTPError as error:
             return Refusal(reason=f"the connection broke ({first_line(error)})", again=True)
@@ -172,7 +169,7 @@ class Client:
 
     def _exchange(self, request: Request) -> Response:
         """Send a request and read the response, all within the time-out."""
-        deadline = time.monotonic() + self.timeout_s
+        self._now.deadline = time.monotonic() + self.timeout_s
         headers = {"Accept-Encoding": "identity", **request.headers, **self._authorise(request)}
         method = "GET" if request.body is None else "POST"
         with self._http.stream(method, self.url + request.path, content=request.body, headers=headers) as answer:
@@ -184,8 +181,6 @@ class Client:
                         f"host {self.name}: {self.url} answers with more than {MAX_RESPONSE:,} bytes; ask for fewer "
                         "images at once"
                     )
-                if time.monotonic() > deadline:
-                    raise TimeoutError
             content = bytes(body)
         for secret in self._secrets:
             content = content.replace(secret, HIDDEN)
@@ -256,3 +251,50 @@ def _library(name: str) -> Any:
             f"host {name}: the package httpx2 isn't installed; pip install 'reprogram[remote]'"
         ) from None
     return httpx2
+
+
+def _transport(library: Any, now: threading.local, concurrency: int) -> Any:
+    """What `httpx2` sends by, with deadlines: its own time-outs begin anew with each part that comes or goes."""
+    import httpcore2
+
+    context = library.create_ssl_context(trust_env=False)
+    transport = library.HTTPTransport(verify=context)
+    transport._pool = httpcore2.ConnectionPool(  # `httpx2` has no option for a network backend.
+        ssl_context=context,
+        max_connections=concurrency,
+        keepalive_expiry=KEPT_S,
+        network_backend=_Timed(httpcore2.SyncBackend(), now, httpcore2),  # type: ignore[arg-type]
+    )
+    return transport
+
+
+class _Timed:
+    """A network backend, or a connection of it: no step goes on after the deadline of its thread's exchange."""
+
+    def __init__(self, inner: Any, now: threading.local, errors: Any) -> None:
+        self._inner, self._now, self._errors = inner, now, errors
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def connect_tcp(self, **options: Any) -> "_Timed":
+        left = self._left(self._errors.ConnectTimeout)
+        return _Timed(self._inner.connect_tcp(**{**options, "timeout": left}), self._now, self._errors)
+
+    def start_tls(self, **options: Any) -> "_Timed":
+        left = self._left(self._errors.ConnectTimeout)
+        return _Timed(self._inner.start_tls(**{**options, "timeout": left}), self._now, self._errors)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Any:
+        return self._inner.read(max_bytes, self._left(self._errors.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        for start in range(0, len(view), PIECE):
+            self._inner.write(view[start : start + PIECE], self._left(self._errors.WriteTimeout))
+
+    def _left(self, error: type[Exception]) -> float:
+        left: float = self._now.deadline - time.monotonic()
+        if left <= 0:
+            raise error
+        return left

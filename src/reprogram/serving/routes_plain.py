@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import FastAPI, Query, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 from torch import Tensor
 
 from reprogram.model import Reprogrammed
@@ -21,6 +22,9 @@ from reprogram.serving.desk import Desk
 
 HOST_LABELS = 3
 """The host's own labels that are shown beside an answer, at the most; as `reprogram predict` shows them."""
+
+PIECE = 64 * 1024
+"""Bytes of a large answer that are sent at once; the next ones wait until the client has taken most of them."""
 
 FOLDER = Path(__file__).parent
 PAGE = {
@@ -79,12 +83,12 @@ def _show(app: FastAPI, desk: Desk) -> None:
 
 
 def _read_only(app: FastAPI, desk: Desk) -> None:
-    described = _described(desk)
+    described = JSONResponse(_described(desk)).body  # Once: with its samples it has many MiB, which all clients share.
 
     @app.get("/v1/programs", responses=answers({"type": "object"}))
     async def programs() -> Response:
         """What is served, for the page: programs with their tasks and samples, and the host."""
-        return JSONResponse(described)
+        return _InPieces(described, media_type="application/json")
 
     metrics: dict[int | str, Any] = {200: {"description": "The counts.", "content": {"text/plain": {}}}}
 
@@ -96,6 +100,16 @@ def _read_only(app: FastAPI, desk: Desk) -> None:
     for path, (name, kind) in PAGE.items():
         page = Response((FOLDER / name).read_bytes(), media_type=f"{kind}; charset=utf-8")
         app.add_route(path, _always(page), methods=["GET"], include_in_schema=False)
+
+
+class _InPieces(Response):
+    """An answer of which a client that doesn't read holds no more than a piece or two in memory."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for end in range(PIECE, len(self.body) + PIECE, PIECE):
+            part = bytes(self.body[end - PIECE : end])
+            await send({"type": "http.response.body", "body": part, "more_body": end < len(self.body)})
 
 
 def _always(response: Response) -> Callable[[Request], Awaitable[Response]]:

@@ -1,9 +1,12 @@
 """Faults of a service: the run goes on, the meter equals the server's own count, and a bad server gets one line."""
 
+import contextlib
 import json
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -15,6 +18,9 @@ pytest.importorskip("httpx2", reason="needs the extra remote")
 import reprogram
 from helpers_server import ModelServer, settled
 from reprogram.errors import BudgetError, HostUnavailableError
+from reprogram.hosts._client import Client
+from reprogram.hosts._meter import Meter
+from reprogram.hosts._wire import Request
 
 SPECS = {
     "oip": "oip:{}?model=m&format=binary&batch=2",
@@ -215,6 +221,37 @@ def test_a_response_without_end_is_cut_off(monkeypatch):
     with ModelServer() as server:
         server.reply = lambda *_: (200, {}, b"x" * 5000)
         assert "more than 1,000 bytes" in refused(host_of(server, "hf-inference"), 1)
+
+
+ATTACKS = {  # What is sent first, and what again and again.
+    "a header without end": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "hints without end": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
+
+
+def attacked(server, stop, first, again):
+    """Attack one connection until the test ends; for a minute where nothing else ends it."""
+    one, _ = server.accept()
+    with one, contextlib.suppress(OSError):
+        one.sendall(first)
+        for _ in range(1200):
+            if stop.wait(0.05):
+                return
+            one.sendall(again)
+
+
+@pytest.mark.parametrize("first, again", ATTACKS.values(), ids=ATTACKS)
+def test_a_try_ends_in_time_whatever_goes_on(first, again):
+    stop, meter = threading.Event(), Meter()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=attacked, args=(server, stop, first, again), daemon=True)
+        thread.start()
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}", name="x", timeout_s=2.0, retries=0)
+        with pytest.raises(HostUnavailableError, match=r"^host x: .* in 1 tries; the last: no answer within 2 s$"):
+            client.ask(Request(body=b"x"), lambda answer: answer, images=1, meter=meter)
+        stop.set()
+        thread.join(60)
+    assert (meter.requests, meter.lost) == (1, 1)
 
 
 def test_certificates_are_verified(tmp_path):

@@ -1,6 +1,8 @@
 """What a server refuses, and that it goes on: full queues, large bodies, bombs, slow and broken clients."""
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import socket
@@ -252,3 +254,40 @@ def test_threads_end_with_the_server():
         assert "compute" in {thread.name for thread in threading.enumerate()}
     time.sleep(0.1)
     assert {thread.name for thread in threading.enumerate()} - before <= {"compute"}
+
+
+def test_clients_that_do_not_read_share_one_answer(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 600, 600, 3), dtype=np.uint8)
+    for i, picture in enumerate(noise):
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    with running(models(), samples=tmp_path) as run, contextlib.ExitStack() as stack:
+        whole = run.client.get("/v1/programs")
+        assert len(whole.content) > 8 * 2**20 and whole.headers["Content-Type"] == "application/json"
+        assert int(whole.headers["Content-Length"]) == len(whole.content)
+        pictures = [sample["picture"] for sample in whole.json()["programs"][0]["samples"]]
+        files = [(tmp_path / f"{i}.png").read_bytes() for i in range(4)]
+        assert [base64.b64decode(picture.split(",")[1]) for picture in pictures] == files
+        lazy = []
+        for _ in range(5):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.settimeout(60)
+            one.connect(("127.0.0.1", run.port))
+            one.sendall(b"GET /v1/programs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            lazy.append(one)
+        held, end = [], time.monotonic() + 60
+        while sum(size > 0 for size in held) < len(lazy) and time.monotonic() < end:
+            time.sleep(0.02)
+            held = [each.transport.get_write_buffer_size() for each in list(run.server.server_state.connections)]
+        assert sum(size > 0 for size in held) == len(lazy) and max(held) < 2**19
+        still_answers(run)
+        for one in lazy:
+            with one.makefile("rb") as answer:
+                assert answer.read().endswith(b"\r\n\r\n" + whole.content)
+
+
+def test_the_description_of_programs_is_rendered_once():
+    with running(models()) as run:
+        (route,) = [each for each in run.server.config.app.routes if getattr(each, "path", "") == "/v1/programs"]
+        first, second = (asyncio.run(route.endpoint()) for _ in range(2))
+        assert first.body is second.body and first.body == run.client.get("/v1/programs").content
