@@ -2,6 +2,7 @@
 
 import json
 import os
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 import reprogram
 from helpers_runs import cli
+from reprogram.tasks.base import TaskSource
 
 
 def images(folder, count, seed):
@@ -94,9 +96,13 @@ def test_a_sweep_refuses_a_finished_cell_whose_images_have_changed(tmp_path):
 host = "linear:40"
 task = "folder:{tmp_path / "data"}"
 images = 64
+seed = [0, 1, 2]
 baselines = []
 """)
     assert cli("sweep", grid, "--out", tmp_path / "out", "--quiet")[0] == 0
+    with unittest.mock.patch.object(TaskSource, "last_change", autospec=True, side_effect=lambda _: 0.0) as looked:
+        assert "0 finished, 3 finished before" in cli("sweep", grid, "--out", tmp_path / "out", "--quiet")[1]
+    assert looked.call_count == 1  # Of a folder of 70,000 images, say.
     (tmp_path / "data" / "a" / "3.png").unlink()
     code, _, err = cli("sweep", grid, "--out", tmp_path / "out", "--quiet")
     assert code == 3 and "other images" in err

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,8 +110,11 @@ class Onnx(HostSource):
         return host
 
     def spec(self) -> str:
-        """The spec, with the file's name instead of its path."""
-        return host_id("onnx", Path(self.config.path).name, self.config, skip="path")
+        """The spec, with the files' names instead of their paths."""
+        names = self.config.class_names
+        is_file = isinstance(names, str) and names.endswith(".txt")
+        short = replace(self.config, class_names=Path(names).name) if is_file else self.config
+        return host_id("onnx", Path(self.config.path).name, short, skip="path")
 
     def nameable(self) -> bool:
         """False: this source opens files."""

@@ -183,7 +183,7 @@ def _check(config: RunConfig) -> None:
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
-def may_have_other_images(config: RunConfig, folder: RunFolder) -> bool:
+def may_have_other_images(config: RunConfig, folder: RunFolder, last_change: float) -> bool:
     """Whether a finished run's task may have other images by now, so that they have to be loaded to be compared.
 
     That is so where files are younger than the result, and where the run's files lay elsewhere.
@@ -191,17 +191,18 @@ def may_have_other_images(config: RunConfig, folder: RunFolder) -> bool:
     Args:
         config: says where the files lie now.
         folder: of the finished run.
+        last_change: of the files, see `TaskSource.last_change`.
     """
-    source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
     before = folder.read_config()
     elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
-    return elsewhere or source.changed_since(folder.result.stat().st_mtime)
+    return elsewhere or last_change > folder.result.stat().st_mtime
 
 
 def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
     """The result of a finished run; refused where its task has other images by now."""
     result = folder.read_result()
-    if may_have_other_images(config, folder):
+    source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
+    if may_have_other_images(config, folder, source.last_change()):
         task = loader.task(config, loader.host(config))
         task = task if config.shots is None else task.few(config.shots, seed=config.seed)
         if task.fingerprint != result["task_fingerprint"]:

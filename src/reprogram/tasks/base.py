@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -269,19 +270,19 @@ class TaskSource(Component):
                 why = why_missing(path, "file or folder")
                 raise DataError(f"{path}: {why}, which task {self.name()} reads; give another path")
 
-    def changed_since(self, moment: float) -> bool:
-        """Whether a file or folder that the task reads was changed later than a moment.
+    def last_change(self) -> float:
+        """When a file or folder that the task reads was last changed, in seconds since the epoch.
 
-        Args:
-            moment: seconds since the epoch.
+        Returns:
+            0 for a task that reads none; infinity where one was removed meanwhile.
         """
         needed = self.needs(self.config)
         paths = [*needed]
         for root, folders, files in (entry for path in needed for entry in os.walk(path)):
             paths += [Path(root) / name for name in (*folders, *files)]
         with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
-            return any(path.lstat().st_mtime > moment for path in paths)
-        return True
+            return max((path.lstat().st_mtime for path in paths), default=0.0)
+        return math.inf
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.

@@ -47,6 +47,7 @@ def test_probabilities_and_labels(tmp_path):
     (tmp_path / "names.txt").write_text("v\nw\nx\ny\nz\n")
     named = reprogram.load_host(f"onnx:{tmp_path}/a.onnx?outputs=probabilities&class_names={tmp_path}/names.txt")
     assert named.info.class_names == tuple("vwxyz")
+    assert "class_names=names.txt" in named.info.id and str(tmp_path) not in named.info.id
     with pytest.warns(UserWarning, match="like probabilities"):
         reprogram.load_host(f"onnx:{tmp_path}/a.onnx")
 
