@@ -16,12 +16,18 @@ class CountMap(MatrixMap):
 
     refit_schedule: RefitSchedule = "steps"
 
+    @property
+    def labels_per_image(self) -> int:
+        """What an image that shows as much as any adds to the counts."""
+        return 1
+
     def on_step(
         self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
     ) -> None:
         """Reduce the weight of earlier answers, add the batch's, and refit."""
         if self.statistics is not None:
-            # n is the number of answers that count; b new images take away the weight of b / 2 earlier ones.
+            # n = Σ_ij n_ij / labels an image; b new images take away the weight of b / 2 earlier ones: · (1 - b / 2n)
             new = len(scores) if weights is None else float(weights.sum())
-            self.statistics *= max(0.0, 1 - new / (2 * max(float(self.statistics.sum()), 1.0)))
+            earlier = max(float(self.statistics.sum()) / self.labels_per_image, 1.0)
+            self.statistics *= max(0.0, 1 - new / (2 * earlier))
         super().on_step(scores, labels, weights)

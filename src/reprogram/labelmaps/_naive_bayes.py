@@ -21,11 +21,6 @@ class NaiveBayesMap(CountMap):
 
     bias: Tensor
 
-    @property
-    def labels_per_image(self) -> int:
-        """The sum of c_j for an image that shows as much as any."""
-        return 1
-
     def __init__(self, config: Any, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.fit_images = config.images

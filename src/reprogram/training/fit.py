@@ -77,6 +77,7 @@ def fit(
         ExportParityError: the engine's scores or gradients aren't those of the host's own module.
         ProcessLostError: another process of the job is gone.
     """
+    loss_named.cache_clear()  # The file that a loss names may hold something else by now.
     components = {name: value for name, value in changes.items() if isinstance(value, Component)}
     specs = {name: format_spec(value) for name, value in components.items()}
     if "loss" in components:

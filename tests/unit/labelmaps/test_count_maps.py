@@ -208,6 +208,17 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
         torch.testing.assert_close(maps[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("spec", "shown"), [("label-bayes", 1), ("shown-bayes(labels=3)", 3), ("evidence-bayes", 1)])
+def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, shown):
+    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b."""
+    scores, labels = scores_and_labels(4, n=60)
+    label_map = fitted(build_map(spec), scores, labels)
+    new, classes = (torch.from_numpy(value) for value in scores_and_labels(5, n=400))
+    for part in torch.arange(400).split(16):
+        label_map.on_step(new[part], classes[part])
+    assert float(label_map.statistics.sum()) / shown == pytest.approx(60 + 400 / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize("spec", ["label-bayes(images=30)", "shown-bayes(images=30, labels=3)"])
 def test_an_interrupted_run_goes_on_with_the_same_counts(spec, tmp_path):
     """With a loss of the whole batch that reads the map's counts too: to the same program and map."""

@@ -183,3 +183,16 @@ def test_a_host_that_gives_no_features_is_refused(digits, tmp_path, one_line):
         loss = f"evading(detector={str(tmp_path / 'kept.safetensors')!r})"
         reprogram.fit(model, digits, images=16, validations=1, validation_images=20, loss=loss)
     one_line(error, "learn on the host itself")
+
+
+def test_a_file_is_read_again_for_each_run(digits, tmp_path, one_line):
+    """The same path holds a detector with a gradient, then one without."""
+    path = tmp_path / "kept.safetensors"
+    model = reprogram.Reprogrammed.build("linear:12", digits)
+    options = {"images": 16, "validations": 1, "validation_images": 20, "loss": f"evading(detector={str(path)!r})"}
+    calibrated("energy", path)
+    reprogram.fit(model, digits, **options)
+    reprogram.load_detector("repeated-border").save(path)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(model, digits, **options)
+    one_line(error, "no gradient here")
