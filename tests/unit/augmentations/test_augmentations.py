@@ -51,6 +51,19 @@ def test_flip_mirrors_about_half():
     assert (mirrored ^ unchanged).all() and 150 < mirrored.sum() < 250
 
 
+@pytest.mark.parametrize(("shape", "count"), [((3, 6, 6), 8), ((1, 9, 6), 4)])
+def test_dihedral_shows_each_symmetry_alike_often(shape, count):
+    """NumPy's quarter turns, and those of the mirrored image; only half turns where the sides differ."""
+    dihedral, image = build("dihedral"), images(1, shape).numpy()[0]
+    turned = [np.rot90(start, turns, axes=(1, 2)) for start in (image, image[..., ::-1]) for turns in range(4)]
+    expected = [one for one in turned if one.shape == image.shape]
+    many = torch.from_numpy(image).expand(400 * count, -1, -1, -1)
+    found = dihedral.run(many, dihedral.draw(len(many), seed=0, epoch=0)).numpy()
+    shown = np.array([(found == one).all(axis=(1, 2, 3)).sum() for one in expected])
+    assert len(expected) == count and shown.sum() == len(found)
+    assert (abs(shown - 400) < 5 * 400**0.5).all()
+
+
 @pytest.mark.parametrize("name", names("augmentations"))
 def test_an_image_is_varied_by_its_own_chance_alone(name):
     augmentation, given = build(name), images(16)
