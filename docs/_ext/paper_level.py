@@ -15,7 +15,7 @@ RESULTS = ROOT / "results" / "paper" / "next"
 BEGIN, END = "<!-- level: written by make results -->", "<!-- end of level -->"
 
 TASKS = {"squares": "counting", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10 after JPEG"}
-HEAD = ["task", "host", "seed", "images", "by the top label alone", "95 % interval", "map alone"]
+HEAD = ["task", "host", "seed", "images", "batch", "by the top label alone", "95 % interval", "map alone"]
 HEAD += ["worth of the program", "linear probe"]
 
 Cell = tuple[dict[str, Any], dict[str, Any]]
@@ -39,7 +39,7 @@ def table(found: list[Cell]) -> str:
     for task, called in TASKS.items():
         published = published_task(task)
         theirs = sorted(accuracies[published] for accuracies in TABLE1.values() if published in accuracies)
-        line = [called, f"*the paper's {len(theirs)}* {MARK}", "", "", f"*{theirs[0]:.4f} to {theirs[-1]:.4f}*"]
+        line = [called, f"*the paper's {len(theirs)}* {MARK}", "", "", "", f"*{theirs[0]:.4f} to {theirs[-1]:.4f}*"]
         of_task = [row(*cell) for cell in found if cell[0]["task"] == task]
         rows += [line + [""] * (len(HEAD) - len(line)), *of_task] if of_task else []
     return kept.table(HEAD, rows)
@@ -50,11 +50,14 @@ def row(planned: dict[str, Any], result: dict[str, Any]) -> list[Any]:
     top, alone = result["host_shows"]["top_label"], result["baselines"]["map_alone"]
     low, high = top["interval"]
     probe = result["baselines"].get("linear_probe")
+    augmentation = result.get("augmentation", "none")
+    varied = "" if augmentation == "none" else f", `{augmentation}`"
     return [
         TASKS[planned["task"]],
         planned["host"],
         planned["seed"],
-        f"{result['images_seen']:,}",
+        f"{result['images_seen']:,}{varied}",
+        result["batch_size"],
         f"**{top['accuracy']:.4f}**",
         f"{low:.4f} to {high:.4f} (n = {result['test']['n']:,})",
         f"{alone['accuracy']:.3f}",
