@@ -1,9 +1,10 @@
 """Keep what the report needs of an output folder: `python results/paper/collect.py runs/paper results/paper`.
 
 Plans, facts, and of each finished run its result and configuration; no data. Programs are kept for the runs that are
-named after the two folders.
+named after the two folders. Runs of several output folders add up.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -11,9 +12,17 @@ from pathlib import Path
 
 def collect(source: Path, kept: Path, with_program: list[str]) -> int:
     """Copy, and say how many runs there are."""
-    for part in ("plans", "facts"):
-        if (source / part).exists():
-            shutil.copytree(source / part, kept / part, dirs_exist_ok=True)
+    if (source / "facts").exists():
+        shutil.copytree(source / "facts", kept / "facts", dirs_exist_ok=True)
+    (kept / "plans").mkdir(parents=True, exist_ok=True)
+    for plan in sorted((source / "plans").glob("*.json")):
+        earlier = kept / "plans" / plan.name
+        lines = json.loads(plan.read_text(encoding="utf-8"))
+        planned = {line["run"] for line in lines}
+        if earlier.exists():
+            kept_lines = json.loads(earlier.read_text(encoding="utf-8"))
+            lines = [line for line in kept_lines if line["run"] not in planned] + lines
+        earlier.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     results = sorted((source / "runs").glob("*/result.json"))
     for result in results:
         target = kept / "runs" / result.parent.name

@@ -43,7 +43,7 @@ def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
         stored[host.replace("_", " "), seed, f"**{right / n:.4f}**"] = worth
     table = text.partition(paper_level.BEGIN)[2].partition(paper_level.END)[0]
     lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if "(n = " in line]
-    shown = {(cells[2].replace("-", " "), cells[3], cells[5]): float(cells[8].split()[0]) for cells in lines}
+    shown = {(cells[2].replace("-", " "), cells[3], cells[6]): float(cells[9].split()[0]) for cells in lines}
     assert len(lines) == len(stored) and shown == pytest.approx(stored, abs=5.1e-4)
 
 
