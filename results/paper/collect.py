@@ -16,13 +16,10 @@ def collect(source: Path, kept: Path, with_program: list[str]) -> int:
         shutil.copytree(source / "facts", kept / "facts", dirs_exist_ok=True)
     (kept / "plans").mkdir(parents=True, exist_ok=True)
     for plan in sorted((source / "plans").glob("*.json")):
-        earlier = kept / "plans" / plan.name
-        lines = json.loads(plan.read_text(encoding="utf-8"))
-        planned = {line["run"] for line in lines}
-        if earlier.exists():
-            kept_lines = json.loads(earlier.read_text(encoding="utf-8"))
-            lines = [line for line in kept_lines if line["run"] not in planned] + lines
-        earlier.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+        target = kept / "plans" / plan.name
+        lines = [line for path in (target, plan) if path.exists() for line in json.loads(path.read_text("utf-8"))]
+        by_run = {line["run"]: line for line in lines}
+        target.write_text(json.dumps(list(by_run.values()), indent=1) + "\n", encoding="utf-8")
     results = sorted((source / "runs").glob("*/result.json"))
     for result in results:
         target = kept / "runs" / result.parent.name
