@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 from types import ModuleType
 
@@ -52,3 +53,21 @@ def test_each_task_has_the_range_of_the_papers_hosts(paper_level: ModuleType) ->
     table = paper_level.table(paper_level.cells())
     for task, said in (("counting", "0.9763 to 0.9999"), ("MNIST", "0.9496 to 0.9761"), ("CIFAR", "0.5858 to 0.6910")):
         assert re.search(rf"^\| {task}[^|]*\| \*the paper's \d\*[^|]*\|[ |]*\*{said}\*", table, re.M)
+
+
+def test_collected_folders_add_up(tmp_path: Path) -> None:
+    """Runs of two output folders, one of them planned in both: once each, in their order, unfinished ones left out."""
+    collect = runpy.run_path(str(ROOT / "results/paper/collect.py"))["collect"]
+    for folder, runs in (("one", ["a", "b"]), ("two", ["b", "c"])):
+        (tmp_path / folder / "plans").mkdir(parents=True)
+        plan = [{"run": run, "folder": folder} for run in runs]
+        (tmp_path / folder / "plans/table1.json").write_text(json.dumps(plan))
+        (tmp_path / folder / "runs" / runs[1]).mkdir(parents=True)
+        for name in ("result.json", "config.toml", "program.safetensors"):
+            (tmp_path / folder / "runs" / runs[1] / name).write_text(folder)
+        assert collect(tmp_path / folder, tmp_path / "kept", ["c"]) == 1
+    plan = json.loads((tmp_path / "kept/plans/table1.json").read_text())
+    assert [(line["run"], line["folder"]) for line in plan] == [("a", "one"), ("b", "two"), ("c", "two")]
+    found = sorted(str(path.relative_to(tmp_path / "kept/runs")) for path in (tmp_path / "kept/runs").glob("*/*"))
+    of_c = [f"c/{name}" for name in ("config.toml", "program.safetensors", "result.json")]
+    assert found == ["b/config.toml", "b/result.json", *of_c]
