@@ -208,15 +208,48 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
         torch.testing.assert_close(maps[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("spec", "shown"), [("label-bayes", 1), ("shown-bayes(labels=3)", 3), ("evidence-bayes", 1)])
-def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, shown):
-    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b."""
+@pytest.mark.parametrize(
+    ("spec", "answer", "shown"),
+    [
+        ("label-bayes", None, 1),
+        ("shown-bayes(labels=3)", None, 3),
+        ("evidence-bayes", None, 1),
+        ("shown-bayes", Shown(labels=1, numbers=False), 1),
+        ("shown-bayes", Shown(labels=2), 2),
+        ("label-bayes", Shown(labels=1, numbers=False), 1),
+    ],
+)
+@pytest.mark.parametrize("silent", [0, 8])
+def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, answer, shown, silent):
+    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b; silence changes nothing."""
+
+    def seen(scores):
+        return scores if answer is None else answer.evidence(*answer.answer(scores))
+
     scores, labels = scores_and_labels(4, n=60)
-    label_map = fitted(build_map(spec), scores, labels)
+    label_map = fitted(build_map(spec), seen(torch.from_numpy(scores)).numpy(), labels)
     new, classes = (torch.from_numpy(value) for value in scores_and_labels(5, n=400))
     for part in torch.arange(400).split(16):
-        label_map.on_step(new[part], classes[part])
+        answers = torch.cat([seen(new[part]), torch.full((silent, new.shape[1]), -2.5)])
+        label_map.on_step(answers, torch.cat([classes[part], torch.zeros(silent, dtype=torch.int64)]))
     assert float(label_map.statistics.sum()) / shown == pytest.approx(60 + 400 / 2, rel=1e-4)
+
+
+def test_answers_to_points_of_a_step_drive_out_as_much_as_one_answer_of_their_weights():
+    """Label-only answers of shown-bayes, each with a weight of its own: NumPy's sums, step by step."""
+    shown, generator = Shown(labels=1, numbers=False), np.random.default_rng(3)
+    scores, labels = scores_and_labels(4, n=60)
+    label_map = fitted(build_map("shown-bayes"), shown.evidence(*shown.answer(torch.from_numpy(scores))).numpy(), labels)
+    expected = table(scores, labels, 5)
+    for seed in range(6):
+        new, classes = scores_and_labels(10 + seed, n=24)
+        weights = generator.uniform(0.1, 1, size=24)
+        label_map.on_step(
+            shown.evidence(*shown.answer(torch.from_numpy(new))), torch.from_numpy(classes), torch.from_numpy(weights)
+        )
+        expected *= 1 - weights.sum() / (2 * expected.sum())
+        np.add.at(expected, (classes, new.argmax(1)), weights)
+    np.testing.assert_allclose(label_map.statistics.numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("spec", ["label-bayes(images=30)", "shown-bayes(images=30, labels=3)"])
