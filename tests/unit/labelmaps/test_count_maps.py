@@ -137,20 +137,46 @@ def test_a_label_that_fewer_answers_show_counts_only_where_it_is_shown():
     assert found.tolist() == [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("spec", ["label-bayes", "shown-bayes(labels=3)"])
-def test_a_gradient_is_that_of_the_probabilities(spec):
+def test_the_gradient_of_shown_labels_is_that_of_the_probabilities():
     """Straight-through: the value is that of the labels, the gradient that of the host's probabilities."""
     scores, labels = scores_and_labels(5)
-    label_map = fitted(build_map(spec), scores, labels).double()
+    label_map = fitted(build_map("shown-bayes(labels=3)"), scores, labels).double()
     new = torch.from_numpy(np.random.default_rng(2).normal(size=(6, 12))).requires_grad_()
     values = label_map(new)
     torch.testing.assert_close(values.detach(), label_map(new.detach()))
     (found,) = torch.autograd.grad(values[:, 1].sum(), new)
     soft = new.detach().requires_grad_()
-    mixture = soft.softmax(1) @ label_map.matrix.T
-    slope = 1 / values.detach()[:, 1].exp() if spec == "label-bayes" else 3
-    expected = (slope * mixture[:, 1]).sum()
+    expected = 3 * (soft.softmax(1) @ label_map.matrix.T)[:, 1].sum()
     torch.testing.assert_close(found, torch.autograd.grad(expected, soft)[0])
+
+
+@pytest.mark.parametrize("sure", [1.0, 60.0])
+def test_the_gradient_of_bayes_rule_on_labels_is_that_of_the_mixture(sure):
+    """∂ log Σ_j p_j P(i | j) / ∂ s_l = p_l (P(i | l) / Σ_j p_j P(i | j) - 1), in NumPy; 0 where the host is silent."""
+    scores, labels = scores_and_labels(5)
+    label_map = fitted(build_map("label-bayes"), scores, labels).double()
+    new = sure * np.random.default_rng(2).normal(size=(6, 12))
+    new[5] = 0.25
+    tensor = torch.from_numpy(new).requires_grad_()
+    values = label_map(tensor)
+    torch.testing.assert_close(values.detach(), label_map(tensor.detach()))
+    given, chances = label_map.matrix.numpy(), softmax(new, axis=1)
+    for label in range(5):
+        (found,) = torch.autograd.grad(values[:, label].sum(), tensor, retain_graph=True)
+        mixture = chances @ given[label]
+        expected = chances * (given[label] / mixture[:, None] - 1)
+        expected[5] = 0
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-14)
+
+
+def test_chances_that_half_precision_rounds_to_zero_leave_numbers():
+    scores, labels = scores_and_labels(5)
+    label_map = fitted(build_map("label-bayes"), scores, labels)
+    label_map.matrix[0] = 1e-9
+    new = torch.from_numpy(scores[:6]).half().requires_grad_()
+    values = label_map(new)
+    (found,) = torch.autograd.grad(values[:, 1].sum(), new)
+    assert not values.isnan().any() and torch.isfinite(found).all()
 
 
 def test_they_follow_the_answers_of_the_steps_without_another_pass():
