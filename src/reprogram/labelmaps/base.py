@@ -73,6 +73,11 @@ class LabelMap(Component, nn.Module):
         """Whether `fit` calls `on_step` with the host scores of each step."""
         return self.refit_schedule in ("epochs", "steps")
 
+    @property
+    def fit_decides(self) -> bool:
+        """Whether `refit` chooses what the map makes of host scores, so that the map is of use before it is learned."""
+        return self.refit_schedule != "never"
+
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Turn host scores into task scores.
 

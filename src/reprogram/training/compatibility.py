@@ -28,7 +28,7 @@ def settled_learner(spec: str, access: Access, model: Reprogrammed) -> str:
 
 def _is_fitted_map_alone(model: Reprogrammed) -> bool:
     """Whether the program has nothing to learn, and the label map is fitted to answers."""
-    return model.label_map.refit_schedule != "never" and not any(p.requires_grad for p in model.program.parameters())
+    return model.label_map.fit_decides and not any(p.requires_grad for p in model.program.parameters())
 
 
 def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogrammed, task: Task) -> None:
