@@ -199,7 +199,7 @@ def rank_utilities(losses: Tensor) -> Tensor:
     Reference: Wierstra et al., Natural Evolution Strategies, JMLR 2014, section 3.1.
 
     Args:
-        losses: p; equal losses share their weights.
+        losses: p; equal losses share their weights, which are all 0 where all losses are equal.
 
     Returns:
         p.
@@ -212,4 +212,4 @@ def rank_utilities(losses: Tensor) -> Tensor:
     unique, inverse, sizes = torch.unique(losses, return_inverse=True, return_counts=True)
     sums = torch.zeros_like(unique).index_add_(0, torch.repeat_interleave(sizes), utilities)
     shared: Tensor = (sums / sizes)[inverse]
-    return shared
+    return shared if len(unique) > 1 else torch.zeros_like(shared)
