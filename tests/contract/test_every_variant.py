@@ -237,6 +237,25 @@ def test_label_maps_give_a_score_and_an_assignment_a_label(label_map):
     built.validate()
 
 
+@pytest.mark.parametrize("label_map", names("label-maps"))
+def test_label_maps_say_whether_the_hosts_softmax_gives_each_class_a_probability(label_map):
+    """P_i = exp(t_i) / Σ_j exp(s_j) of all classes sum to 1 at the most, whatever the host answers, or they are none."""
+    _, config = configure("label-maps", spec_of("label-maps", label_map))
+    built = find("label-maps", label_map)(config, num_host_labels=32, num_task_labels=5)
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(60, 32, generator=generator)
+    scores[:, 7] += 20  # The host says the same of all images.
+    if built.refit_schedule != "never":
+        built.update(scores, torch.arange(60) % 5)
+        built.fit_from_statistics()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter += torch.randn(parameter.shape, generator=generator)
+        answers = torch.cat([scores, scores + 30, scores - 30])
+        largest = (built(answers).logsumexp(1) - answers.logsumexp(1)).max()
+    assert (largest < 1e-4) == built.has_own_labels
+
+
 @pytest.fixture
 def example_files(tmp_path, monkeypatch):
     """What the examples of hosts and tasks read, in the current folder."""

@@ -27,6 +27,11 @@ class NaiveBayesMap(CountMap):
         self.register_buffer("matrix", torch.zeros_like(self.first_weights()))
         self.register_buffer("bias", torch.zeros(num_task_labels))
 
+    @property
+    def labels_per_image(self) -> int:
+        """What an image that shows as much as any adds to the sums."""
+        return 1
+
     def refit(self, statistics: Float[Tensor, "k K"]) -> None:
         """Estimate log P(j | i) and log π_i from sums n_ij."""
         labels = self.num_host_labels

@@ -24,6 +24,9 @@ class LabelMap(Component, nn.Module):
 
     Attributes:
         reads_top_label: whether `run` reads nothing of the scores but which one is the largest.
+        has_own_labels: whether each task label has host labels of its own, and its score is one of theirs, or a mean, a
+            maximum or such of them. The host's softmax then gives it a probability, which the losses `host` and `focal`
+            ask for; with other maps these are refused, unless the map has `single_labels`.
         refit_schedule: when `fit` calls `refit`; "never" by default. "once": before the first step, after one pass over
             training images with the program's start values; the host is called for it, and metered. "epochs":
             likewise, and before each later epoch, from the scores that the last epoch computed anyway. "steps": before
@@ -43,6 +46,7 @@ class LabelMap(Component, nn.Module):
     """
 
     reads_top_label: bool = False
+    has_own_labels: bool = False
     refit_schedule: RefitSchedule = "never"
     fit_images: int = 2_000
     different_images: float = math.inf
@@ -68,6 +72,11 @@ class LabelMap(Component, nn.Module):
     def follows_steps(self) -> bool:
         """Whether `fit` calls `on_step` with the host scores of each step."""
         return self.refit_schedule in ("epochs", "steps")
+
+    @property
+    def fit_decides(self) -> bool:
+        """Whether `refit` chooses what the map makes of host scores, so that the map is of use before it is learned."""
+        return self.refit_schedule != "never"
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Turn host scores into task scores.
@@ -233,6 +242,7 @@ class GroupMap(LabelMap):
         groups: k × m host labels, int64; variants differ in how they choose them.
     """
 
+    has_own_labels = True
     groups: Tensor
 
     def set_groups(self, groups: Int[Tensor, "k m"]) -> None:

@@ -28,6 +28,7 @@ class Greedy(LabelMap):
         owner: the task label that each host label belongs to, K, int64.
     """
 
+    has_own_labels = True
     owner: Tensor
 
     @dataclass(frozen=True, kw_only=True)

@@ -66,12 +66,16 @@ class LabelBayes(CountMap):
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Look up the classes' logarithms of probabilities for the top label."""
         top = F.one_hot(scores.argmax(dim=1), self.num_host_labels).to(scores.dtype)
-        if scores.requires_grad:
-            soft = scores.softmax(dim=1)
-            top = top + soft - soft.detach()
         known = scores.amax(dim=1, keepdim=True) > scores.amin(dim=1, keepdim=True)
+        chances, prior = self.matrix.to(scores.dtype).T, self.prior.to(scores.dtype)
         # b x K times K x k, or the prior where all labels are alike
-        return torch.where(known, top @ self.matrix.to(scores.dtype).T, self.prior.to(scores.dtype)).log()
+        logs = torch.where(known, top @ chances, prior).log()
+        if scores.requires_grad:
+            # log Σ_j p_j P(i | j); a number that half precision rounds to 0 has no gradient
+            mixed = torch.where(known, scores.softmax(dim=1) @ chances, prior)
+            soft = mixed.clamp_min(torch.finfo(scores.dtype).tiny).log()
+            logs = logs + soft - soft.detach()
+        return logs
 
     def answer_counts(self) -> Float[Tensor, "k K"] | None:
         """The counts that the map is fitted to."""

@@ -74,6 +74,11 @@ class Linear(MatrixMap):
             self.register_buffer("mean", torch.zeros(num_host_labels))
             self.register_buffer("spread", torch.ones(1))
 
+    @property
+    def fit_decides(self) -> bool:
+        """Only where the fit chooses the start values of W; mean and spread tell nothing of the classes."""
+        return bool(self.config.init == "frequency")
+
     def empty_statistics(self) -> Float[Tensor, "parts k K"]:
         """Three matrices by class and host label: counts of predictions, sums of scores, sums of their squares."""
         return torch.zeros(3, self.num_task_labels, self.num_host_labels, dtype=torch.float64)

@@ -116,6 +116,10 @@ class QueryLearner(Learner):
         self.num_steps += 1
         return float(losses.mean())
 
+    def rounds(self, num_images: int) -> list[slice]:
+        """The parts of the batch after which points may leave."""
+        return rounds(num_images) if self.config.race else super().rounds(num_images)
+
     def _wait(self, table: Tensor) -> bool:
         """Whether the points have to be asked on another batch before their losses say enough."""
         least = self.config.reliability
@@ -125,7 +129,7 @@ class QueryLearner(Learner):
         """The points' losses so far with those of this batch: p × m, NaN where a point had left."""
         table = self.table.to(points) if self.num_batches else points.new_empty(len(points), 0)
         race = 0.0 if objective.whole_batch else self.config.race
-        for images in rounds(objective.num_images) if race else [slice(0, objective.num_images)]:
+        for images in self.rounds(objective.num_images) if race else [slice(0, objective.num_images)]:
             stay = staying(table, race) if race else in_race(table)
             losses = objective.losses(points[stay], images)
             if not torch.isfinite(losses).all():
@@ -195,7 +199,7 @@ def rank_utilities(losses: Tensor) -> Tensor:
     Reference: Wierstra et al., Natural Evolution Strategies, JMLR 2014, section 3.1.
 
     Args:
-        losses: p; equal losses share their weights.
+        losses: p; equal losses share their weights, which are all 0 where all losses are equal.
 
     Returns:
         p.
@@ -208,4 +212,4 @@ def rank_utilities(losses: Tensor) -> Tensor:
     unique, inverse, sizes = torch.unique(losses, return_inverse=True, return_counts=True)
     sums = torch.zeros_like(unique).index_add_(0, torch.repeat_interleave(sizes), utilities)
     shared: Tensor = (sums / sizes)[inverse]
-    return shared
+    return shared if len(unique) > 1 else torch.zeros_like(shared)

@@ -76,6 +76,14 @@ class Learner(Component):
         """The most losses of the whole batch that a `step` asks for: one, unless a learner compares several points."""
         return 1
 
+    def rounds(self, num_images: int) -> list[slice]:
+        """The parts of a batch that a `step` asks for in turn, each by requests of its own; all at once by default.
+
+        Args:
+            num_images: of the batch.
+        """
+        return [slice(0, num_images)]
+
     def start(self, parameters: list[nn.Parameter]) -> None:
         """Take over the parameters to learn, and forget earlier ones.
 

@@ -76,7 +76,9 @@ class CMA(QueryLearner):
         return point + (self.state["sigma"] * self._times_root(normal, 1)).to(point)
 
     def tell(self, point: Tensor, points: Tensor, losses: Tensor, progress: Progress) -> Tensor:
-        """A step of mean, step size and covariances."""
+        """A step of mean, step size and covariances; none where all losses are equal, which have no order."""
+        if losses.min() == losses.max():
+            return point
         state, covariance = self.state, self.state["covariance"]
         size, sigma, rates = len(point), state["sigma"], Rates(len(point), len(points), covariance.ndim == 1)
         order = losses.cpu().argsort(stable=True)

@@ -44,6 +44,8 @@ class Loss(Component):
         whole_batch: whether the loss of an image depends on the answers to the others, so that the batch isn't computed
             in microbatches.
         bounded: whether the loss has a lower bound with a label map that learns its scores' scale.
+        needs_own_labels: whether the loss asks for the host's probability of a task label, so that label maps are
+            refused whose task labels have no host labels of their own.
 
     Args:
         config: the variant's `Config`.
@@ -54,6 +56,7 @@ class Loss(Component):
     reads_features: bool = False
     whole_batch: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
+    needs_own_labels: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -71,7 +71,8 @@ class EvadingLoss(Loss):
         variant, options = configure("losses", config.loss)
         self.inner: Loss = variant(options)
         self._detector = self._named()
-        own = {name: getattr(self.inner, name) for name in ("differentiable", "whole_batch", "bounded")}
+        copied = "differentiable", "whole_batch", "bounded", "needs_own_labels"
+        own = {name: getattr(self.inner, name) for name in copied}
         own["whole_batch"] |= self._detector.across_queries
         for name, value in own.items():
             setattr(self, name, value)

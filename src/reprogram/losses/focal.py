@@ -18,6 +18,7 @@ class FocalLoss(Loss):
 
     reads_host = True
     bounded = False
+    needs_own_labels = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

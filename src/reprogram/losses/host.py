@@ -14,6 +14,7 @@ class HostLoss(Loss):
 
     reads_host = True
     bounded = False
+    needs_own_labels = True
 
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The negative logarithms of the host's probabilities."""

@@ -8,7 +8,8 @@ from reprogram.hosts.base import Host
 from reprogram.labelmaps._calibration import BATCH, num_fit_images
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
-from reprogram.training.microbatch import usual_number
+from reprogram.training.losses import loss_named, settled
+from reprogram.training.microbatch import microbatches, usual_number
 from reprogram.training.options import FitOptions
 
 RESERVE, MOST_RESERVE = 50, 10
@@ -146,7 +147,8 @@ def needs_of_run(
         left = ((limit - limit // RESERVE) // times - 2 * checked) // views - num_validation
     fitted = num_fit_images(model.label_map, num_train, queries=left if left is None else max(left, 1))
     parts = options.num_microbatches or usual_number(batch, 1, model.canvas.frame.device)
-    calls = [batch * (i + 1) // parts - batch * i // parts for i in range(parts)]
+    calls = _sizes(microbatches(batch, parts))
+    asked = calls if loss_named(settled(options.loss, model.label_map)).whole_batch else _of_rounds(learner, calls)
     largest = max(min(fitted, BATCH), min(num_validation, _batch_size(model)), *calls)
     images = Needs(
         fitted=fitted,
@@ -158,7 +160,7 @@ def needs_of_run(
     sentinels = times * _num_requests([checked], host)
     requests = Needs(
         first=times * views * _num_requests(_calls(fitted, BATCH), host) + sentinels,
-        step=times * views * learner.num_losses * _num_requests(calls, host),
+        step=times * views * learner.num_losses * _num_requests(asked, host),
         validation=times * views * _num_requests(_calls(num_validation, _batch_size(model)), host) + sentinels,
         under_way=host.concurrent_requests,
     )
@@ -190,6 +192,18 @@ def with_meeting(
 
 def _batch_size(model: Reprogrammed) -> int:
     return BATCH_SIZE.get(model.canvas.frame.device.type, BATCH_SIZE["cpu"])
+
+
+def _of_rounds(learner: Learner, calls: list[int]) -> list[int]:
+    """The images of each call for a point of a step: a batch in so many calls, or in several rounds of no larger ones."""
+    rounds = _sizes(learner.rounds(sum(calls)))
+    if len(rounds) == 1:
+        return calls
+    return [size for n in rounds for size in _sizes(microbatches(n, -(-n // max(calls))))]
+
+
+def _sizes(parts: Iterable[slice]) -> list[int]:
+    return [part.stop - part.start for part in parts]
 
 
 def _calls(images: int, size: int) -> list[int]:

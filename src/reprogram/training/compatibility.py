@@ -28,7 +28,7 @@ def settled_learner(spec: str, access: Access, model: Reprogrammed) -> str:
 
 def _is_fitted_map_alone(model: Reprogrammed) -> bool:
     """Whether the program has nothing to learn, and the label map is fitted to answers."""
-    return model.label_map.refit_schedule != "never" and not any(p.requires_grad for p in model.program.parameters())
+    return model.label_map.fit_decides and not any(p.requires_grad for p in model.program.parameters())
 
 
 def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogrammed, task: Task) -> None:
@@ -43,7 +43,7 @@ def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogra
 
     Raises:
         ConfigError: the model was built for another task, the host gives less than the learner needs, the loss has no
-            gradient for the learner or no lower bound with this label map, or nothing can be learned.
+            gradient for the learner, or no lower bound or no meaning with this label map, or nothing can be learned.
     """
     if (difference := model.task.difference(task)) is not None:
         raise ConfigError(
@@ -75,4 +75,9 @@ def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogra
         raise ConfigError(
             f"loss {loss.name()!r} has no lower bound with the learned label map {model.label_map.name()}: its scores "
             "could grow for ever; use the loss 'task', or a label map such as 'first'"
+        )
+    if loss.needs_own_labels and not model.label_map.has_own_labels and model.label_map.single_labels() is None:
+        raise ConfigError(
+            f"loss {loss.name()!r} asks for the host's probability of a class, and the label map "
+            f"{model.label_map.name()} gives no class host labels of its own; use the loss 'task', or a map like 'first'"
         )

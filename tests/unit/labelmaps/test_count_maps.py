@@ -137,20 +137,46 @@ def test_a_label_that_fewer_answers_show_counts_only_where_it_is_shown():
     assert found.tolist() == [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("spec", ["label-bayes", "shown-bayes(labels=3)"])
-def test_a_gradient_is_that_of_the_probabilities(spec):
+def test_the_gradient_of_shown_labels_is_that_of_the_probabilities():
     """Straight-through: the value is that of the labels, the gradient that of the host's probabilities."""
     scores, labels = scores_and_labels(5)
-    label_map = fitted(build_map(spec), scores, labels).double()
+    label_map = fitted(build_map("shown-bayes(labels=3)"), scores, labels).double()
     new = torch.from_numpy(np.random.default_rng(2).normal(size=(6, 12))).requires_grad_()
     values = label_map(new)
     torch.testing.assert_close(values.detach(), label_map(new.detach()))
     (found,) = torch.autograd.grad(values[:, 1].sum(), new)
     soft = new.detach().requires_grad_()
-    mixture = soft.softmax(1) @ label_map.matrix.T
-    slope = 1 / values.detach()[:, 1].exp() if spec == "label-bayes" else 3
-    expected = (slope * mixture[:, 1]).sum()
+    expected = 3 * (soft.softmax(1) @ label_map.matrix.T)[:, 1].sum()
     torch.testing.assert_close(found, torch.autograd.grad(expected, soft)[0])
+
+
+@pytest.mark.parametrize("sure", [1.0, 60.0])
+def test_the_gradient_of_bayes_rule_on_labels_is_that_of_the_mixture(sure):
+    """∂ log Σ_j p_j P(i | j) / ∂ s_l = p_l (P(i | l) / Σ_j p_j P(i | j) - 1), in NumPy; 0 where the host is silent."""
+    scores, labels = scores_and_labels(5)
+    label_map = fitted(build_map("label-bayes"), scores, labels).double()
+    new = sure * np.random.default_rng(2).normal(size=(6, 12))
+    new[5] = 0.25
+    tensor = torch.from_numpy(new).requires_grad_()
+    values = label_map(tensor)
+    torch.testing.assert_close(values.detach(), label_map(tensor.detach()))
+    given, chances = label_map.matrix.numpy(), softmax(new, axis=1)
+    for label in range(5):
+        (found,) = torch.autograd.grad(values[:, label].sum(), tensor, retain_graph=True)
+        mixture = chances @ given[label]
+        expected = chances * (given[label] / mixture[:, None] - 1)
+        expected[5] = 0
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-14)
+
+
+def test_chances_that_half_precision_rounds_to_zero_leave_numbers():
+    scores, labels = scores_and_labels(5)
+    label_map = fitted(build_map("label-bayes"), scores, labels)
+    label_map.matrix[0] = 1e-9
+    new = torch.from_numpy(scores[:6]).half().requires_grad_()
+    values = label_map(new)
+    (found,) = torch.autograd.grad(values[:, 1].sum(), new)
+    assert not values.isnan().any() and torch.isfinite(found).all()
 
 
 def test_they_follow_the_answers_of_the_steps_without_another_pass():
@@ -208,15 +234,48 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
         torch.testing.assert_close(maps[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("spec", "shown"), [("label-bayes", 1), ("shown-bayes(labels=3)", 3), ("evidence-bayes", 1)])
-def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, shown):
-    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b."""
+@pytest.mark.parametrize(
+    ("spec", "answer", "shown"),
+    [
+        ("label-bayes", None, 1),
+        ("shown-bayes(labels=3)", None, 3),
+        ("evidence-bayes", None, 1),
+        ("shown-bayes", Shown(labels=1, numbers=False), 1),
+        ("shown-bayes", Shown(labels=2), 2),
+        ("label-bayes", Shown(labels=1, numbers=False), 1),
+    ],
+)
+@pytest.mark.parametrize("silent", [0, 8])
+def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, answer, shown, silent):
+    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b; silence changes nothing."""
+
+    def seen(scores):
+        return scores if answer is None else answer.evidence(*answer.answer(scores))
+
     scores, labels = scores_and_labels(4, n=60)
-    label_map = fitted(build_map(spec), scores, labels)
+    label_map = fitted(build_map(spec), seen(torch.from_numpy(scores)).numpy(), labels)
     new, classes = (torch.from_numpy(value) for value in scores_and_labels(5, n=400))
     for part in torch.arange(400).split(16):
-        label_map.on_step(new[part], classes[part])
+        answers = torch.cat([seen(new[part]), torch.full((silent, new.shape[1]), -2.5)])
+        label_map.on_step(answers, torch.cat([classes[part], torch.zeros(silent, dtype=torch.int64)]))
     assert float(label_map.statistics.sum()) / shown == pytest.approx(60 + 400 / 2, rel=1e-4)
+
+
+def test_answers_to_points_of_a_step_drive_out_as_much_as_one_answer_of_their_weights():
+    """Label-only answers of shown-bayes, each with a weight of its own: NumPy's sums, step by step."""
+    shown, generator = Shown(labels=1, numbers=False), np.random.default_rng(3)
+    scores, labels = scores_and_labels(4, n=60)
+    label_map = fitted(build_map("shown-bayes"), shown.evidence(*shown.answer(torch.from_numpy(scores))).numpy(), labels)
+    expected = table(scores, labels, 5)
+    for seed in range(6):
+        new, classes = scores_and_labels(10 + seed, n=24)
+        weights = generator.uniform(0.1, 1, size=24)
+        label_map.on_step(
+            shown.evidence(*shown.answer(torch.from_numpy(new))), torch.from_numpy(classes), torch.from_numpy(weights)
+        )
+        expected *= 1 - weights.sum() / (2 * expected.sum())
+        np.add.at(expected, (classes, new.argmax(1)), weights)
+    np.testing.assert_allclose(label_map.statistics.numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("spec", ["label-bayes(images=30)", "shown-bayes(images=30, labels=3)"])

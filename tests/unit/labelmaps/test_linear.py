@@ -125,7 +125,7 @@ def test_the_hosts_loss_is_refused_for_a_learned_map(one_line):
     one_line(error, "linear", "loss 'task'")
 
 
-@pytest.mark.parametrize("spec", ["bayesian", "bayesian(top_fraction=0.5)", "greedy", "confidence(labels_per_class=2)"])
+@pytest.mark.parametrize("spec", ["greedy", "greedy(refit='epochs')", "confidence(labels_per_class=2)"])
 def test_the_hosts_loss_has_a_lower_bound_for_fitted_maps(spec):
     task = random_task(separable=False)
     model = tiny_model(task, label_map=spec)

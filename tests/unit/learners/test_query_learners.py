@@ -45,6 +45,13 @@ class Quadratic:
         return torch.stack([self.at(point) for point in points])[:, None].expand(-1, images.stop - images.start)
 
 
+class Flat(Quadratic):
+    """The same loss everywhere."""
+
+    def at(self, point):
+        return torch.tensor(1.2345, dtype=torch.float64)
+
+
 def losses_at(points):
     return np.array([(np.arange(1, len(p) + 1) * (p - 1) ** 2).sum() for p in points])
 
@@ -188,6 +195,30 @@ def test_as_many_losses_as_announced_and_a_loss_that_is_not_finite_changes_nothi
         with pytest.raises(reprogram.DataError, match="isn't finite"):
             learner.step(Quadratic(parameter, scale=value), Progress(fraction=0, epoch=0))
         assert torch.equal(parameter, before)
+
+
+@pytest.mark.parametrize("size", [6, 147, 400])
+@pytest.mark.parametrize("spec", [*QUERY_LEARNERS, "cma", "cma(covariance='diagonal')", "nes(pairs=3, race=0.0)"])
+def test_where_all_losses_are_equal_nothing_moves(spec, size):
+    """A host that shows its top label alone gives many points the same loss: there is no way to go."""
+    learner, parameter = started(spec, size)
+    before = parameter.detach().clone(), {name: value.clone() for name, value in learner.state.items()}
+    for step in range(5):
+        learner.step(Flat(parameter), Progress(fraction=0, epoch=0))
+        assert torch.equal(parameter, before[0]) and learner.num_steps == step + 1
+    assert all(torch.equal(value, before[1][name]) for name, value in learner.state.items())
+
+
+@pytest.mark.parametrize("population", [2, 5, 14, 20])
+def test_equal_losses_share_their_weights(population):
+    """By the formula in NumPy, and the mean of it over each group of equal losses."""
+    losses = np.array([3.0, 1.0] * population)[:population]
+    raw = np.maximum(0, np.log(population / 2 + 1) - np.log(np.arange(1, population + 1)))
+    weights = raw / raw.sum() - 1 / population
+    ones = int((losses == 1).sum())
+    expected = np.where(losses == 1, weights[:ones].mean(), weights[ones:].mean())
+    np.testing.assert_allclose(rank_utilities(torch.from_numpy(losses)).numpy(), expected, atol=1e-12)
+    assert not rank_utilities(torch.full((population,), 0.7)).any()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ from helpers import random_task
 from reprogram import BudgetError, Host, Reprogrammed
 from reprogram.hosts._answering import AnsweringHost
 from reprogram.hosts._info import HostInfo
+from reprogram.learners.nes import NES
+from reprogram.registry import configure
+from reprogram.training.allowance import needs_of_run
 from reprogram.training.answers import beside
 from reprogram.training.budget import Budget
 from reprogram.training.checkpoint import Checkpoint
+from reprogram.training.options import FitOptions
 
 LABELS = 8
 OPTIONS = {"learner": "spsa", "batch_size": 8, "validations": 4}
@@ -78,6 +82,36 @@ def test_nearly_all_of_a_budget_is_spent_and_never_more(options, images, request
     assert result.history and not result.ended_early
     assert host.meter.limit is host.meter.request_limit is None
     assert host.meter.cost == (None if "price" not in options else pytest.approx(2.0 * host.images / 1000))
+
+
+class Wide(Service):
+    """A batch fits into one request."""
+
+    images_per_request = 64
+
+
+@pytest.mark.parametrize("learner", ["snes", "nes", "cma", "snes(reliability=0.9)"])
+@pytest.mark.parametrize("batch_size", [16, 40])
+def test_a_race_is_paid_for_in_each_of_its_rounds(learner, batch_size):
+    """Points that are asked in rounds take a request for each; every budget ends with a validation, not an error."""
+    for requests in (130, 171):
+        host = Wide()
+        options = {"learner": learner, "batch_size": batch_size, "requests": requests}
+        result, _ = learned(host, random_task(n=(80, 12, 12)), loss="task", **options)
+        assert host.requests == host.meter.requests <= requests
+        assert result.history and not result.ended_early
+
+
+@pytest.mark.parametrize(("loss", "each"), [("task", 1 + 1 + 1 + 2), ("leave-one-out", 3)])
+def test_what_a_step_needs_counts_the_rounds(loss, each):
+    """40 images: 5, 5, 10 and 20, by calls of at most 14; a loss of the whole batch is asked by three calls at once."""
+    model = model_of(Wide(), random_task(n=(80, 12, 12)))
+    _, config = configure("learners", "nes(pairs=3)")
+    learner = NES(config)
+    learner.start(model.learned_parameters())
+    options = FitOptions(loss=loss, batch_size=40, requests=500)
+    _, requests = needs_of_run(model, learner, options, num_train=80, num_validation=12)
+    assert requests.step == 6 * each
 
 
 @pytest.mark.parametrize("options", [{"queries": 1}, {"requests": 1}, {"cost": 0.001, "price": 1.0}, {"queries": 16}])

@@ -58,6 +58,28 @@ def test_the_learner_none_is_for_fitted_maps_alone():
             reprogram.fit(model, task, learner="none")
 
 
+@pytest.mark.parametrize("label_map", ["linear", "linear(standardize=20)", "linear(standardize=20, init='random')"])
+def test_a_probe_that_nothing_can_learn_is_refused_though_its_means_are_fitted(label_map, one_line):
+    task, asked = random_task(), []
+    for learner, words in (("adam", "needs gradient access"), ("none", "improves nothing")):
+        host = host_that_counts(asked, "scores")
+        model = Reprogrammed.build(host, task, canvas="centre", program="none", label_map=label_map)
+        with pytest.raises(ConfigError) as error:
+            reprogram.fit(model, task, learner=learner)
+        one_line(error, words)
+    assert not asked
+
+
+def test_a_probe_that_starts_from_the_most_frequent_labels_takes_no_step():
+    task, asked = random_task(), []
+    label_map = "linear(init='frequency', standardize=20)"
+    model = Reprogrammed.build(
+        host_that_counts(asked, "scores"), task, canvas="centre", program="none", label_map=label_map
+    )
+    assert reprogram.fit(model, task).images_seen == 0 and sum(asked) > 0
+    assert model.label_map.assignment() != [[i] for i in range(task.num_classes)]
+
+
 @pytest.mark.parametrize("label_map", ["frequency", "iterative"])
 def test_averages_are_asked_for_the_same_images(label_map):
     task, fitted = random_task(), []

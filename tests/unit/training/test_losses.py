@@ -8,6 +8,7 @@ from torch import nn
 
 import reprogram
 from helpers import random_task, tiny_model
+from reprogram.labelmaps.base import LabelMap
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
 from reprogram.training.losses import loss_of, losses_of
@@ -46,6 +47,36 @@ def test_the_focal_loss_is_numpys(spec):
     probability = softmax(host, axis=1)[np.arange(10)[:, None], groups].mean(axis=1)
     np.testing.assert_allclose(found, (1 - probability) ** 2 * -np.log(probability), rtol=1e-9)
     reprogram.fit(tiny_model(task, label_map=spec), task, images=16, batch_size=8, validations=1, loss="focal")
+
+
+@pytest.mark.parametrize("loss", ["host", "focal", "evading(loss='host')", "evading(loss='evading(loss=\"focal\")')"])
+@pytest.mark.parametrize("spec", ["label-bayes", "shown-bayes", "evidence-bayes", "bayesian"])
+def test_the_hosts_loss_is_refused_where_classes_have_no_host_labels_of_their_own(spec, loss, one_line):
+    """The loss could fall to its least while the host says the same of all images, or is sure of nothing."""
+    task = random_task()
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(tiny_model(task, label_map=spec), task, loss=loss, images=16, validations=1)
+    one_line(error, loss.split("(")[0], spec, "loss 'task'")
+
+
+class Picking(LabelMap):
+    """One host label for each task label, and says no more than that."""
+
+    def run(self, scores):
+        return scores[:, : self.num_task_labels]
+
+    def assignment(self):
+        return [[i] for i in range(self.num_task_labels)]
+
+    def single_labels(self):
+        return torch.arange(self.num_task_labels)
+
+
+def test_an_own_map_with_one_label_for_each_class_takes_the_hosts_loss():
+    task = random_task()
+    model = tiny_model(task)
+    model.label_map = Picking(Picking.Config(), num_host_labels=model.host.info.num_classes, num_task_labels=4)
+    reprogram.fit(model, task, images=16, batch_size=8, validations=1)  # The loss "auto" is the host's here.
 
 
 def test_smoothed_labels_are_numpys():
