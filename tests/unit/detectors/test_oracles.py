@@ -217,6 +217,20 @@ def test_blacklight_by_sets():
     assert scores(built, images) == expected and expected[-1] > 0.5
 
 
+@pytest.mark.parametrize("shape", [(1, 20, 20), (1, 28, 28), (3, 16, 16), (3, 32, 32)])
+def test_blacklight_of_small_images_is_a_share_of_the_hashes_that_they_have(shape):
+    """An image of n numbers has ⌊(n - 50) / 25⌋ + 1 runs; the first half of the numbers holds about half of them."""
+    first, second = pictures(2, shape, seed=13)
+    half = np.where(np.arange(first.size).reshape(shape) < first.size // 2, first, second).astype(np.uint8)
+    runs = (first.size - 50) // 25 + 1
+    shared = sum(25 * i + 50 <= first.size // 2 for i in range(runs))
+    built = detector("blacklight")
+    found = scores(built, [first, first, second, half])
+    assert found[:3] == [0, 1, 0] and len(built._fingerprint(first)) == min(runs, 50)
+    if runs <= 50:
+        assert found[3] == max(shared, sum(25 * i >= first.size // 2 for i in range(runs))) / runs
+
+
 def test_piha_of_a_plain_loop():
     import colorsys
 
