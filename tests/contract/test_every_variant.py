@@ -398,7 +398,7 @@ def test_losses_are_smaller_for_right_answers_and_say_truly_whether_they_have_a_
         torch.testing.assert_close(losses(wrong)[:1], loss.losses(answered(wrong[:1], labels[:1])))
 
 
-def queries(num_accounts=3, n=120, d=12):
+def queries(num_accounts=3, n=240, d=12):
     """Made-up queries with answers, of some accounts in turn."""
     generator = np.random.default_rng(0)
     for i in range(n):
@@ -417,11 +417,11 @@ def test_detectors_keep_their_rate_and_go_on_from_their_file(name, tmp_path):
     sent = list(queries())
     detector.calibrate(sent, 0.1)
     last = sent[1::2] if detector.fits else sent
-    assert sum(verdict.alarm for verdict in observed(detector, last)) <= 0.1 * (len(last) + 1)
+    assert sum(verdict.alarm for verdict in observed(detector, last)) <= 0.1 * (detector.num_calibrated + 1)
     detector.reset()
     observed(detector, sent[:60])
     again = reprogram.load_detector(detector.save(tmp_path / "state.safetensors"))
-    assert format_spec(again) == format_spec(detector) and again.num_calibrated == len(last)
+    assert format_spec(again) == format_spec(detector) and again.num_calibrated == detector.num_calibrated > 0
     assert again.threshold == detector.threshold and again.accounts() == detector.accounts()
     assert observed(again, sent[60:]) == observed(detector, sent[60:])
     size = again.bytes_per_account

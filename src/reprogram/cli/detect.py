@@ -82,7 +82,7 @@ def detect_command(
     if benign:
         made = _made(benign, benign_queries, asked) if benign_queries is not None else _read(benign, "", failures)
         rate = FALSE_POSITIVES if false_positives is None else false_positives
-        reader.calibrate((query for _, query in _answered(made, reader, asked, failures)), rate)
+        _calibrate(reader, (query for _, query in _answered(made, reader, asked, failures)), rate)
         Display(common.quiet).say(f"threshold {reader.threshold:g} from {reader.num_calibrated:,} benign queries")
     found = []
     for path, query in _answered(_read(queries, account, failures), reader, asked, failures):
@@ -129,6 +129,14 @@ def _detector(spec: str, state: Path | None) -> "Detector":
 
     reader = load_detector(spec)
     return reader if state is None else continued(reader, state)
+
+
+def _calibrate(reader: "Detector", queries: "Iterable[Query]", rate: float) -> None:
+    """Set the threshold; accounts stay remembered, unless what is known of them belongs to what was learned before."""
+    state, accounts = reader.state_dict(), reader.accounts()
+    reader.calibrate(queries, rate)
+    if not reader.fits:
+        reader.load_state_dict(state, accounts)
 
 
 def _check_threshold(reader: "Detector", benign: list[str] | None) -> None:

@@ -11,6 +11,7 @@ from reprogram.defences.base import Defence, straight_through
 from reprogram.errors import ConfigError
 from reprogram.framed import Framed
 from reprogram.hosts._guard import Ask, Images
+from reprogram.utils.finite import require_finite
 from reprogram.utils.seeding import Draws
 
 
@@ -63,6 +64,7 @@ class Smoothing(Defence):
             noise = torch.stack([torch.randn(whole.shape[1:], generator=generator) for generator in generators])
             # clip(x + σ ε), as pixels; b x C x H x W
             scores = ask((whole + sigma * noise.to(whole)).clamp(0, 1))
+            require_finite(scores.softmax(dim=1))
             labels = scores.detach().argmax(dim=1)
             votes = votes.to(scores) + F.one_hot(labels, scores.shape[1])
             means = means.to(scores) + scores.softmax(dim=1) / copies

@@ -137,9 +137,25 @@ class AccountDetector(Detector):
         """
         raise NotImplementedError
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether too little is known of an account for its latest score to say anything; by default it is enough.
+
+        Args:
+            row: the account's arrays, by name.
+        """
+        return False
+
     def score(self, image: Array, account: str, answer: Array | None) -> float:
         """The score of a query, with the row of its account."""
-        return self.score_row(self.table.row("" if self.config.pooled else _short(account)), image, answer)
+        return self.score_row(self.table.row(self._row_name(account)), image, answer)
+
+    def is_new(self, account: str) -> bool:
+        """Whether the account's row says too little."""
+        return self.is_new_row(self.table.row(self._row_name(account)))
+
+    def _row_name(self, account: str) -> str:
+        """The name that an account's row has."""
+        return "" if self.config.pooled else _short(account)
 
     def reset(self) -> None:
         """Forget all accounts."""

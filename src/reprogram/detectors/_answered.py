@@ -69,6 +69,14 @@ class AnswerDetector(AccountDetector):
         over = self.config.over
         return {"values": ((over,), np.float64), "queries": ((1,), np.uint32)} if over > 1 else {}
 
+    def is_new(self, account: str) -> bool:
+        """Whether the mean holds answers that aren't there yet."""
+        return self.config.over > 1 and super().is_new(account)
+
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the account has had fewer than `over` answers."""
+        return bool(row["queries"][0] < self.config.over)
+
     def score(self, image: Array, account: str, answer: Array | None) -> float:
         """The value of the answer, or the mean of the account's latest ones."""
         assert answer is not None

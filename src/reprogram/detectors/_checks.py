@@ -15,22 +15,30 @@ MAX_SIDE = 4096
 """Pixels of the longest side of a query's image."""
 
 
-def threshold_of(scores: Array, false_positive_rate: float, name: str = "detector") -> float:
+def threshold_of(scores: Array, false_positive_rate: float, name: str = "detector", num_new: int = 0) -> float:
     """The k-th largest of n benign scores, k = ⌊rate · (n + 1)⌋.
 
     Args:
         scores: n numbers.
         false_positive_rate: the share of benign queries that may lie above it.
         name: the detector's, for errors.
+        num_new: how many further scores say nothing, for their accounts were new; for errors.
 
     Raises:
         DataError: there are too few scores.
     """
     rank = math.floor(false_positive_rate * (len(scores) + 1) + 1e-9)
+    needed = math.ceil(1 / false_positive_rate) - 1
+    if rank < 1 and num_new:
+        raise DataError(
+            f"{name}: accounts are too short: {num_new:,} benign queries came when too little was known of their "
+            f"account, and {len(scores):,} later ones can't set a rate of {false_positive_rate:g}; give more queries "
+            f"of each account, at least {needed:,} later ones"
+        )
     if rank < 1:
         raise DataError(
             f"{name}: {len(scores):,} scores of benign queries can't set a rate of {false_positive_rate:g}; at least "
-            f"{math.ceil(1 / false_positive_rate) - 1:,} are needed, twice as many queries where it learns from them"
+            f"{needed:,} are needed, twice as many queries where it learns from them"
         )
     return float(np.sort(scores)[-rank])
 

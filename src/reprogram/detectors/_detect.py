@@ -43,11 +43,11 @@ def continued(detector: Detector, path: str | Path) -> Detector:
     """The detector as a file remembers it, or as it is where there is no such file.
 
     Args:
-        detector: a detector.
+        detector: a detector; its threshold counts where it was set for it, as by `calibrate`, else the file's.
         path: of the file that `Detector.save` wrote, with state and threshold.
 
     Raises:
-        ConfigError: the file holds another detector, or one with other options.
+        ConfigError: the file holds another detector, or one with other options, or that learned other things.
         DataError: it is damaged.
     """
     if not exists(user_path(path)):
@@ -57,7 +57,28 @@ def continued(detector: Detector, path: str | Path) -> Detector:
         raise ConfigError(
             f"{path}: holds {format_spec(known)}, not {format_spec(detector)}; give the same detector, or another file"
         )
+    if detector.num_calibrated or detector.threshold != load_detector(format_spec(detector)).threshold:
+        take_threshold(known, detector, path)
     return known
+
+
+def take_threshold(known: Detector, detector: Detector, path: str | Path) -> None:
+    """Give a detector that a file remembers the threshold of another one, where it has a different one.
+
+    Args:
+        known: the detector of the file; it is changed.
+        detector: the one whose threshold counts.
+        path: the file's, for errors.
+
+    Raises:
+        ConfigError: what the file's detector learned belongs to its threshold.
+    """
+    if known.threshold == detector.threshold:
+        return
+    if known.fits:
+        raise ConfigError(f"{path}: was calibrated otherwise than the detector; choose another file or folder")
+    known.threshold, known.false_positive_rate = detector.threshold, detector.false_positive_rate
+    known.num_calibrated = detector.num_calibrated
 
 
 def _is_file(spec: str) -> bool:

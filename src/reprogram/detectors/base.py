@@ -116,6 +116,14 @@ class Detector(Component):
             answers: n × d, the answers to benign queries.
         """
 
+    def is_new(self, account: str) -> bool:
+        """Whether an account has sent so little that its latest score says nothing; `calibrate` leaves that out.
+
+        Args:
+            account: who asked.
+        """
+        return False
+
     @property
     def across_queries(self) -> bool:
         """Whether the score of a query depends on the account's other queries."""
@@ -207,9 +215,9 @@ class Detector(Component):
         """Set the threshold from benign queries, in their order; the state of all accounts is forgotten after it.
 
         The threshold is the k-th largest of n scores with k = ⌊rate · (n + 1)⌋: a further query of the same kind lies
-        above it with a probability of at most the rate (split conformal prediction). A detector that `fits` learns
-        from every second query, and the threshold is set from the others. Where as many benign queries as the rate
-        allows have the highest score there is, nothing lies above the threshold, and a warning says so.
+        above it with a probability of at most the rate (split conformal prediction). Scores of new accounts (`is_new`)
+        don't count. A detector that `fits` learns from every second query, and the others set the threshold. Where as
+        many of them as the rate allows have the highest score there is, the alarm never rings, and a warning says so.
 
         Args:
             queries: benign traffic, at least 1 / rate queries, twice as many where the detector `fits`.
@@ -220,7 +228,7 @@ class Detector(Component):
 
         Raises:
             ConfigError: the rate is no such share.
-            DataError: there are too few queries, or one isn't as `observe` wants it.
+            DataError: there are too few queries, accounts are too short, or a query isn't as `observe` wants it.
 
         Reference: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, chapter 2.
         """
@@ -229,10 +237,11 @@ class Detector(Component):
         kept = list(self._learned_from(queries)) if self.fits else queries
         self.reset()
         try:
-            scores = np.array([self._score(q.image, q.account, q.answer) for q in kept])
+            found = [(self._score(q.image, q.account, q.answer), self.is_new(q.account)) for q in kept]
         finally:
             self.reset()
-        self.threshold = threshold_of(scores, false_positive_rate, self.name())
+        scores = np.array([score for score, is_new in found if not is_new])
+        self.threshold = threshold_of(scores, false_positive_rate, self.name(), num_new=len(found) - len(scores))
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
         if self.threshold >= self.highest:
             warnings.warn(

@@ -71,7 +71,7 @@ class Blacklight(AccountDetector):
         """Compare the query's fingerprint with the account's, and keep it."""
         own = self._fingerprint(image)
         shared = (row["pieces"][: int(row["queries"][0])] != 0) & np.isin(row["pieces"][: int(row["queries"][0])], own)
-        score = float(shared.sum(axis=1).max(initial=0) / self.config.pieces)
+        score = float(shared.sum(axis=1).max(initial=0) / len(own))
         place = int(row["queries"][0]) % self.config.history
         row["pieces"][place] = 0
         row["pieces"][place, : len(own)] = own

@@ -59,6 +59,10 @@ class CoarseNeighbours(AccountDetector):
             **RETRY_FIELDS,
         }
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the latest query had fewer than k before it."""
+        return bool(row["queries"][0] <= self.config.k)
+
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Compare the query's cells with those that are kept, and keep them."""
         if is_retry(row, image):

@@ -46,6 +46,10 @@ class Concentration(AccountDetector):
         """The labels of the latest answers, and the number of answers."""
         return {"labels": ((self.config.history,), np.uint32), "queries": ((1,), np.uint32)}
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the account has had fewer than `least` answers."""
+        return bool(row["queries"][0] < self.config.least)
+
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Add the answer's top label to the account's, and say how concentrated they are."""
         assert answer is not None

@@ -62,6 +62,10 @@ class EncoderNeighbours(AccountDetector):
         shape = (self.config.history, self.config.numbers)
         return {"features": (shape, np.float16), "queries": ((1,), np.uint32)}
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the latest query had fewer than k before it."""
+        return bool(row["queries"][0] <= self.config.k)
+
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Compare the query with the account's, and keep it; without k earlier ones it is as far as can be."""
         assert answer is not None

@@ -64,6 +64,10 @@ class PersistentDetail(AccountDetector):
             **RETRY_FIELDS,
         }
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the account has sent fewer than `least` queries."""
+        return bool(row["sums"][2] < self.config.least)
+
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Add the query to the account's mean, and say how much of the contrast stays."""
         if is_retry(row, image):

@@ -22,7 +22,7 @@ class Piha(AccountDetector):
     pattern says which of its eight neighbours has at least as large a sum (local binary pattern). The published alarm
     is a difference of at most 0.05 on any earlier query (`pooled`); here an account keeps the last `history`. The
     diagonal neighbours are blocks here, not interpolated between them. A grey image, which has no hue, is compared by
-    its brightness.
+    its brightness, also where it has three channels.
 
     A retry is a repeated query, and sets off the alarm.
 
@@ -74,7 +74,7 @@ class Piha(AccountDetector):
         pixels = image[:, rows[:, None], columns].astype(np.float32) / 255
         kernel = (BLUR / BLUR.sum()).astype(np.float32)
         blurred = correlate1d(correlate1d(pixels, kernel, axis=1, mode="mirror"), kernel, axis=2, mode="mirror")
-        values = _hue(blurred) if len(blurred) == 3 else 360 * blurred[0]
+        values = 360 * blurred[0] if (blurred == blurred[0]).all() else _hue(blurred)
         edges = np.arange(0, size, block)
         sums = np.add.reduceat(np.add.reduceat(values, edges, axis=0), edges, axis=1)
         padded = np.pad(sums, 1)

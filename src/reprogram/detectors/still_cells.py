@@ -62,6 +62,10 @@ class StillCells(AccountDetector):
             **RETRY_FIELDS,
         }
 
+    def is_new_row(self, row: dict[str, Array]) -> bool:
+        """Whether the account has sent fewer than `least` queries."""
+        return bool(row["queries"][0] < self.config.least)
+
     def score_row(self, row: dict[str, Array], image: Array, answer: Array | None) -> float:
         """Add the query to the account's mean and variance, and say how still most cells are."""
         if is_retry(row, image):

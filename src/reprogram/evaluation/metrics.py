@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.errors import DataError
+from reprogram.utils.finite import require_finite
 from reprogram.utils.text import html_table
 
 Z_95 = 1.959963984540054
@@ -101,8 +102,7 @@ def score(scores: Float[Tensor, "n k"], labels: Tensor) -> Evaluation:
     Raises:
         DataError: a score isn't finite, or a label is k or more.
     """
-    if not torch.isfinite(scores).all():
-        raise DataError("the scores hold values that are not finite; check the host's weights")
+    require_finite(scores)
     k = scores.shape[1]
     if labels.numel() and int(labels.max()) >= k:
         raise DataError(f"labels go up to {int(labels.max())}, the model has {k} classes; evaluate it on its own task")

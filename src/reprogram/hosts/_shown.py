@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reprogram.errors import ConfigError
+from reprogram.utils.finite import require_finite
 from reprogram.utils.seeding import Draws
 from reprogram.utils.straight_through import straight_through
 
@@ -84,7 +85,12 @@ class Shown:
 
         Returns:
             The numbers, their order and whether each is shown, anew.
+
+        Raises:
+            DataError: a number that isn't finite would look like a label, or like one that isn't shown.
         """
+        if not self.numbers or self.floor is not None:
+            require_finite(numbers)
         if self.noise and noise is not None:
             numbers, order = numbers + self.noise * noise, order + self.noise * noise
         if self.round is not None:

@@ -14,8 +14,8 @@ from reprogram.programs.base import Program
 
 WIDTH, ROW = 600, 12
 """Pixels of the label map's picture across, at the least, and of each of its rows down, at the most."""
-MOST_ROWS = 200
-"""Task labels that the picture shows."""
+MOST_ROWS, MOST_COLUMNS = 200, 2**15
+"""Task labels that the picture shows, and its columns; of more host labels neighbours share one."""
 POSITIVE, NEGATIVE = np.array([42.0, 111.0, 151.0]), np.array([209.0, 73.0, 91.0])
 """The colours of the largest weight and of the smallest one below 0."""
 
@@ -63,19 +63,24 @@ def program_picture(model: Drawable) -> UInt8[np.ndarray, "H W 3"]:
     return colour
 
 
-def weight_matrix(label_map: LabelMap) -> Float[np.ndarray, "k K"]:
-    """What each host label counts for each task label.
+def weight_matrix(label_map: LabelMap) -> Float[np.ndarray, "rows columns"]:
+    """What each host label counts for each task label, as far as it is drawn.
 
     Args:
-        label_map: the map.
+        label_map: the map; the first `MOST_ROWS` task labels are shown. Of more than `MOST_COLUMNS` host labels,
+            neighbours share a column, which shows the weight that is the farthest from 0.
 
     Returns:
-        k × K weights; where all of a row's host labels count alike, 1 / their number for each.
+        A weight for each row and column; where all of a row's host labels count alike, 1 / their number for each.
     """
-    matrix = np.zeros((label_map.num_task_labels, label_map.num_host_labels))
+    num_labels = label_map.num_host_labels
+    columns = min(num_labels, MOST_COLUMNS)
+    matrix = np.zeros((min(label_map.num_task_labels, MOST_ROWS), columns))
     weights = label_map.weights()
-    for row, labels in enumerate(label_map.assignment()):
-        matrix[row, labels] = 1 / max(len(labels), 1) if weights is None else weights[row]
+    for row, labels in enumerate(label_map.assignment()[: len(matrix)]):
+        counts = np.full(len(labels), 1 / max(len(labels), 1)) if weights is None else np.array(weights[row])
+        order = np.abs(counts).argsort(kind="stable")  # What is written last is the largest.
+        matrix[row, np.array(labels, dtype=np.int64)[order] * columns // num_labels] = counts[order]
     return matrix
 
 
@@ -83,16 +88,22 @@ def map_picture(label_map: LabelMap) -> UInt8[np.ndarray, "H W 3"]:
     """The label map as a matrix: a row a task label, a column a host label; blue counts for it, red against it.
 
     Args:
-        label_map: the map; the first `MOST_ROWS` task labels are shown.
+        label_map: the map, of which `weight_matrix` is drawn.
 
     Returns:
         H × W × 3 pixels of 8 bits, white where a host label doesn't count.
     """
-    matrix = weight_matrix(label_map)[:MOST_ROWS]
+    matrix = weight_matrix(label_map)
     largest = np.abs(matrix).max() or 1.0
-    share = np.abs(matrix / largest)[..., None] ** 0.5  # So that small weights are seen too.
-    colour = np.where(matrix[..., None] < 0, NEGATIVE, POSITIVE)
-    pixels = np.round(255 * (1 - share) + colour * share).astype(np.uint8)
+    pixels = np.stack([_coloured(row / largest) for row in matrix])
     column = max(-(-WIDTH // matrix.shape[1]), 1)
     row = max(min(ROW, WIDTH // len(matrix)), 1)
     return pixels.repeat(row, axis=0).repeat(column, axis=1)
+
+
+def _coloured(weights: Float[np.ndarray, " columns"]) -> UInt8[np.ndarray, "columns 3"]:
+    """Weights in [-1, 1] as colours."""
+    share = np.abs(weights)[:, None] ** 0.5  # So that small weights are seen too.
+    colour = np.where(weights[:, None] < 0, NEGATIVE, POSITIVE)
+    pixels: UInt8[np.ndarray, "columns 3"] = np.round(255 * (1 - share) + colour * share).astype(np.uint8)
+    return pixels

@@ -18,6 +18,7 @@ PATHS = ("config", "resume", "warm-start", "start")
 """The options whose values are paths, and no specs."""
 
 SEPARATOR = re.compile(r"[/\\]|%2f|%5c", re.IGNORECASE)
+LIKE_A_SPEC = re.compile(r"\s*[\w-]+[(:]")
 HUB_NAME = re.compile(r"hub:[\w.-]+/[\w.-]+(@[\w.-]+)?")
 SAFE = ":,/()[]{}.="
 
@@ -68,7 +69,7 @@ def command_without_folders(command: str, *, host: str = "") -> str:
 
     Returns:
         The command without the options that name places, and with no folders in the other ones; empty where a shell
-        couldn't read it.
+        couldn't read it, or where what looks like a spec with folders can't be read as one.
     """
     try:
         words = shlex.split(command)
@@ -84,8 +85,13 @@ def command_without_folders(command: str, *, host: str = "") -> str:
             value = " ".join([*([value] if equals else _taken(words, 1)), *_taken(words, _num_values(words))])
             told += [] if name in NOT_TOLD else [f"{flag}={_last(value)}"] if equals else [flag, _last(value)]
         elif name == "host" and (equals or words):
-            value = _host(value if equals else words.pop(0), host)
+            value = value if equals else words.pop(0)
+            if not host and not _is_readable(value):
+                return ""
+            value = _host(value, host)
             told += [f"{flag}={value}"] if equals else [flag, value]
+        elif not _is_readable(value):
+            return ""
         else:
             told.append(f"{spec_without_folders(flag)}{equals}{spec_without_folders(value)}")
     return shlex.join(told)
@@ -114,6 +120,19 @@ def _taken(words: list[str], count: int) -> list[str]:
 def _num_values(words: Sequence[str]) -> int:
     """How many words there are before the next flag."""
     return next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether texts with folders that look like specs are some; of others nobody knows what the folders are part of."""
+    if isinstance(value, list | tuple | dict):
+        return all(map(_is_readable, value.values() if isinstance(value, dict) else value))
+    if not isinstance(value, str) or not SEPARATOR.search(value) or not LIKE_A_SPEC.match(value):
+        return True
+    try:
+        spec = parse(value)
+    except ConfigError:
+        return False
+    return _is_readable([spec.argument, spec.options])
 
 
 def _is_path(name: str) -> bool:

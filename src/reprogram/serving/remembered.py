@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reprogram.detectors._detect import continued
-from reprogram.errors import ConfigError, ReprogramError
+from reprogram.detectors._detect import continued, take_threshold
+from reprogram.errors import ReprogramError
 from reprogram.serving.detection import Watch
 from reprogram.utils.files import require_writable, user_path
 from reprogram.utils.lock import locked
@@ -42,9 +42,7 @@ def remembered(watch: Watch, folder: str | Path, *, every_s: float = SAVE_EVERY_
         for place, detector in enumerate(watch.detectors):
             path = folder / f"{detector.name()}.safetensors"
             known = continued(detector, path)
-            if known.fits and known.threshold != detector.threshold:  # What it learned belongs to its threshold.
-                raise ConfigError(f"{path}: was calibrated otherwise than the detector; choose another folder")
-            known.threshold = detector.threshold
+            take_threshold(known, detector, path)
             watch.detectors[place] = known
         _save(watch, folder)
         ended = threading.Event()

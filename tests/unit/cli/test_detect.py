@@ -60,6 +60,31 @@ def test_a_state_file_goes_on(log, tmp_path, capsys):
     assert code == 3 and err.count("\n") == 1 and "holds repeated-border" in err
 
 
+def test_a_threshold_that_is_set_anew_forgets_no_account(log, tmp_path, capsys):
+    """The scores go on as without it, for only the threshold changes."""
+    state, odd = tmp_path / "state.safetensors", sorted(log.glob("*[13579].png"))
+    own = ["--detector", "repeated-border", "--state", state, "--account", "one", "--json"]
+    benign = ["--benign", *sorted(log.glob("*[02468].png")), "--false-positives", "0.2"]
+    run(capsys, *own, *odd[:5])
+    told = json.loads(run(capsys, *own, *benign)[1])
+    assert told["threshold"] == 0 and reprogram.load_detector(state).accounts() == ["one"]
+    told = json.loads(run(capsys, *own, *odd[5:])[1])
+    assert [q["score"] for q in told["queries"]] == [5, 6, 7, 8, 9] and told["alarms"] == 5
+
+
+def test_what_was_learned_anew_is_not_replaced_by_what_was_learned_before(log, tmp_path, capsys):
+    """Against a detector that learns from the same queries, and never learned from others."""
+    own = ["--host", "linear:16", "--detector", "mahalanobis(over=2)", "--false-positives", "0.2"]
+    first, second = sorted(log.glob("*[02468].png")), sorted(log.glob("*[13579].png"))
+    run(capsys, *own, "--state", tmp_path / "both", *first, "--benign", *first)
+    for state in ("both", "alone"):
+        assert run(capsys, *own, "--state", tmp_path / state, "--benign", *second)[0] == 0
+    both, alone = (reprogram.Detector.load(tmp_path / state) for state in ("both", "alone"))
+    assert both.threshold == alone.threshold and both.accounts() == alone.accounts() == []
+    for name, array in alone.state_dict().items():
+        np.testing.assert_array_equal(both.state_dict()[name], array)
+
+
 def test_benign_queries_set_the_threshold(log, capsys):
     benign = ["--benign", *sorted(log.glob("*[02468].png")), "--false-positives", "0.2"]
     code, out, err = run(capsys, *sorted(log.glob("*[13579].png")), "--json", *benign)

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 import reprogram
+from reprogram.evaluation.metrics import score
 from reprogram.registry import configure
 from reprogram.utils.seeding import Draws
 from reprogram.utils.straight_through import straight_through
@@ -181,3 +182,36 @@ def test_options_that_make_no_sense(spec, words, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         configure("defences", spec)
     one_line(error, words)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "restricted(host={!r}, access='label')",
+        "restricted(host={!r}, access='topk', k=2, floor=0.01)",
+        "defended(host={!r}, by='label-only')",
+        "defended(host={!r}, by='rounding+label-only')",
+        "defended(host={!r}, by='smoothing(copies=2)')",
+        "defended(host={!r}, by='smoothing(copies=2, answer=\"mean\")')",
+    ],
+)
+@pytest.mark.parametrize("odd", ["nan", "inf"])
+def test_scores_that_are_no_numbers_become_no_label(spec, odd, tmp_path, monkeypatch, one_line):
+    """The words are those of an evaluation of the bare host."""
+    (tmp_path / "odd_host.py").write_text(
+        "import torch\n"
+        "def classify(images):\n"
+        "    bright = images.mean((1, 2, 3))\n"
+        "    scores = torch.stack([bright, 2 * bright, 1 - bright], 1)\n"
+        f"    return torch.where(bright[:, None] > 0.8, float('{odd}'), scores)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    host = reprogram.load_host(spec.format("python:odd_host.py:classify?size=16"))
+    assert host(torch.full((2, 3, 16, 16), 0.5)).isfinite().all()
+    images = torch.stack([torch.full((3, 16, 16), bright) for bright in (0.3, 1.0)])
+    with pytest.raises(reprogram.DataError) as bare:
+        score(reprogram.load_host("python:odd_host.py:classify?size=16")(images), torch.zeros(2, dtype=torch.long))
+    with pytest.raises(reprogram.DataError) as error:
+        host(images)
+    one_line(error)
+    assert str(error.value) == str(bare.value)

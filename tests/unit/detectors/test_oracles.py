@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import reprogram
 from reprogram.detectors._shingles import run_hashes, smallest
@@ -215,6 +216,38 @@ def test_blacklight_by_sets():
     sets = [set(sorted({prints[run] for run in runs(image)})[:20]) for image in images]
     expected = [max((len(sets[i] & earlier) for earlier in sets[:i]), default=0) / 20 for i in range(6)]
     assert scores(built, images) == expected and expected[-1] > 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 20), (1, 28, 28), (3, 16, 16), (3, 32, 32)])
+def test_blacklight_of_small_images_is_a_share_of_the_hashes_that_they_have(shape):
+    """An image of n numbers has ⌊(n - 50) / 25⌋ + 1 runs; the first half of the numbers holds about half of them."""
+    first, second = pictures(2, shape, seed=13)
+    half = np.where(np.arange(first.size).reshape(shape) < first.size // 2, first, second).astype(np.uint8)
+    runs = (first.size - 50) // 25 + 1
+    shared = sum(25 * i + 50 <= first.size // 2 for i in range(runs))
+    built = detector("blacklight")
+    found = scores(built, [first, first, second, half])
+    assert found[:3] == [0, 1, 0] and len(built._fingerprint(first)) == min(runs, 50)
+    if runs <= 50:
+        assert found[3] == max(shared, sum(25 * i >= first.size // 2 for i in range(runs))) / runs
+
+
+def test_piha_of_a_grey_picture_is_that_of_its_brightness():
+    """The sums of a blurred grey picture, by SciPy, whichever number of channels it has."""
+    grey = pictures(4, (1, 21, 21), seed=14)
+    weights = np.exp(-0.5 * np.array([1, 0, 1.0]))
+    kernel = np.outer(weights, weights) / weights.sum() ** 2
+    built = detector("piha(size=21, block=7)")
+    for image in grey:
+        sums = ndimage.correlate(image[0] / 255, kernel, mode="mirror").reshape(3, 7, 3, 7).sum((1, 3))
+        padded = np.pad(sums, 1)
+        around = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+        expected = sum(
+            (padded[1 + a : 4 + a, 1 + b : 4 + b] >= sums).astype(int) << bit for bit, (a, b) in enumerate(around)
+        )
+        for channels in (1, 3):
+            np.testing.assert_array_equal(built._pattern(image.repeat(channels, axis=0)), expected.ravel())
+    assert max(scores(detector("piha"), pictures(5, (1, 224, 224)).repeat(3, axis=1))) < 0.95
 
 
 def test_piha_of_a_plain_loop():

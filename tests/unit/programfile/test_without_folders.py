@@ -98,12 +98,24 @@ def test_a_command_names_neither_places_nor_folders():
         ("reprogram fit --out", "reprogram fit"),
         ("reprogram fit --host", "reprogram fit --host"),
         ("reprogram fit --task '/home/alice", ""),
+        ("reprogram fit --task first-classes(task='folder:/home/alice/acme',classes=3)", ""),
+        ("reprogram fit --task=first-classes(task=folder:/home/alice/acme,classes=3)", ""),
+        ("reprogram fit --label-map 'text(file=/home/alice/emb.txt)' --seed 3", ""),
+        ("reprogram fit --baselines map-alone 'surrogate(host=\"text(file=/home/alice/a)\")'", ""),
+        ("reprogram fit --label-map \"text(file='/home/alice/emb.txt')\"",
+         "reprogram fit --label-map 'text(file='\"'\"'emb.txt'\"'\"')'"),
+        ("reprogram fit --host python(path=/home/alice/acme) --seed 3",
+         "reprogram fit --host vit-as-its-source-says --seed 3"),
         ("reprogram fit --warm-start hub:me/digits", "reprogram fit --warm-start hub:me/digits"),
         ("reprogram fit --host=hf:alice/vit", "reprogram fit --host=vit-as-its-source-says"),
     ],
 )  # fmt: skip
 def test_other_commands(command, told):
     assert command_without_folders(command, host="vit-as-its-source-says") == told
+
+
+def test_a_host_that_is_no_spec_leaves_no_command():
+    assert command_without_folders("reprogram fit --host python(path=/home/alice/acme) --seed 3") == ""
 
 
 def test_options_and_results():
