@@ -24,6 +24,7 @@ from reprogram.model import Reprogrammed
 from reprogram.programfile.file import readable
 from reprogram.registry import configure
 from reprogram.runs.asked import AskedLog
+from reprogram.runs.changed import ChangedInputs
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import Forecast, forecast
@@ -183,26 +184,10 @@ def _check(config: RunConfig) -> None:
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
-def may_have_other_images(config: RunConfig, folder: RunFolder, last_change: float) -> bool:
-    """Whether a finished run's task may have other images by now, so that they have to be loaded to be compared.
-
-    That is so where files are younger than the result, and where the run's files lay elsewhere.
-
-    Args:
-        config: says where the files lie now.
-        folder: of the finished run.
-        last_change: of the files, see `TaskSource.last_change`.
-    """
-    before = folder.read_config()
-    elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
-    return elsewhere or last_change > folder.result.stat().st_mtime
-
-
 def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
     """The result of a finished run; refused where its task has other images by now."""
     result = folder.read_result()
-    source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
-    if may_have_other_images(config, folder, source.last_change()):
+    if "task" in ChangedInputs().of(config, folder):
         task = loader.task(config, loader.host(config))
         task = task if config.shots is None else task.few(config.shots, seed=config.seed)
         if task.fingerprint != result["task_fingerprint"]:

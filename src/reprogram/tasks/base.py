@@ -5,7 +5,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -275,6 +275,14 @@ class TaskSource(Component):
             0 for a task that reads none; infinity where one was removed meanwhile.
         """
         return last_change(self.needs(self.config))
+
+    def depends_on_download(self) -> bool:
+        """Whether other images are loaded where a download is allowed; by default a download only fetches the same."""
+        return False
+
+    def takes_size(self) -> bool:
+        """Whether the options may name a size of the images: where they name none, the canvas may decide it."""
+        return "size" in {option.name for option in fields(self.config)}
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.
