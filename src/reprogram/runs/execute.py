@@ -129,7 +129,7 @@ def execute(
         processes = _usable(processes, config, model, len(task.train))
         expected = forecast(config, model, task, processes=processes if group.size == 1 else 0) if estimate else None
         if state == "new" and config.total_queries is not None:
-            _check_total(config.total_queries, expected or forecast(config, model, task, processes=0))
+            _check_total(config.total_queries, log.total, expected or forecast(config, model, task, processes=0))
         if expected is not None and state == "new":
             say(expected.line())
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
@@ -149,12 +149,13 @@ def execute(
         return result
 
 
-def _check_total(limit: int, expected: Forecast) -> None:
+def _check_total(limit: int, spent: int, expected: Forecast) -> None:
     """Refuse a run that might end without a result, since not all that it asks for may be asked."""
-    if expected.most_images > limit:
+    if spent + expected.most_images > limit:
+        before = f", and {spent:,} were asked before" if spent else ""
         raise BudgetError(
             f"--total-queries {limit:,}: the run asks for up to {expected.most_images:,} images, test and baselines "
-            "included; raise it, or give a smaller budget or fewer baselines"
+            f"included{before}; raise it, or give a smaller budget or fewer baselines"
         )
 
 

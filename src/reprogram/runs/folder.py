@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, DataError, WriteError
+from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
@@ -125,9 +126,10 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
             )
-        if not any(exists(path) for path in self.files if path not in (self.config, self.times)):
+        has_learned = any(exists(path) for path in self.files if path not in (self.config, self.times))
+        if not has_learned and not AskedLog(self.asked).counts:
             return "new"  # That run ended before it had learned anything, such as for a misspelt option.
-        state = "finished" if exists(self.result) else "interrupted"
+        state = "finished" if exists(self.result) else "interrupted" if has_learned else "new"
         folder_config = self.read_config()
         values, folder_values = config.stored(), folder_config.stored()
         decisive = {**config.identity(), **folder_config.identity()}
