@@ -42,6 +42,7 @@ class RunFolder:
         self.answers = path / "answers.sqlite"
         self.asked = path / "asked.txt"
         self.tracking = path / "tracking.json"
+        self.events = path / "tensorboard"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
         self.examples = path / "examples.json"
@@ -207,10 +208,11 @@ class RunFolder:
         self._note(self._began, _now(), error)
 
     def forget(self) -> bool:
-        """Remove what `begin` wrote, where nothing else is in the folder; whether that was so."""
-        begun = (self.config, self.times)
+        """Remove what `begin` and trackers wrote, where nothing else is in the folder; whether that was so."""
+        begun = (self.config, self.times, self.tracking)
         with contextlib.suppress(OSError):
-            if {*self.path.iterdir()} <= {*begun, self.lock}:
+            if {*self.path.iterdir()} <= {*begun, self.lock, self.events}:
+                self._remove_events()
                 for path in begun:
                     path.unlink(missing_ok=True)
                 return True
@@ -246,12 +248,11 @@ class RunFolder:
 
     def _remove_events(self) -> None:
         """Remove the event files of TensorBoard, and their folder where nothing else is in it."""
-        folder = self.path / "tensorboard"
-        if not folder.is_symlink() and is_folder(folder):
-            for path in folder.glob("events.out.tfevents.*"):
+        if not self.events.is_symlink() and is_folder(self.events):
+            for path in self.events.glob("events.out.tfevents.*"):
                 path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            if not any(self.events.iterdir()):
+                self.events.rmdir()
 
     def remove(self) -> list[str]:
         """Remove a run's files, its configuration last, and the folder where nothing else is in it.
