@@ -123,8 +123,8 @@ def _refuse_splits_within(root: Path, classes: dict[str, list[Path]]) -> None:
     for name, paths in classes.items():
         if {"train", "test"} <= {_SPLIT_OF.get(path.parts[depth].lower()) for path in paths}:
             raise DataError(
-                f"{root}: the class {name!r} holds a train and a test folder, whose images would be mixed; lay them out "
-                "as PATH/train/CLASS and PATH/test/CLASS, or take all for one set with folder:PATH?layout=classes"
+                f"{root}: the class {name!r} holds a train and a test folder, whose images would be mixed; lay them "
+                "out as PATH/train/CLASS and PATH/test/CLASS, or take all for one set with folder:PATH?layout=classes"
             )
 
 

@@ -26,9 +26,10 @@ def last_change(paths: Iterable[Path]) -> float:
             status = entry.stat(follow_symlinks=False)
             latest = max(latest, status.st_mtime, status.st_ctime)
             if stat.S_ISLNK(status.st_mode):
-                status = os.stat(entry)
+                status = entry.stat()
                 latest = max(latest, status.st_mtime, status.st_ctime)
-            if stat.S_ISDIR(status.st_mode) and (folder := os.path.realpath(entry)) not in seen:  # Links may form loops.
+            folder = os.path.realpath(entry) if stat.S_ISDIR(status.st_mode) else ""
+            if folder and folder not in seen:  # Links may form circles.
                 seen.add(folder)
                 with os.scandir(entry) as listed:
                     entries += listed
