@@ -48,6 +48,13 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def steps(images: int, train: int, batch: int) -> int:
+    """How many batches hold that many images; the last one of each pass over the training images may be smaller."""
+    batch = min(batch, train)
+    passes, rest = divmod(images, train)
+    return passes * -(-train // batch) + -(-rest // batch)
+
+
 def row(config: dict[str, Any], result: dict[str, Any]) -> list[str]:
     """A line of a table."""
     low, high = result["test"]["interval"]
@@ -55,7 +62,7 @@ def row(config: dict[str, Any], result: dict[str, Any]) -> list[str]:
         recipes.matching(asdict(from_values(config))) or "–",
         *(str(config[part]) for part in ("canvas", "program", "label_map")),
         str(config["batch_size"]),
-        str(result["images_seen"] // config["batch_size"]),
+        str(steps(result["images_seen"], result["splits"]["train"], config["batch_size"])),
         f"**{result['test']['accuracy']:.3f}**",
         f"{low:.3f} to {high:.3f}",
         kept.worth(result),

@@ -36,8 +36,7 @@ standard error of up to .05, and comes after each twentieth or tenth of a run, s
 *More than* is said where most seeds didn't come to it within their budget: the multiple is at least that. Seeds whose
 bare host never came to it are left out, and where the bare host gains less than .2 no validation can tell (–). Of a
 gain below .1 no part is told either. Where the attacker only asks, what he gets behind a defence that shows less he
-gets on the bare host too, since he can leave out himself what it leaves out: the bare host's line is his best one. A
-test accuracy of one run has a standard error of .026 at the most, n = 359.
+gets on the bare host too, since he can leave out himself what it leaves out: the bare host's line is his best one.
 """
 
 
@@ -47,7 +46,8 @@ def page() -> str:
     plans = [path for path in sorted(FOLDER.glob("*.toml")) if path.with_suffix(".csv").exists()]
     if not plans:
         return "\n".join([*lines, "*Nothing is measured yet.*", ""])
-    lines += [INTRO, "{doc}`../defences` says what the attackers do, and what follows.", ""]
+    counts = {int(run["n"]) for plan in plans for run in read(plan.with_suffix(".csv"))}
+    lines += [INTRO, certainty(counts), "", "{doc}`../defences` says what the attackers do, and what follows.", ""]
     for plan in plans:
         runs = read(plan.with_suffix(".csv"))
         comment = [line[1:].strip() for line in plan.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
@@ -62,6 +62,12 @@ def page() -> str:
         lines += [f"    {line.strip()}" for line in comment if line.startswith("python")]
         lines += ["", f"Each run has its command in `results/defences/{plan.with_suffix('.csv').name}`.", ""]
     return "\n".join(lines)
+
+
+def certainty(counts: set[int]) -> str:
+    """The largest standard error of a test accuracy on each of these numbers of test images."""
+    errors = [f"{0.5 / n**0.5:.3f}".removeprefix("0") + f" (n = {n:,})" for n in sorted(counts)]
+    return f"A test accuracy of one run has a standard error of {' or '.join(errors)} at the most."
 
 
 def read(path: Path) -> list[Line]:

@@ -224,7 +224,7 @@ def _fact(path: Path, folder: Path) -> Row:
     drawn = of.get("drawn") if isinstance(of, dict) else None
     correct, n = plain.pop("correct", None), plain.pop("n", None)
     if drawn and "right" in plain:
-        correct, n = plain.pop("right"), drawn
+        correct, n = plain.pop("right"), min(drawn, of["test"]["n"])
     measured = {} if correct is None else _accuracy({"accuracy": correct / n, "n": n, "interval": wilson(correct, n)})
     if correct is None and n is not None:
         measured["n"] = str(n)

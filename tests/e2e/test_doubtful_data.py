@@ -75,6 +75,18 @@ def test_a_finished_run_is_refused_where_its_images_have_changed(tmp_path):
     assert (tmp_path / "run" / "result.json").read_bytes() == result
 
 
+def test_a_finished_run_notices_other_images_behind_a_link(tmp_path):
+    (tmp_path / "data").mkdir()
+    for seed, name in enumerate(("a", "b")):
+        images(tmp_path / "store" / name, 12, seed)
+        (tmp_path / "data" / name).symlink_to(tmp_path / "store" / name)
+    command = ("fit", *FIT, "--task", f"folder:{tmp_path / 'data'}", "--out", tmp_path / "run", "--quiet")
+    assert cli(*command)[0] == 0
+    (tmp_path / "store" / "a" / "3.png").write_bytes((tmp_path / "store" / "a" / "4.png").read_bytes())
+    code, out, err = cli(*command)
+    assert (code, out, err.count("\n")) == (3, "", 1) and "other images" in err
+
+
 def test_a_finished_run_does_not_answer_for_other_files(tmp_path):
     for number, name in enumerate(("one", "two")):
         rng, labels = np.random.default_rng(number), np.arange(40) % 10

@@ -1,7 +1,6 @@
 """Hosts, tasks and models of finished runs, loaded for measurements; hosts and tasks once."""
 
 import functools
-from dataclasses import fields
 from typing import Any
 
 from reprogram.errors import ReprogramError
@@ -35,8 +34,7 @@ def task_of(config: RunConfig) -> Any:
     """
     from reprogram.tasks._factory import task_source
 
-    sized = "size" in {option.name for option in fields(task_source(config.task).config)}  # The canvas may decide.
-    shown_on = (config.canvas, config.host) if sized else None
+    shown_on = (config.canvas, config.host) if task_source(config.task).takes_size() else None
     task = _cached_task(config.task, config.data, config.download, config.skip_bad, shown_on)
     task = task if config.shots is None else task.few(config.shots, seed=config.seed)
     return task.with_test_sample(config.test_images, seed=config.seed)

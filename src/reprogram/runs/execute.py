@@ -24,6 +24,7 @@ from reprogram.model import Reprogrammed
 from reprogram.programfile.file import readable
 from reprogram.registry import configure
 from reprogram.runs.asked import AskedLog
+from reprogram.runs.changed import ChangedInputs
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import Forecast, forecast
@@ -128,7 +129,7 @@ def execute(
         processes = _usable(processes, config, model, len(task.train))
         expected = forecast(config, model, task, processes=processes if group.size == 1 else 0) if estimate else None
         if state == "new" and config.total_queries is not None:
-            _check_total(config.total_queries, expected or forecast(config, model, task, processes=0))
+            _check_total(config.total_queries, log.total, expected or forecast(config, model, task, processes=0))
         if expected is not None and state == "new":
             say(expected.line())
         tracking = contexts.enter_context(tracking_of(config, folder, model, trackers if group.is_main else (), say))
@@ -148,12 +149,13 @@ def execute(
         return result
 
 
-def _check_total(limit: int, expected: Forecast) -> None:
+def _check_total(limit: int, spent: int, expected: Forecast) -> None:
     """Refuse a run that might end without a result, since not all that it asks for may be asked."""
-    if expected.most_images > limit:
+    if spent + expected.most_images > limit:
+        before = f", and {spent:,} were asked before" if spent else ""
         raise BudgetError(
             f"--total-queries {limit:,}: the run asks for up to {expected.most_images:,} images, test and baselines "
-            "included; raise it, or give a smaller budget or fewer baselines"
+            f"included{before}; raise it, or give a smaller budget or fewer baselines"
         )
 
 
@@ -183,26 +185,10 @@ def _check(config: RunConfig) -> None:
     task_source(config.task, data=config.data, skip_bad=config.skip_bad).check()
 
 
-def may_have_other_images(config: RunConfig, folder: RunFolder, last_change: float) -> bool:
-    """Whether a finished run's task may have other images by now, so that they have to be loaded to be compared.
-
-    That is so where files are younger than the result, and where the run's files lay elsewhere.
-
-    Args:
-        config: says where the files lie now.
-        folder: of the finished run.
-        last_change: of the files, see `TaskSource.last_change`.
-    """
-    before = folder.read_config()
-    elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
-    return elsewhere or last_change > folder.result.stat().st_mtime
-
-
 def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
     """The result of a finished run; refused where its task has other images by now."""
     result = folder.read_result()
-    source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
-    if may_have_other_images(config, folder, source.last_change()):
+    if "task" in ChangedInputs().of(config, folder):
         task = loader.task(config, loader.host(config))
         task = task if config.shots is None else task.few(config.shots, seed=config.seed)
         if task.fingerprint != result["task_fingerprint"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogram.errors import ConfigError, DataError, WriteError
+from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import MARK, RunConfig, read_toml, to_toml
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import current_name, current_names
@@ -41,6 +42,7 @@ class RunFolder:
         self.answers = path / "answers.sqlite"
         self.asked = path / "asked.txt"
         self.tracking = path / "tracking.json"
+        self.events = path / "tensorboard"
         self.history = path / "history.jsonl"
         self.program = path / "program.safetensors"
         self.examples = path / "examples.json"
@@ -125,9 +127,10 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: isn't the configuration of a run, and would be overwritten; choose another --out"
             )
-        if not any(exists(path) for path in self.files if path not in (self.config, self.times)):
+        has_learned = any(exists(path) for path in self.files if path not in (self.config, self.times))
+        if not has_learned and not AskedLog(self.asked).counts:
             return "new"  # That run ended before it had learned anything, such as for a misspelt option.
-        state = "finished" if exists(self.result) else "interrupted"
+        state = "finished" if exists(self.result) else "interrupted" if has_learned else "new"
         folder_config = self.read_config()
         values, folder_values = config.stored(), folder_config.stored()
         decisive = {**config.identity(), **folder_config.identity()}
@@ -205,10 +208,11 @@ class RunFolder:
         self._note(self._began, _now(), error)
 
     def forget(self) -> bool:
-        """Remove what `begin` wrote, where nothing else is in the folder; whether that was so."""
-        begun = (self.config, self.times)
+        """Remove what `begin` and trackers wrote, where nothing else is in the folder; whether that was so."""
+        begun = (self.config, self.times, self.tracking)
         with contextlib.suppress(OSError):
-            if {*self.path.iterdir()} <= {*begun, self.lock}:
+            if {*self.path.iterdir()} <= {*begun, self.lock, self.events}:
+                self._remove_events()
                 for path in begun:
                     path.unlink(missing_ok=True)
                 return True
@@ -244,12 +248,11 @@ class RunFolder:
 
     def _remove_events(self) -> None:
         """Remove the event files of TensorBoard, and their folder where nothing else is in it."""
-        folder = self.path / "tensorboard"
-        if not folder.is_symlink() and is_folder(folder):
-            for path in folder.glob("events.out.tfevents.*"):
+        if not self.events.is_symlink() and is_folder(self.events):
+            for path in self.events.glob("events.out.tfevents.*"):
                 path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            if not any(self.events.iterdir()):
+                self.events.rmdir()
 
     def remove(self) -> list[str]:
         """Remove a run's files, its configuration last, and the folder where nothing else is in it.

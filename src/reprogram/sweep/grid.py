@@ -27,8 +27,8 @@ def read_grid(
     """The cells of a grid file.
 
     The file holds a table `[grid]`, or several of them, `[[grid]]`. Its keys are the options of `reprogram fit`; a list
-    gives one cell for each of its values, two lists one for each pair, and so on. `baselines`, which is a list by
-    itself, takes a list of lists.
+    gives one cell for each of its values, two lists one for each pair, and so on. `baselines` and `track`, which are
+    lists by themselves, take a list of lists.
 
     Args:
         path: the TOML file.
@@ -79,7 +79,7 @@ def _combinations(path: Path) -> list[dict[str, Any]]:
             if name == "out":
                 raise ConfigError(f"{path}: out={value!r}; the folder of a grid is given by --out")
             single = not isinstance(value, list) or (
-                name == "baselines" and not any(isinstance(v, list) for v in value)
+                name in ("baselines", "track") and not any(isinstance(v, list) for v in value)
             )
             axes[name] = [value] if single else value
             if not axes[name]:

@@ -6,7 +6,6 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,8 @@ class CachedLoader(Loader):
             config: the run's configuration.
             host: the run's host.
         """
-        said: tuple[Any, ...] = (config.task, config.data, config.skip_bad)
-        if "size" in {f.name for f in fields(task_source(config.task).config)}:  # Of such files the canvas may decide.
+        said: tuple[Any, ...] = (config.task, config.data, config.skip_bad, config.download)
+        if task_source(config.task).takes_size():
             said = (*said, size_in_window(config.canvas, host.info.shape))
         key = hashlib.sha256(repr(said).encode()).hexdigest()[:32]
         if key not in self._tasks:

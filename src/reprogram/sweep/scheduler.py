@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reprogram.errors import ConfigError, DataError, ProcessLostError, ReprogramError
-from reprogram.runs.execute import may_have_other_images
+from reprogram.runs.changed import ChangedInputs
 from reprogram.runs.folder import RunFolder
 from reprogram.sweep.cells import Cell, CellEvent, Outcome, State
 from reprogram.sweep.executors import check_executor, make_executor
 from reprogram.sweep.executors.base import Executor
 from reprogram.sweep.worker import WorkerMessage
-from reprogram.tasks._factory import task_source
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.utils.process import launched_size, left_over
 
@@ -119,7 +118,7 @@ class _Scheduler:
         self.hosts: dict[int, str] = {}  # The hosts that the workers have loaded.
         self.starting: set[int] = set()
         self.ended: set[int] = set()  # The workers that were ended with their cell, and aren't lost yet.
-        self.last_changes: dict[tuple[str, str, bool], float] = {}  # Of the tasks' files.
+        self.changed = ChangedInputs()
         self.failed_starts = 0
         self.attempts: Counter[str] = Counter()
         self.fruitless_retries: Counter[str] = Counter()
@@ -131,7 +130,7 @@ class _Scheduler:
         try:
             folder = RunFolder(cell.config.folder)
             state = folder.prepare(cell.config)
-            known = state == "finished" and not may_have_other_images(cell.config, folder, self._last_change(cell))
+            known = state == "finished" and not self.changed.of(cell.config, folder)
         except ReprogramError as error:
             self._conclude(cell, "failed", error=str(error))
             return
@@ -139,15 +138,6 @@ class _Scheduler:
             self._conclude(cell, "already")
         else:
             self.waiting.setdefault(cell.config.host, deque()).append(cell)
-
-    def _last_change(self, cell: Cell) -> float:
-        """When the files of a cell's task were last changed; they are looked at once for all cells of a task."""
-        config = cell.config
-        key = (config.task, config.data, config.skip_bad)
-        if key not in self.last_changes:
-            source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
-            self.last_changes[key] = source.last_change()
-        return self.last_changes[key]
 
     def run(self, executor: Executor, workers: int) -> None:
         """Start workers, give them cells and handle their messages, until no cell waits or runs."""

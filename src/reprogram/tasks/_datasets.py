@@ -5,13 +5,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from reprogram.errors import DataError
 from reprogram.tasks._labels import LABEL_KEYS, numbered, to_label
 from reprogram.tasks._split import COMMON_SIZE, MOST_CHANNELS, Split
 from reprogram.utils.images import DAMAGED, fit, to_8bit
+from reprogram.utils.orientation import orientation, turned
 from reprogram.utils.text import printable
 
 IMAGE_KEYS = ("image", "img", "pixels", "pixel_values")
@@ -154,7 +155,8 @@ def _to_tensor(image: Any, where: str) -> Tensor:
         if image.mode == "I" and image.format not in ("PNG", "PPM"):  # Those two say that the largest is 65,535.
             raise DataError(f"{where}: integers of 32 bits, of which no range is known; convert it to 8 bits")
         try:
-            image = to_8bit(image)
+            picture = to_8bit(image)  # A new image: the dataset's own isn't turned.
+            image = turned(picture, orientation(image)) if isinstance(image, ImageFile.ImageFile) else picture
         except DAMAGED as error:
             raise DataError(f"{where}: can't be read ({str(error)[:120]}); convert it to 8 bits, grey or RGB") from None
     if isinstance(image, Tensor):

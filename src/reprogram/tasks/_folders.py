@@ -54,6 +54,8 @@ def find_images(root: Path, layout: str = "auto") -> FoundImages:
         }
     else:
         listing = {"all": _by_class(folders, left_out)}
+        if layout == "auto":
+            _refuse_splits_within(root, listing["all"])
     names = sorted({name for classes in listing.values() for name in classes})
     for name in names:
         if not any(classes.get(name) for classes in listing.values()):
@@ -113,6 +115,17 @@ def _splits(root: Path, folders: list[Path], layout: str) -> tuple[dict[str, Pat
             "needed. If its folders are classes, whatever their names, give folder:PATH?layout=classes"
         )
     return by_split, ()
+
+
+def _refuse_splits_within(root: Path, classes: dict[str, list[Path]]) -> None:
+    """Refuse classes that are split themselves, whose test images would be learned from."""
+    depth = len(root.parts) + 1
+    for name, paths in classes.items():
+        if {"train", "test"} <= {_SPLIT_OF.get(path.parts[depth].lower()) for path in paths}:
+            raise DataError(
+                f"{root}: the class {name!r} holds a train and a test folder, whose images would be mixed; lay them "
+                "out as PATH/train/CLASS and PATH/test/CLASS, or take all for one set with folder:PATH?layout=classes"
+            )
 
 
 def _subfolders(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:

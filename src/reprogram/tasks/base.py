@@ -1,14 +1,11 @@
 """The contract of a task: labelled images in the splits train, validation and test, in memory as uint8."""
 
-import contextlib
 import functools
 import hashlib
-import math
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from reprogram.registry import Component
 from reprogram.tasks._datasets import read_datasets
 from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, from_arrays, split_off
 from reprogram.types import SampleSize
+from reprogram.utils.changes import last_change
 from reprogram.utils.files import why_missing
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
@@ -276,13 +274,15 @@ class TaskSource(Component):
         Returns:
             0 for a task that reads none; infinity where one was removed meanwhile.
         """
-        needed = self.needs(self.config)
-        paths = [*needed]
-        for root, folders, files in (entry for path in needed for entry in os.walk(path)):
-            paths += [Path(root) / name for name in (*folders, *files)]
-        with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
-            return max((path.lstat().st_mtime for path in paths), default=0.0)
-        return math.inf
+        return last_change(self.needs(self.config))
+
+    def depends_on_download(self) -> bool:
+        """Whether other images are loaded where a download is allowed; by default a download only fetches the same."""
+        return False
+
+    def takes_size(self) -> bool:
+        """Whether the options may name a size of the images: where they name none, the canvas may decide it."""
+        return "size" in {option.name for option in fields(self.config)}
 
     def load(self, *, download: bool = False) -> Task:
         """Load the task.

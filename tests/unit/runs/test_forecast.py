@@ -9,12 +9,14 @@ import pytest
 import reprogram
 from helpers import random_task
 from helpers_runs import cli
-from reprogram.errors import BudgetError
+from reprogram.errors import BudgetError, ConfigError
 from reprogram.evaluation.from_scratch import expected_seconds, train
 from reprogram.hosts._factory import load_host
 from reprogram.report.examples import COUNT
+from reprogram.runs.asked import AskedLog
 from reprogram.runs.config import from_values
 from reprogram.runs.execute import execute
+from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import LEARNING, MAP, REPORT, TEST, VALIDATIONS, Forecast, Part, forecast
 from reprogram.runs.measure import build
 from reprogram.runs.progress import RunProgress
@@ -77,6 +79,35 @@ def test_a_run_that_its_limit_would_end_is_refused_before_it_asks(tmp_path, host
     loaded = load_host(host).meter.images  # Loading asks some hosts for an image or two.
     result = execute(from_values({**values, "total_queries": most + loaded}))
     assert result["host_images"] == most
+
+
+def test_what_a_killed_process_asked_counts_before_the_start(tmp_path):
+    values = {**RUN, "images": 64, "baselines": ("map-alone",), "out": str(tmp_path / "a")}
+    most, folder = forecast_of(values).most_images, RunFolder(tmp_path / "a")
+    folder.path.mkdir()
+    folder.begin(from_values(values))
+    folder.asked.write_text("16\n" * 3)  # It was killed before its first checkpoint.
+    with pytest.raises(BudgetError, match="and 48 were asked before"):
+        execute(from_values({**values, "total_queries": most + 47}))
+    assert folder.asked.read_text() == "16\n" * 3
+    loaded = load_host(HOST).meter.images
+    result = execute(from_values({**values, "total_queries": most + 48 + loaded}))
+    assert result["host_images"] == most
+    assert AskedLog(folder.asked).total == most + 48 + loaded
+
+
+def test_what_a_killed_process_asked_is_no_other_runs(tmp_path, one_line):
+    values = {**RUN, "images": 64, "baselines": (), "out": str(tmp_path / "a")}
+    folder = RunFolder(tmp_path / "a")
+    folder.path.mkdir()
+    folder.begin(from_values(values))
+    folder.asked.write_text("load 2\n")
+    assert folder.prepare(from_values({**values, "seed": 1})) == "new"  # It was refused before it began.
+    folder.asked.write_text("load 2\n16\n")
+    assert folder.prepare(from_values(values)) == "new"
+    with pytest.raises(ConfigError) as error:
+        folder.prepare(from_values({**values, "seed": 1}))
+    one_line(error, "interrupted run with seed=0, not 1")
 
 
 def test_timing_changes_nothing_of_the_run(tmp_path):

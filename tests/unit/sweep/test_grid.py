@@ -40,6 +40,15 @@ def test_lists_are_axes(write):
         assert cell.config.out == f"some/where/{cell.name}" and re.fullmatch(r"[A-Za-z0-9._-]{1,200}", cell.name)
 
 
+def test_trackers_of_a_run_are_no_axis(write):
+    (cell,) = read_grid(write('[grid]\ntrack = ["tensorboard", "mlflow"]\n'))
+    assert cell.config.track == ("tensorboard", "mlflow")
+    cells = read_grid(write('[grid]\ntrack = [["tensorboard"], ["mlflow"]]\n'))
+    assert [c.config.track for c in cells] == [("tensorboard",), ("mlflow",)]
+    names = [read_grid(write(f"[grid]\ntrack = {track}\n"))[0].name for track in ('"tensorboard"', '["tensorboard"]')]
+    assert names == [cells[0].name] * 2
+
+
 def test_baselines_vary_as_lists_of_lists(write):
     """They don't decide what is learned, so their values need seeds or the like beside them."""
     with pytest.raises(ConfigError, match="the same run"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import reprogram
 
@@ -292,3 +292,20 @@ def test_arguments_out_of_range_are_refused(options, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         of(RAMP, **options)
     one_line(error, next(iter(options)))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_an_opened_file_is_turned_as_its_camera_was_held(turn, ending, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / f"x.{ending}"
+    Image.fromarray(RAMP).save(path, exif=exif)
+    with Image.open(path) as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened)).transpose(2, 0, 1)
+    with Image.open(path) as opened:  # One image for all items: each is turned once.
+        task = of(opened)
+        assert all(np.array_equal(image.numpy(), upright) for image in task.test.images)
+    with Image.open(path) as opened:
+        done = ImageOps.exif_transpose(opened)
+    assert np.array_equal(of(done).test.images[0].numpy(), upright)

@@ -69,6 +69,21 @@ def test_folder_of_classes_is_split_70_10_20(tmp_path):
     assert again.fingerprint == task.fingerprint != other.fingerprint
 
 
+@pytest.mark.parametrize("train,test", [("train", "test"), ("Training", "testing/deep")])
+def test_classes_that_are_split_themselves_are_refused(tmp_path, train, test, one_line):
+    layout = {f"{name}/{part}": 10 for name in ("a", "b") for part in (train, test)}
+    with pytest.raises(reprogram.DataError) as error:
+        folder(tmp_path, layout)
+    one_line(error, "train/CLASS", "test/CLASS", "layout=classes")
+    task = reprogram.load_task(f"folder:{tmp_path}?layout=classes")
+    assert sum(len(getattr(task, name)) for name in SPLITS) == 40
+
+
+def test_classes_may_have_folders_of_other_names(tmp_path):
+    task = folder(tmp_path, {"a/train": 10, "a/tram": 10, "b/test": 10, "b/tests": 10})
+    assert sum(len(getattr(task, name)) for name in SPLITS) == 40
+
+
 def test_folder_with_a_class_missing_from_one_split(tmp_path):
     """Classes are those of all splits together, so labels don't shift."""
     task = folder(tmp_path, {"train/a": 4, "train/c": 4, "test/a": 2, "test/b": 2, "test/c": 2, "val/c": 1})

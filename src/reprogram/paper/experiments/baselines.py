@@ -1,13 +1,13 @@
 """Baselines: nets trained directly on the task's data, without any host, and the host without any program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from reprogram.paper.experiments.base import AS_IN_TABLE1, PROBE, Block, Experiment, Table
 from reprogram.paper.loading import task_of
 from reprogram.paper.plan import ExperimentPlan, Planned
-from reprogram.paper.store import ResultStore
+from reprogram.paper.store import ResultStore, Row
 from reprogram.paper.tables import accuracy, baseline, by_host_and_task, chance_of, pooled
 
 NETS = ("fully connected", "convolutional")
@@ -30,26 +30,26 @@ class Baselines(Experiment):
         return plan.every(baselines=AS_IN_TABLE1)
 
     def measure(self, plan: ExperimentPlan, store: ResultStore, say: Callable[[str], None]) -> None:
-        """Train the nets directly: once for each task, budget and seed."""
+        """Train the nets directly: once for each task's images, budget and seed."""
+        measured = store.measured("baselines")
         for row, run in self.finished(plan, store):
             for net in NETS:
                 for images in (row.result["images_seen"], None):
-                    name = _measurement_name(row.task, net, images, row.seed)
+                    name = _name_among(measured, row, net, images)
                     say(f"training directly: {name}")
                     train = partial(_train_directly, run, net, images)
                     store.measurement("baselines", name, row.result["task_fingerprint"], train)
 
     def show(self, store: ResultStore) -> list[Block]:
         """A table with a row for each host and task."""
-        facts = store.facts("baselines")
+        measured = store.measured("baselines")
         table = []
         for host, task, rows in by_host_and_task(store.rows("baselines")):
             cells = [host, task, pooled(rows), baseline(rows, "map_alone"), baseline(rows, "linear_probe")]
             for net in NETS:
                 for limited in (True, False):
-                    budgets = {(row.result["images_seen"] if limited else None, row.seed) for row in rows}
-                    names = sorted(_measurement_name(task, net, images, seed) for images, seed in budgets)
-                    results = [facts[name] for name in names if name in facts]
+                    names = {_name_among(measured, r, net, r.result["images_seen"] if limited else None) for r in rows}
+                    results = [measured[name][1] for name in sorted(names) if name in measured]
                     n, right = (sum(result[key] for result in results) for key in ("n", "correct"))
                     cells.append(accuracy(right, n, chance_of(rows), len(results)) if results else "–")
             table.append(cells)
@@ -58,9 +58,15 @@ class Baselines(Experiment):
         return [Table(head=head, rows=table, caption=f"Test accuracy, 95 % interval. {PROBE}")]
 
 
-def _measurement_name(task: str, net: str, images: int | None, seed: int) -> str:
-    """The name of a direct training's result in the store; `images` is None without a limit."""
-    return f"{task}, {net}, {f'{images} images' if images else 'unlimited'}, seed {seed}"
+def _name_among(measured: Mapping[str, tuple[Any, Any]], row: Row, net: str, images: int | None) -> str:
+    """The name of a direct training's result in the store; `images` is None without a limit.
+
+    It tells apart the images of a task that each host gets in a size of its own. Earlier versions left that out: a name
+    of theirs stays where its measurement was made of the run's images.
+    """
+    fingerprint = row.result["task_fingerprint"]
+    former = f"{row.task}, {net}, {f'{images} images' if images else 'unlimited'}, seed {row.seed}"
+    return former if measured.get(former, ("",))[0] == fingerprint else f"{former}, data {fingerprint[:8]}"
 
 
 def _train_directly(run: Planned, net: str, images: int | None) -> dict[str, Any]:
