@@ -236,14 +236,9 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
 
 @pytest.mark.parametrize(
     ("spec", "answer", "shown"),
-    [
-        ("label-bayes", None, 1),
-        ("shown-bayes(labels=3)", None, 3),
-        ("evidence-bayes", None, 1),
-        ("shown-bayes", Shown(labels=1, numbers=False), 1),
-        ("shown-bayes", Shown(labels=2), 2),
-        ("label-bayes", Shown(labels=1, numbers=False), 1),
-    ],
+    [(spec, None, count) for spec, count in (("label-bayes", 1), ("shown-bayes(labels=3)", 3), ("evidence-bayes", 1))]
+    + [(spec, Shown(labels=1, numbers=False), 1) for spec in ("label-bayes", "shown-bayes")]
+    + [("shown-bayes", Shown(labels=2), 2)],
 )
 @pytest.mark.parametrize("silent", [0, 8])
 def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, answer, shown, silent):
