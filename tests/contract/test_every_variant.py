@@ -239,7 +239,7 @@ def test_label_maps_give_a_score_and_an_assignment_a_label(label_map):
 
 @pytest.mark.parametrize("label_map", names("label-maps"))
 def test_label_maps_say_whether_the_hosts_softmax_gives_each_class_a_probability(label_map):
-    """P_i = exp(t_i) / Σ_j exp(s_j) of all classes sum to 1 at the most, whatever the host answers, or they are none."""
+    """P_i = exp(t_i) / Σ_j exp(s_j) of all classes sum to 1 at the most for any answer, or they are none."""
     _, config = configure("label-maps", spec_of("label-maps", label_map))
     built = find("label-maps", label_map)(config, num_host_labels=32, num_task_labels=5)
     generator = torch.Generator().manual_seed(0)

@@ -49,11 +49,14 @@ def collect_statistics(
 
 
 def calibration_images(train: Split, seed: int, count: int) -> Split:
-    """The training images that a map is fitted to before the first step: the first ones of the first epoch.
+    """The training images that a map is fitted to before the first step: a random choice that the seed decides.
+
+    It is drawn from all images alike, whatever classes they have, so that of few images a class may have none. With the
+    sampling `shuffled` it is the beginning of the first epoch; a `stratified` epoch begins with other images.
 
     Args:
         train: the training images.
-        seed: the run's, which decides the order of the first epoch.
+        seed: the run's.
         count: the number of images, at the most.
     """
     return train.take(epoch_order(len(train), seed, 0)[:count].to(train.labels.device))

@@ -11,6 +11,7 @@ class FittedConfig:
 
     Attributes:
         images: the most training images that the map is fitted to before the first step; the host is called for them.
+            They are drawn at random by the run's seed, so that of few images a class may have none.
     """
 
     images: int = 2_000

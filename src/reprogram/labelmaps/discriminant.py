@@ -65,7 +65,8 @@ class Discriminant(MatrixMap):
 
         Attributes:
             images: the most training images that the map is fitted to before the first step; the host is called for
-                them. Learning begins with the same images, on which the map is too confident: take few.
+                them. They are drawn at random by the run's seed. Learning sees them too, and on them the map is too
+                confident: take few, but so many that no class has none.
             shrinkage: of the covariance, from 0, none, to 1, a multiple of the identity; "auto", which is kept as -1,
                 chooses it by the oracle approximating shrinkage.
             temperature: T at the start.

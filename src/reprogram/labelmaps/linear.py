@@ -26,7 +26,7 @@ class Linear(MatrixMap):
     The division tames a learner's steps, which move all K weights of a task score at once. With the program `none` this
     is a linear probe of the host's scores. The map needs the loss `task`: with `host` its scores could grow for ever.
 
-    With `standardize` the task scores are √1000 W (s - m) / (r K) + b: m are the K scores' means over the first
+    With `standardize` the task scores are √1000 W (s - m) / (r K) + b: m are the K scores' means over some
     training images, r is the root mean square of s - m. The map is as linear as before, but the learner moves in other
     coordinates: most of a host's scores is common to all images and drowns the differences between them. And the map
     starts small, with 1 / √K for the first host labels, so that the program has to learn as well.

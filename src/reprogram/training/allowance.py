@@ -195,7 +195,7 @@ def _batch_size(model: Reprogrammed) -> int:
 
 
 def _of_rounds(learner: Learner, calls: list[int]) -> list[int]:
-    """The images of each call for a point of a step: a batch in so many calls, or in several rounds of no larger ones."""
+    """The images of each call for a point of a step: a batch in these calls, or in several rounds of no larger ones."""
     rounds = _sizes(learner.rounds(sum(calls)))
     if len(rounds) == 1:
         return calls

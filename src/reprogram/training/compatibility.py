@@ -79,5 +79,5 @@ def check_fit(options: FitOptions, learner: Learner, loss: Loss, model: Reprogra
     if loss.needs_own_labels and not model.label_map.has_own_labels and model.label_map.single_labels() is None:
         raise ConfigError(
             f"loss {loss.name()!r} asks for the host's probability of a class, and the label map "
-            f"{model.label_map.name()} gives no class host labels of its own; use the loss 'task', or a map like 'first'"
+            f"{model.label_map.name()} gives no class host labels of its own; use the loss 'task', or the map 'first'"
         )

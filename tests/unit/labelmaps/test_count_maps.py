@@ -236,18 +236,13 @@ def test_several_answers_for_an_image_count_as_one_image(spec):
 
 @pytest.mark.parametrize(
     ("spec", "answer", "shown"),
-    [
-        ("label-bayes", None, 1),
-        ("shown-bayes(labels=3)", None, 3),
-        ("evidence-bayes", None, 1),
-        ("shown-bayes", Shown(labels=1, numbers=False), 1),
-        ("shown-bayes", Shown(labels=2), 2),
-        ("label-bayes", Shown(labels=1, numbers=False), 1),
-    ],
+    [(spec, None, count) for spec, count in (("label-bayes", 1), ("shown-bayes(labels=3)", 3), ("evidence-bayes", 1))]
+    + [(spec, Shown(labels=1, numbers=False), 1) for spec in ("label-bayes", "shown-bayes")]
+    + [("shown-bayes", Shown(labels=2), 2)],
 )
 @pytest.mark.parametrize("silent", [0, 8])
 def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, answer, shown, silent):
-    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b; silence changes nothing."""
+    """60 images, then 400 new ones in batches: n grows by half of each batch, n - b / 2 + b; silence changes none."""
 
     def seen(scores):
         return scores if answer is None else answer.evidence(*answer.answer(scores))
@@ -265,7 +260,9 @@ def test_answers_to_points_of_a_step_drive_out_as_much_as_one_answer_of_their_we
     """Label-only answers of shown-bayes, each with a weight of its own: NumPy's sums, step by step."""
     shown, generator = Shown(labels=1, numbers=False), np.random.default_rng(3)
     scores, labels = scores_and_labels(4, n=60)
-    label_map = fitted(build_map("shown-bayes"), shown.evidence(*shown.answer(torch.from_numpy(scores))).numpy(), labels)
+    label_map = fitted(
+        build_map("shown-bayes"), shown.evidence(*shown.answer(torch.from_numpy(scores))).numpy(), labels
+    )
     expected = table(scores, labels, 5)
     for seed in range(6):
         new, classes = scores_and_labels(10 + seed, n=24)

@@ -60,7 +60,7 @@ def ask(run: BaselineInput, *, test: bool = True) -> Asked:
         test: whether the test images are asked too.
 
     Returns:
-        The answers to the first `num_asked` training images of the first epoch, and to all test images.
+        The answers to `num_asked` training images, drawn at random by the run's seed, and to all test images.
     """
     model, device = bare(run), run.model.canvas.frame.device
     train = calibration_images(run.task.train, run.seed, num_asked(run))
