@@ -13,7 +13,10 @@ from reprogram.evaluation.metrics import Z_95, wilson_interval
 from reprogram.evaluation.paired import tango_interval
 
 NEVER = 2.0
-"""Half of an interval is at least this over the number of images: what never happened on n images may still happen."""
+"""Half of an interval is at least this over the number of images: what never happened on n images may still happen.
+
+What happens at this rate stays unseen on n images with a chance of e⁻² = 13.5 %, so that the floor alone misses more
+often than 2.5 %; docs/audit.md says where that counts."""
 
 Rows = list[tuple[NDArray[np.int64], NDArray[np.float64]]]
 """For each seed the numbers of its test images, and a value for each of them."""
