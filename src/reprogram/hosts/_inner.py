@@ -1,7 +1,8 @@
 """Sources whose hosts are made of another host: `restricted`, `untrained`, `defended` and their like."""
 
 from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from reprogram.errors import ConfigError
 from reprogram.hosts._info import HostInfo
@@ -20,6 +21,17 @@ class InnerSource(HostSource):
 
     instead: ClassVar[str] = "say all options once"
     takes_services: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, config: Any) -> list[Path]:
+        """What the other host needs.
+
+        Args:
+            config: a `Config` of this source.
+        """
+        variant, options = configure("hosts", config.host)
+        paths: list[Path] = variant.needs(options)
+        return paths
 
     def build(self, *, download: bool = False) -> Host:
         """Build the other host, and this one of it.

@@ -1,10 +1,19 @@
 """Finished runs whose task, host or start may be another one by now."""
 
 from collections.abc import Callable
+from typing import Any
 
+from reprogram.errors import ConfigError
+from reprogram.hosts._factory import host_source
+from reprogram.hosts.base import Host
+from reprogram.programfile.file import read
+from reprogram.programfile.hub import PREFIX
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.tasks._factory import task_source
+from reprogram.tasks.base import Task, TaskSource
+from reprogram.utils.changes import last_change
+from reprogram.utils.files import user_path
 
 
 class ChangedInputs:
@@ -23,17 +32,73 @@ class ChangedInputs:
             folder: of the finished run.
         """
         before, finished = folder.read_config(), folder.result.stat().st_mtime
-        source = task_source(config.task, data=config.data, skip_bad=config.skip_bad)
-        changed = set()
-        if self._last_change(("task", config.task, config.data, config.skip_bad), source.last_change) > finished:
-            changed.add("task")
-        if (before.data, before.skip_bad) != (config.data, config.skip_bad):
-            changed.add("task")
-        if before.download != config.download and source.depends_on_download():
+        files: dict[str, tuple[tuple[object, ...], Callable[[], float]]] = {
+            "task": ((config.task, config.data, config.skip_bad), lambda: _task(config).last_change()),
+            "host": ((config.host,), lambda: _last_change_of_host(config.host)),
+            "warm_start": ((config.warm_start,), lambda: _last_change_of_start(config.warm_start)),
+        }
+        changed = {option for option, (key, look) in files.items() if self._looked((option, *key), look) > finished}
+        elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
+        if elsewhere or (before.download != config.download and _task(config).depends_on_download()):
             changed.add("task")
         return changed
 
-    def _last_change(self, of: tuple[object, ...], look: Callable[[], float]) -> float:
-        if of not in self._last_changes:
-            self._last_changes[of] = look()
-        return self._last_changes[of]
+    def _looked(self, at: tuple[object, ...], look: Callable[[], float]) -> float:
+        if at not in self._last_changes:
+            self._last_changes[at] = look()
+        return self._last_changes[at]
+
+
+def check_unchanged(
+    config: RunConfig, folder: RunFolder, result: dict[str, Any], host: Callable[[], Host], task: Callable[[Host], Task]
+) -> None:
+    """Refuse the result of a finished run where its task, host or start is another one by now.
+
+    Args:
+        config: the configuration that is asked for.
+        folder: of the finished run.
+        result: of the run.
+        host: loads the host.
+        task: loads the task, in the size that it has on the host.
+
+    Raises:
+        ConfigError: it was made with other images, another host, or another program to begin with.
+        DataError: what it was made with isn't there.
+        HostUnavailableError: the host isn't there.
+    """
+    changed = ChangedInputs().of(config, folder)
+    if "warm_start" in changed:
+        digest = read(user_path(config.warm_start)).header.digest
+        if result.get("warm_start", digest) != digest:  # Earlier versions didn't note it.
+            raise _other(folder, f"another program in {config.warm_start}")
+    if not changed & {"host", "task"}:
+        return
+    loaded = host()
+    if "host" in changed and loaded.fingerprint != result["host_fingerprint"]:
+        raise _other(folder, f"another host {config.host}")
+    if "task" in changed:
+        images = task(loaded)
+        images = images if config.shots is None else images.few(config.shots, seed=config.seed)
+        if images.fingerprint != result["task_fingerprint"]:
+            raise _other(folder, f"other images of {config.task}")
+
+
+def _other(folder: RunFolder, what: str) -> ConfigError:
+    return ConfigError(
+        f"{folder.path}: holds a finished run with {what}, whose files have changed since, or are others; choose "
+        "another --out, or remove the folder"
+    )
+
+
+def _task(config: RunConfig) -> TaskSource:
+    return task_source(config.task, data=config.data, skip_bad=config.skip_bad)
+
+
+def _last_change_of_host(spec: str) -> float:
+    source = host_source(spec)
+    return last_change(source.needs(source.config))
+
+
+def _last_change_of_start(path: str) -> float:
+    """That of a program file or run folder; one of the Hub stays as it is."""
+    return last_change([user_path(path)]) if path and not path.startswith(PREFIX) else 0.0

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from reprogram.canvases.base import size_in_window
-from reprogram.errors import BudgetError, ConfigError
+from reprogram.errors import BudgetError
 from reprogram.evaluation import datacheck
 from reprogram.hosts._factory import load_host
 from reprogram.hosts._store import billed_in
@@ -24,7 +24,7 @@ from reprogram.model import Reprogrammed
 from reprogram.programfile.file import readable
 from reprogram.registry import configure
 from reprogram.runs.asked import AskedLog
-from reprogram.runs.changed import ChangedInputs
+from reprogram.runs.changed import check_unchanged
 from reprogram.runs.config import SPECS, RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import Forecast, forecast
@@ -186,16 +186,9 @@ def _check(config: RunConfig) -> None:
 
 
 def _finished(config: RunConfig, folder: RunFolder, loader: Loader) -> dict[str, Any]:
-    """The result of a finished run; refused where its task has other images by now."""
+    """The result of a finished run; refused where its task, host or start is another one by now."""
     result = folder.read_result()
-    if "task" in ChangedInputs().of(config, folder):
-        task = loader.task(config, loader.host(config))
-        task = task if config.shots is None else task.few(config.shots, seed=config.seed)
-        if task.fingerprint != result["task_fingerprint"]:
-            raise ConfigError(
-                f"{folder.path}: holds a finished run with other images of {config.task}, whose files have changed "
-                "since, or are others; choose another --out, or remove the folder"
-            )
+    check_unchanged(config, folder, result, lambda: loader.host(config), lambda host: loader.task(config, host))
     if not folder.is_kept:
         Checkpoint(folder.checkpoint).remove()
         if not config.keep_answers:

@@ -48,7 +48,7 @@ def build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
         host, task, canvas=config.canvas, program=config.program, label_map=config.label_map, seed=config.seed
     )
     if config.warm_start:
-        model.warm_start(config.warm_start)
+        model.provenance.metrics["warm_start"] = model.warm_start(config.warm_start)
     return model
 
 
@@ -108,12 +108,13 @@ def measure(
     test, predictions = score(answers.scores, task.test.labels), _predictions(config, answers, whole_task, task)
     baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say, progress)
     model.host.check_unchanged("end")
+    start_file = {key: value for key, value in model.provenance.metrics.items() if key == "warm_start"}
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.provenance.metrics |= {} if config.shots is None else {"shots": config.shots}
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, whole_task, fit_result, test, baselines, command)
-    result |= {"different_answers": test.different_answers}
+    result |= start_file | {"different_answers": test.different_answers}
     result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
     result |= _worth(model, task, start, predictions, baselines)
     result |= {"doubts": doubts(result)}

@@ -2,13 +2,21 @@
 
 import json
 import struct
+import unittest.mock
+from importlib.resources import files
 
+import jsonschema
 import numpy as np
 import pytest
 
-from reprogram.errors import ConfigError
+from helpers_runs import make_run
+from reprogram.errors import ConfigError, ReprogramError
+from reprogram.model import Reprogrammed
+from reprogram.programfile.file import read
+from reprogram.runs import changed
 from reprogram.runs.config import RunConfig
 from reprogram.runs.execute import execute
+from reprogram.runs.folder import RunFolder
 from reprogram.sweep.cells import Cell
 from reprogram.sweep.scheduler import run_cells
 from reprogram.tasks import mnist
@@ -53,3 +61,72 @@ def test_a_download_that_brings_nothing_else_costs_a_finished_run_nothing(tmp_pa
     result = execute(config(tmp_path / "run"))
     again = config(tmp_path / "run", download=True)
     assert execute(again) == result and run_cells([Cell("run", again)], executor="inline")[0].state == "already"
+
+
+HOST = """
+import torch
+torch.manual_seed({seed})
+host = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 12))
+"""
+
+
+@pytest.mark.parametrize("around", ["{}", "restricted(host={!r}, access='scores')"])
+def test_a_finished_run_is_no_answer_for_another_host(around, tmp_path, one_line):
+    file = tmp_path / "host.py"
+    file.write_text(HOST.format(seed=0))
+    access = {} if around == "{}" else {"learner": "spsa", "label_map": "first", "queries": 300}
+    made = config(tmp_path / "run", host=around.format(f"python:{file}:host?size=16"), **access)
+    result = execute(made)
+    cells = [Cell("run", made)]
+    assert run_cells(cells, executor="inline")[0].state == "already"
+    file.write_text(HOST.format(seed=0) + "# The same.")
+    assert execute(made) == result and run_cells(cells, executor="inline")[0].state == "finished"
+    file.write_text(HOST.format(seed=1))
+    with pytest.raises(ConfigError) as error:
+        execute(made)
+    one_line(error, "another host", "choose another --out")
+    assert run_cells(cells, executor="inline")[0].state == "failed"
+    file.unlink()
+    with pytest.raises(ReprogramError) as error:
+        execute(made)
+    one_line(error, "host.py")
+
+
+def test_a_finished_run_is_no_answer_for_another_start(tmp_path, one_line):
+    programs = []
+    for seed in (0, 1):
+        model = Reprogrammed.build("linear:40", "digits", seed=seed)
+        programs.append(model.save(tmp_path / f"{seed}.safetensors").read_bytes())
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(programs[0])
+    made = config(tmp_path / "run", warm_start=str(start))
+    result = execute(made)
+    jsonschema.validate(result, json.loads(files("reprogram.runs").joinpath("result.schema.json").read_text("utf-8")))
+    assert result["warm_start"] == read(start).header.digest
+    start.write_bytes(programs[0])
+    assert execute(made) == result
+    start.write_bytes(programs[1])
+    with pytest.raises(ConfigError) as error:
+        execute(made)
+    one_line(error, "another program", "start.safetensors")
+    earlier = {key: value for key, value in result.items() if key != "warm_start"}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(earlier))  # An earlier version noted no digest.
+    start.write_bytes(programs[1])
+    assert execute(made) == earlier
+    start.unlink()
+    with pytest.raises(ReprogramError) as error:
+        execute(made)
+    one_line(error, "start.safetensors")
+
+
+def test_the_host_of_many_cells_is_looked_at_once(tmp_path):
+    file = tmp_path / "host.py"
+    file.write_text(HOST.format(seed=0))
+    host = f"python:{file}:host?size=16"
+    cells = [Cell(str(seed), config(tmp_path / str(seed), host=host, seed=seed)) for seed in range(3)]
+    for cell in cells:
+        make_run(cell.config.folder, **{**OPTIONS, "host": host, "seed": cell.config.seed, "baselines": ()})
+    with unittest.mock.patch.object(changed, "last_change", side_effect=lambda paths: 0.0) as looked:
+        together = changed.ChangedInputs()
+        assert all(together.of(cell.config, RunFolder(cell.config.folder)) == set() for cell in cells)
+    assert looked.call_args_list == [unittest.mock.call([file])]
