@@ -39,7 +39,7 @@ def test_a_quiet_run_says_it_and_its_result_does(leaking, tmp_path):
     assert code == 0
     assert "reprogram: warning: 12 test images are among the train images too, pixel for pixel\n" in err
     assert all(line.startswith("reprogram: warning: ") for line in err.splitlines())
-    said = ("Test images are 12 among the train images, pixel for pixel", "There is no training image of class c.")
+    said = ("Of the test images 12 are among the train images, pixel", "There is no training image of class c.")
     assert all(sentence in out for sentence in said)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {"seen_images", "unseen_classes"} <= result["doubts"].keys()

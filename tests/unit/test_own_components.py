@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -130,6 +131,17 @@ def test_what_is_no_data(data):
     model = reprogram.Reprogrammed.build(reprogram.load_host("linear:32"), random_task(num_classes=3))
     with pytest.raises(DataError, match=r"is no data; give a Task, or a Split"):
         reprogram.evaluate(model, data)
+
+
+def test_what_is_no_task_and_no_model():
+    task = random_task(num_classes=3)
+    model = reprogram.Reprogrammed.build("linear:32", task)
+    with pytest.raises(ConfigError, match=r"^a str is no task; give a Task, such as reprogram\.load_task returns$"):
+        reprogram.fit(model, "digits", images=10)
+    with pytest.raises(ConfigError, match=r"^a PosixPath is no model; give what Reprogrammed\.build or"):
+        reprogram.fit(Path("learned.safetensors"), task, images=10)
+    with pytest.raises(ConfigError, match=r"^a str is no model; give what Reprogrammed\.build or"):
+        reprogram.evaluate("learned.safetensors", task)
 
 
 @pytest.mark.parametrize("gives", ["sparse", "meta"])

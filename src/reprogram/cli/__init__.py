@@ -19,7 +19,7 @@ from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
 
 VERBS = {
-    "demo": "Count squares, then read digits, with a frozen ImageNet network: the main job in ten minutes.",
+    "demo": "Count squares and read digits with a frozen ImageNet network: the main job in ten minutes.",
     "fit": "Learn a program, measure it, report it.",
     "sweep": "Run a grid: hosts, tasks, programs, seeds; each cell a run, on several workers.",
     "evaluate": "Measure a program on a task.",

@@ -24,6 +24,8 @@ EXTRAS = {
     "clip": ("open_clip", "the hosts open-clip:MODEL"),
     "hf": ("transformers", "the hosts hf:FOLDER"),
     "remote": ("httpx2", "hosts behind a network, such as oip:URL"),
+    "serve": ("fastapi", "serve"),
+    "ray": ("ray", "sweep --executor ray"),
     "hub": ("huggingface_hub", "push, pull and hub:REPO"),
     "tensorboard": ("tensorboard", "--track tensorboard"),
     "mlflow": ("mlflow", "--track mlflow"),
@@ -67,6 +69,9 @@ def doctor_command(
         json: print it as JSON.
     """
     if not verify and not engine:
+        for option, value in {"host": host, "window": window, "batch": batch, "download": download or None}.items():
+            if value is not None:
+                raise ConfigError(f"--{option} is for --verify and --engine, which look at one host; add one of them")
         return _environment(json)
     if host is None:
         raise ConfigError(f"--{'verify' if verify else 'engine'} looks at one host; give --host SPEC")

@@ -51,7 +51,7 @@ def sweep_command(
         common: options of every verb; --threads is each worker's, 1 by default.
     """
     common = common or Common()
-    threads = common.threads or 1
+    threads = 1 if common.threads is None else common.threads
     start_torch(threads)
     from reprogram.sweep.cells import placed
     from reprogram.sweep.grid import read_grid

@@ -73,8 +73,12 @@ def predict(
         n × k scores (logits), n being the images that were computed; 0 × 0 where there are none.
 
     Raises:
-        ConfigError: the batch size is below 1.
+        ConfigError: the batch size is below 1, or the model is nothing that can be called.
     """
+    if not callable(model):
+        raise ConfigError(
+            f"a {type(model).__name__} is no model; give what Reprogrammed.build or reprogram.load returns"
+        )
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}; at least 1 is expected")
     device = _device_of(model)

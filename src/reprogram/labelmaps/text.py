@@ -39,8 +39,8 @@ class Text(GroupMap):
         def __post_init__(self) -> None:
             if self.encoder != "spelling" and not self.encoder.endswith(".safetensors"):
                 raise ConfigError(
-                    f"encoder={self.encoder!r}; give text:FILE.safetensors with embeddings of the class names "
-                    "('host': K x d, 'task': k x d), or text:spelling"
+                    f"label map text: {self.encoder!r} is no encoder; give text:FILE.safetensors with "
+                    "embeddings of the class names ('host': K x d, 'task': k x d), or text:spelling"
                 )
 
     @classmethod

@@ -83,8 +83,8 @@ def _data(result: dict[str, Any]) -> dict[str, str]:
     data, reasons = result.get("data") or {}, {}
     overlap = data.get("overlap") or {}
     found = [(overlap.get(f"test_in_{split}", 0), split) for split in ("train", "validation")]
-    if seen := " and ".join(f"{count} among the {split} images" for count, split in found if count):
-        reasons["seen_images"] = f"Test images are {seen}, pixel for pixel: the accuracy is too good."
+    if seen := " and ".join(f"{count} are among the {split} images" for count, split in found if count):
+        reasons["seen_images"] = f"Of the test images {seen}, pixel for pixel: the accuracy is too good."
     if unseen := (data.get("missing_classes") or {}).get("train"):
         names = ", ".join(unseen[:5]) + (f" and {len(unseen) - 5} more" if len(unseen) > 5 else "")
         reasons["unseen_classes"] = f"There is no training image of class {names}."

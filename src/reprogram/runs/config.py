@@ -263,9 +263,10 @@ def underscored(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         ConfigError: an option stands there twice, with a hyphen and with an underscore.
     """
     named: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name in named:
-            raise ConfigError(f"{where}: {name} is given twice, as {key} too; leave one of them out")
-        named[name] = value
+            raise ConfigError(f"{where}: {name} is given twice, as {spelled[name]} and {key}; leave one of them out")
+        named[name], spelled[name] = value, key
     return named

@@ -85,8 +85,10 @@ def check_room(executor: str, workers: int, threads: int) -> None:
         ConfigError: there is no such executor, or a number is too small.
     """
     check_executor(executor)
-    if workers < 0 or threads < 1:
-        raise ConfigError("workers are at least 0, threads at least 1")
+    if workers < 0:
+        raise ConfigError(f"workers={workers}; a number is expected, or 0 for as many as there is room for")
+    if threads < 1:
+        raise ConfigError(f"threads={threads}; at least 1 is expected")
 
 
 def _check_distinct(cells: list[Cell]) -> None:

@@ -77,7 +77,7 @@ def fit(
         ExportParityError: the engine's scores or gradients aren't those of the host's own module.
         ProcessLostError: another process of the job is gone.
     """
-    loss_named.cache_clear()  # The file that a loss names may hold something else by now.
+    _begin(model, task)
     components = {name: value for name, value in changes.items() if isinstance(value, Component)}
     specs = {name: format_spec(value) for name, value in components.items()}
     if "loss" in components:
@@ -116,6 +116,17 @@ def fit(
     ):
         told: dict[str, Any] = {"on_progress": on_progress, "on_validation": on_validation}
         return Trainer(model, task, options, learner, augmentation, saver=saver, group=group, **told).run(pending)
+
+
+def _begin(model: object, task: object) -> None:
+    """Refuse what is no model or no task; forget losses, whose files may hold something else than in an earlier run."""
+    if not isinstance(model, Reprogrammed):
+        raise ConfigError(
+            f"a {type(model).__name__} is no model; give what Reprogrammed.build or reprogram.load returns"
+        )
+    if not isinstance(task, Task):
+        raise ConfigError(f"a {type(task).__name__} is no task; give a Task, such as reprogram.load_task returns")
+    loss_named.cache_clear()
 
 
 @contextlib.contextmanager

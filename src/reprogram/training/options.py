@@ -96,8 +96,9 @@ class FitOptions:
         if self.sampling not in get_args(Sampling):
             raise ConfigError(f"no sampling {self.sampling!r}; known: {', '.join(get_args(Sampling))}")
         most = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
-        if most < 1 or self.validations < 1:
-            raise ConfigError("batch_size and validations are at least 1")
+        for option, value in (("batch_size", most), ("validations", self.validations)):
+            if value < 1:
+                raise ConfigError(f"{option}={value}; at least 1 is expected")
         check_sample_size("validation_images", self.validation_images)
         if self.num_microbatches is not None and not 1 <= self.num_microbatches <= most:
             raise ConfigError(

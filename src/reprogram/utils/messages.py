@@ -13,9 +13,12 @@ EXPECTED = {
 }
 """What pydantic expects, by the beginning of its error's name."""
 
+MOST_NAMES = 20
+"""The most known names that a message lists."""
+
 
 def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
-    """Advice for a name that isn't there: the closest known name, or up to 20 of them where none is close.
+    """Advice for a name that isn't there: the closest known name, or the first 20 of them where none is close.
 
     Capitals don't count.
 
@@ -29,7 +32,8 @@ def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
     matches = difflib.get_close_matches(name.casefold(), spelled, n=1, cutoff=0.5)
     if matches:
         return f"did you mean {spelled[matches[0]]!r}?"
-    return "known: " + ", ".join(sorted(names)[:20]) if names else "none is known"
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"known: {', '.join(sorted(names)[:MOST_NAMES])}{more}" if names else "none is known"
 
 
 def path_of(error: Mapping[str, Any]) -> str:
