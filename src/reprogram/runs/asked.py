@@ -9,10 +9,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reprogram.errors import BudgetError, WriteError
-from reprogram.hosts._meter import Outcome
-from reprogram.hosts.base import Host
+
+if TYPE_CHECKING:
+    from reprogram.hosts._meter import Outcome
+    from reprogram.hosts.base import Host
 
 LOAD = "load "
 """What a line begins with that counts the images of loading the host."""
@@ -83,7 +86,7 @@ class AskedLog:
         self._write(str(images), images, is_load=False)
 
     @contextlib.contextmanager
-    def counting(self, host: Host) -> Iterator[None]:
+    def counting(self, host: "Host") -> Iterator[None]:
         """In the block, what a host is asked is written here first, unless it has a store of answers.
 
         Args:
@@ -113,7 +116,7 @@ class AskedLog:
         self._write(str(images), images, is_load=False)
         return 0
 
-    def settle(self, requests: list[int], outcome: Outcome) -> None:
+    def settle(self, requests: list[int], outcome: "Outcome") -> None:
         """Do nothing: what was asked was asked.
 
         Args:

@@ -121,6 +121,7 @@ class _Scheduler:
         self.starting: set[int] = set()
         self.ended: set[int] = set()  # The workers that were ended with their cell, and aren't lost yet.
         self.changed = ChangedInputs()
+        self.compared: set[str] = set()  # The finished cells that a worker holds against what they were made of.
         self.failed_starts = 0
         self.attempts: Counter[str] = Counter()
         self.fruitless_retries: Counter[str] = Counter()
@@ -132,13 +133,15 @@ class _Scheduler:
         try:
             folder = RunFolder(cell.config.folder)
             state = folder.prepare(cell.config)
-            known = state == "finished" and not self.changed.of(cell.config, folder)
+            finished = state == "finished"
+            known = finished and not self.changed.of(cell.config, folder)
         except ReprogramError as error:
             self._conclude(cell, "failed", error=str(error))
             return
         if known:
             self._conclude(cell, "already")
         else:
+            self.compared |= {cell.name} if finished else set()
             self.waiting.setdefault(cell.config.host, deque()).append(cell)
 
     def run(self, executor: Executor, workers: int) -> None:
@@ -243,6 +246,7 @@ class _Scheduler:
 
     def _conclude(self, cell: Cell, state: State, *, accuracy: float | None = None, error: str = "") -> None:
         """Store a cell's outcome and call `on_event` with it."""
+        state = "already" if state == "finished" and cell.name in self.compared else state
         attempts = self.attempts[cell.name]
         self.outcomes[cell.name] = Outcome(cell, state, error, attempts)
         self.on_event(CellEvent(cell=cell, state=state, accuracy=accuracy, error=error))

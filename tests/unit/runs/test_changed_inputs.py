@@ -80,7 +80,7 @@ def test_a_finished_run_is_no_answer_for_another_host(around, tmp_path, one_line
     cells = [Cell("run", made)]
     assert run_cells(cells, executor="inline")[0].state == "already"
     file.write_text(HOST.format(seed=0) + "# The same.")
-    assert execute(made) == result and run_cells(cells, executor="inline")[0].state == "finished"
+    assert execute(made) == result and run_cells(cells, executor="inline")[0].state == "already"
     file.write_text(HOST.format(seed=1))
     with pytest.raises(ConfigError) as error:
         execute(made)
