@@ -10,6 +10,7 @@ from cyclopts import Parameter, Token
 
 from reprogram.cli._completers import components
 from reprogram.cli.console import Whole, emit, table
+from reprogram.cli.usage import is_from_environment
 from reprogram.errors import ConfigError, ExportParityError
 from reprogram.utils.files import is_folder, user_path, why_missing
 from reprogram.utils.process import start_torch
@@ -69,9 +70,10 @@ def doctor_command(
         json: print it as JSON.
     """
     if not verify and not engine:
-        for option, value in {"host": host, "window": window, "batch": batch, "download": download or None}.items():
-            if value is not None:
-                raise ConfigError(f"--{option} is for --verify and --engine, which look at one host; add one of them")
+        given = {"--host": host, "--window": window, "--batch": batch, "--download": download or None}
+        for option, value in given.items():
+            if value is not None and not is_from_environment(option):
+                raise ConfigError(f"{option} is for --verify and --engine, which look at one host; add one of them")
         return _environment(json)
     if host is None:
         raise ConfigError(f"--{'verify' if verify else 'engine'} looks at one host; give --host SPEC")

@@ -64,6 +64,15 @@ class Environment:
         refuse_empty(app, commands, arguments)
 
 
+def is_from_environment(option: str) -> bool:
+    """Whether a variable gives an option; one that isn't for the verb at hand says nothing against it.
+
+    Args:
+        option: its name, such as "--host".
+    """
+    return _variable(option) in _set()
+
+
 def refuse_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse an empty value, as of an unset variable in a script: an empty path would be the current folder.
 

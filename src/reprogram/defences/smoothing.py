@@ -64,10 +64,11 @@ class Smoothing(Defence):
             noise = torch.stack([torch.randn(whole.shape[1:], generator=generator) for generator in generators])
             # clip(x + σ ε), as pixels; b x C x H x W
             scores = ask((whole + sigma * noise.to(whole)).clamp(0, 1))
-            require_finite(scores.softmax(dim=1))
+            chances = scores.softmax(dim=1)
+            require_finite(chances)
             labels = scores.detach().argmax(dim=1)
             votes = votes.to(scores) + F.one_hot(labels, scores.shape[1])
-            means = means.to(scores) + scores.softmax(dim=1) / copies
+            means = means.to(scores) + chances / copies
         mean = means.clamp_min(torch.finfo(means.dtype).tiny).log()
         if self.config.answer == "mean":
             return mean

@@ -1,6 +1,5 @@
 """Maps that are fitted to counts of the labels that a host shows, and follow them from step to step."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -21,10 +20,10 @@ class CountMap(MatrixMap):
         self, scores: Float[Tensor, "b K"], labels: Int[Tensor, " b"], weights: Float[Tensor, " b"] | None = None
     ) -> None:
         """Reduce the weight of earlier answers, add the batch's, and refit."""
-        if self.statistics is not None:
-            rows = self.contribution(scores).double().sum(dim=1)
-            added = float((rows if weights is None else rows * weights.to(rows)).sum())
+        earlier, self.statistics = self.statistics, None
+        self.update(scores, labels, weights)
+        added: Tensor | None = self.statistics
+        if earlier is not None and added is not None and (n := float(earlier.sum())):
             # n = Σ_ij n_ij; a batch that adds a takes away a / 2: · (1 - a / 2n)
-            earlier = max(float(self.statistics.sum()), torch.finfo(self.statistics.dtype).tiny)
-            self.statistics *= max(0.0, 1 - added / (2 * earlier))
-        super().on_step(scores, labels, weights)
+            added += max(0.0, 1 - float(added.sum()) / (2 * n)) * earlier
+        self.fit_from_statistics()

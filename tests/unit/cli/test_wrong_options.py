@@ -35,6 +35,11 @@ def test_a_line_names_what_is_wrong(arguments, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_variable_for_other_verbs_says_nothing_against_doctor(monkeypatch):
+    monkeypatch.setenv("REPROGRAM_HOST", "linear:32")
+    assert cli("doctor")[0] == 0
+
+
 def test_doctor_names_every_extra():
     """As pyproject.toml has them, but for those of the project's own tools."""
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
