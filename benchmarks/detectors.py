@@ -29,6 +29,7 @@ from attackers import levels, mixed, of_images
 from PIL import Image
 
 import reprogram
+from reprogram.detectors._calibration import benign_scores
 from reprogram.detectors._checks import threshold_of
 from reprogram.detectors._detect import host_answers, load_detector
 from reprogram.detectors.base import Detector, Query
@@ -88,9 +89,9 @@ def measured(detector: Detector, streams: dict[str, list[list[Query]]], tested: 
     }
 
 
-def result(detector: Detector, benign_scores: np.ndarray, found: dict[str, Any], circumstances: dict[str, Any]) -> Any:
+def result(detector: Detector, calibrated: np.ndarray, found: dict[str, Any], circumstances: dict[str, Any]) -> Any:
     """One detector's JSON."""
-    thresholds = {str(rate): threshold_of(benign_scores, rate) for rate in RATES}
+    thresholds = {str(rate): threshold_of(calibrated, rate) for rate in RATES}
     usual = detector.usual_threshold
     if usual is not None:
         thresholds["usual"] = usual
@@ -110,7 +111,7 @@ def result(detector: Detector, benign_scores: np.ndarray, found: dict[str, Any],
         "detector": format_spec(detector),
         "reads": detector.reads,
         **circumstances,
-        "benign": {"calibrated": len(benign_scores), "tested": int(ordinary.sum())},
+        "benign": {"calibrated": len(calibrated), "tested": int(ordinary.sum())},
         "cost": {
             "us_a_query": found["us"],
             "bytes_an_account": detector.bytes_per_account,
@@ -161,7 +162,9 @@ def images_alone(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
         one.reset()
     for query in traffic(1000, arguments.queries):
         for one in chosen:
-            calibrating[one.name()].append(one._score(query.image, query.account, None))
+            score = one._score(query.image, query.account, None)
+            if not one.is_new(query.account):
+                calibrating[one.name()].append(score)
     say("calibrated")
     for one in chosen:
         one.reset()
@@ -198,15 +201,12 @@ def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
     first, second = traffic(1000, arguments.queries), traffic(2000, arguments.queries)
     screens = traffic(3000, arguments.queries // 8, shares={"screens": 1.0})
     calibrating = {reads: sent(*first, reads) for reads in ("scores", "features")}
-    benign_scores: dict[str, np.ndarray] = {}
+    scores_of: dict[str, np.ndarray] = {}
     files: dict[str, Path] = {}
     arguments.kept.mkdir(parents=True, exist_ok=True)
     for one in chosen:
-        kept = list(one._learned_from(calibrating[one.reads])) if one.fits else calibrating[one.reads]
-        one.reset()
-        benign_scores[one.name()] = np.array([one._score(q.image, q.account, q.answer) for q in kept])
-        one.reset()
-        one.threshold = threshold_of(benign_scores[one.name()], max(RATES))
+        scores_of[one.name()], _ = benign_scores(one, calibrating[one.reads])
+        one.threshold = threshold_of(scores_of[one.name()], max(RATES))
         files[one.name()] = one.save(arguments.kept / f"{one.name()}.safetensors")
     attacks, reached = learned(arguments, host, files)
     attacks["static, mixed"] = [np.stack(mixed(list(a), photos, i, size)) for i, a in enumerate(attacks["static"])]
@@ -221,7 +221,7 @@ def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
         }
         for one in own:
             found = measured(one, streams, iter(tested))
-            row = result(one, benign_scores[one.name()], found, circumstances(arguments))
+            row = result(one, scores_of[one.name()], found, circumstances(arguments))
             keep(arguments.out, one, {**row, "learned": reached, "task": arguments.task, "images": arguments.images})
 
 

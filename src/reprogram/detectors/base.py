@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from reprogram.detectors._calibration import benign_scores
 from reprogram.detectors._checks import Array as Array
 from reprogram.detectors._checks import checked_answer, checked_image, threshold_of
 from reprogram.errors import ConfigError, DataError
@@ -57,7 +58,7 @@ class Detector(Component):
     Attributes:
         reads: what `observe` needs as the answer: nothing ("image"), the host's K scores, or the features of its last
             layer; `host_answers` asks a host for them.
-        fits: whether `calibrate` gives half of the benign queries to `fit`.
+        fits: whether `calibrate` gives the answers to half of the benign queries to `fit`.
         usual_threshold: the alarm rings above it where nothing else is given; None where it has to be calibrated.
         highest: no score lies above it; infinity where there is no such number.
         has_gradient: whether `scores_with_gradient` gives the score as a function that PyTorch can derive.
@@ -216,8 +217,9 @@ class Detector(Component):
 
         The threshold is the k-th largest of n scores with k = ⌊rate · (n + 1)⌋: a further query of the same kind lies
         above it with a probability of at most the rate (split conformal prediction). Scores of new accounts (`is_new`)
-        don't count. A detector that `fits` learns from every second query, and the others set the threshold. Where as
-        many of them as the rate allows have the highest score there is, the alarm never rings, and a warning says so.
+        don't count. A detector that `fits` learns from half of the accounts, and the queries of the others set the
+        threshold; a single account is cut in the middle. Where as many scores as the rate allows are the highest there
+        is, the alarm never rings, and a warning says so.
 
         Args:
             queries: benign traffic, at least 1 / rate queries, twice as many where the detector `fits`.
@@ -234,14 +236,8 @@ class Detector(Component):
         """
         if not 0 < false_positive_rate < 1:
             raise ConfigError(f"false_positive_rate={false_positive_rate}; a share between 0 and 1 is expected")
-        kept = list(self._learned_from(queries)) if self.fits else queries
-        self.reset()
-        try:
-            found = [(self._score(q.image, q.account, q.answer), self.is_new(q.account)) for q in kept]
-        finally:
-            self.reset()
-        scores = np.array([score for score, is_new in found if not is_new])
-        self.threshold = threshold_of(scores, false_positive_rate, self.name(), num_new=len(found) - len(scores))
+        scores, num_new = benign_scores(self, queries)
+        self.threshold = threshold_of(scores, false_positive_rate, self.name(), num_new)
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
         if self.threshold >= self.highest:
             warnings.warn(
@@ -251,21 +247,6 @@ class Detector(Component):
                 stacklevel=2,
             )
         return self.threshold
-
-    def _learned_from(self, queries: Iterable[Query]) -> Iterable[Query]:
-        """The queries that the detector didn't learn from, without their images, which it doesn't look at."""
-        tiny = np.zeros((1, 1, 1), dtype=np.uint8)
-        answers, others = [], []
-        for i, query in enumerate(queries):
-            answer = checked_answer(query.answer)
-            if i % 2:
-                others.append(Query(image=tiny, account=query.account, answer=answer))
-            else:
-                answers.append(answer)
-        if len(answers) < 2:
-            raise DataError(f"{self.name()}: {len(answers)} benign queries to learn from; give more")
-        self.fit(np.stack(answers))
-        return others
 
     def save(self, path: str | Path) -> Path:
         """Write options, threshold and state to a file; a later `load` goes on exactly.

@@ -23,7 +23,12 @@ class CountMap(MatrixMap):
         earlier, self.statistics = self.statistics, None
         self.update(scores, labels, weights)
         added: Tensor | None = self.statistics
-        if earlier is not None and added is not None and (n := float(earlier.sum())):
+        if earlier is not None and added is not None and (n := _total(earlier)):
             # n = Σ_ij n_ij; a batch that adds a takes away a / 2: · (1 - a / 2n)
-            added += max(0.0, 1 - float(added.sum()) / (2 * n)) * earlier
+            added += max(0.0, 1 - _total(added) / (2 * n)) * earlier
         self.fit_from_statistics()
+
+
+def _total(statistics: Float[Tensor, "*parts k K"]) -> float:
+    """Σ_ij n_ij; of several matrices the first one is n."""
+    return float(statistics[(0,) * (statistics.ndim - 2)].sum())

@@ -34,9 +34,19 @@ class NaiveBayesMap(CountMap):
 
     def refit(self, statistics: Float[Tensor, "k K"]) -> None:
         """Estimate log P(j | i) and log π_i from sums n_ij."""
+        self.estimate(statistics)
+
+    def estimate(self, statistics: Float[Tensor, "k K"], squares: Float[Tensor, "k K"] | None = None) -> None:
+        """Estimate log P(j | i) and log π_i.
+
+        Args:
+            statistics: k × K sums n_ij of c_j.
+            squares: k × K sums of c_j² where c_j are shares, for the leave-one-out likelihood.
+        """
         labels = self.num_host_labels
         base = torch.full((labels,), 1 / labels, dtype=statistics.dtype)
-        strength = self.config.smoothing * labels if self.config.smoothing else best_strength(statistics, base)
+        smoothing = self.config.smoothing
+        strength = smoothing * labels if smoothing else best_strength(statistics, base, squares)
         # log P(j | i) = log((n_ij + α / K) / (Σ_j n_ij + α)), k x K
         counted = statistics.sum(dim=1, keepdim=True)
         logs = ((statistics + strength / labels) / (counted + strength)).log()

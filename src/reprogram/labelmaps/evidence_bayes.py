@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, finfo
 
@@ -35,8 +36,25 @@ class EvidenceBayes(NaiveBayesMap):
             super().__post_init__()
             check_smoothing(self.smoothing)
 
-    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """The share e_j of each label."""
+    def empty_statistics(self) -> Float[Tensor, "2 k K"]:
+        """Zeros in place of the sums of e_j and of e_j²."""
+        return torch.zeros(2, self.num_task_labels, self.num_host_labels, dtype=torch.float64)
+
+    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "2 b K"]:
+        """The share e_j of each label, and e_j²."""
+        shares = self.shares(scores)
+        return torch.stack([shares, shares.square()])
+
+    def refit(self, statistics: Float[Tensor, "2 k K"]) -> None:
+        """Estimate log P(j | i) and log π_i from the sums n_ij of e_j and q_ij of e_j²."""
+        self.estimate(*statistics)
+
+    def shares(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
+        """The share e_j of each label; 0 where the host showed nothing.
+
+        Args:
+            scores: b × K, logits.
+        """
         chances = scores.softmax(dim=1)
         # (p_j - min p) / Σ_j (p_j - min p), 0 where all are alike
         excess = chances - chances.amin(dim=1, keepdim=True)
@@ -45,4 +63,4 @@ class EvidenceBayes(NaiveBayesMap):
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Sum the logarithms of the labels by their shares."""
         # b x K times K x k, + log π
-        return super().run(self.contribution(scores)) + self.bias.to(scores.dtype)
+        return super().run(self.shares(scores)) + self.bias.to(scores.dtype)

@@ -7,14 +7,19 @@ STRENGTHS = tuple(2.0**exponent for exponent in range(-6, 15))
 """The strengths of smoothing that are tried."""
 
 
-def best_strength(counts: Float[Tensor, "rows m"], base: Float[Tensor, " m"]) -> float:
+def best_strength(
+    counts: Float[Tensor, "rows m"], base: Float[Tensor, " m"], squares: Float[Tensor, "rows m"] | None = None
+) -> float:
     """The strength α of a Dirichlet prior α · base that makes counts most likely when each is left out in turn.
 
-    It maximises Σ_rj n_rj log((n_rj - 1 + α base_j) / (Σ_j n_rj - 1 + α) over `STRENGTHS`.
+    It maximises Σ_rj n_rj log((n_rj - 1 + α base_j) / (Σ_j n_rj - 1 + α) over `STRENGTHS`. Where an observation adds
+    shares e_j that sum to 1, n_rj = Σ e_j, it isn't 1 that leaving it out takes from n_rj but e_j, which is on the
+    average over what n_rj consists of q_rj / n_rj, with q_rj = Σ e_j².
 
     Args:
         counts: rows × m, 0 or more; fractions of counts, of answers that fade, may be among them.
         base: m positive numbers that sum to 1.
+        squares: rows × m, q, where observations add shares; None where each adds 1 to one column.
 
     Returns:
         α; the largest strength where there are no counts.
@@ -25,7 +30,8 @@ def best_strength(counts: Float[Tensor, "rows m"], base: Float[Tensor, " m"]) ->
     seen = counts.nonzero(as_tuple=True)
     n, total = counts[seen], counts.sum(dim=1)[seen[0]]
     # a x c: for each strength and each pair of row and column that occurs
-    left = (n - 1).clamp(min=0) + strengths * base[seen[1]]
+    taken = 1 if squares is None else squares[seen] / n
+    left = (n - taken).clamp(min=0) + strengths * base[seen[1]]
     chances = left.log() - ((total - 1).clamp(min=0) + strengths).log()
     likelihoods = (n * chances).sum(dim=1)
     return STRENGTHS[int(likelihoods.argmax())] if len(n) else STRENGTHS[-1]

@@ -306,7 +306,10 @@ def test_a_function_that_answers_otherwise_is_refused_in_the_folder_of_a_finishe
 def test_what_cannot_run_and_what_is_damaged_is_one_line(place, capsys, tmp_path):
     command = ["audit", f"python:{place / 'host.py'}:NET?size=20", "--battery", str(place / "battery.toml")]
     command += ["--out", str(tmp_path / "out"), "--rungs", "label", "--budgets", "60", "--quiet"]
-    for more, message in ((["--executor", "inlin"], "did you mean 'inline'"), (["--workers", "-1"], "or 0 for as many")):
+    for more, message in (
+        (["--executor", "inlin"], "did you mean 'inline'"),
+        (["--workers", "-1"], "or 0 for as many"),
+    ):
         assert main([*command, *more]) == 3
         assert message in capsys.readouterr().err and not (tmp_path / "out" / "probe").exists()
     assert main([*command, "--executor", "inline"]) == 0

@@ -43,6 +43,56 @@ def test_the_strength_is_the_one_under_which_left_out_counts_are_most_likely(see
     assert found == STRENGTHS[int(np.argmax(likelihoods))]
 
 
+def shares_left_out(images, classes, k, strength):
+    """The same where images add shares: each image's own are really taken out."""
+    sums = np.stack([images[classes == i].sum(0) for i in range(k)])
+    total, base = 0.0, 1 / images.shape[1]
+    for image, i in zip(images, classes, strict=True):
+        without = sums[i] - image
+        total += (image * np.log((without + strength * base) / (without.sum() + strength))).sum()
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_images_that_add_shares_are_left_out_by_what_they_added(seed, spread):
+    """Label 2p comes with the share .75 and 2p + 1 with .25, so the mean of what images added is what each did."""
+    rng = np.random.default_rng(seed)
+    pairs, k = 10, 3
+    classes = rng.integers(0, k, size=60)
+    of_class = rng.dirichlet(np.full(pairs, spread), size=k)
+    images = np.zeros((60, 2 * pairs))
+    for row, i in enumerate(classes):
+        p = rng.choice(pairs, p=of_class[i])
+        images[row, 2 * p : 2 * p + 2] = 0.75, 0.25
+    label_map = build_map("evidence-bayes", 2 * pairs, k)
+    # Scores whose shares of evidence these are: e_j = (p_j - min p) / Σ (p_j - min p).
+    scores = torch.from_numpy(np.log((images + 0.01) / (1 + 0.01 * 2 * pairs)))
+    np.testing.assert_allclose(label_map.shares(scores).numpy(), images, atol=1e-9)
+    fitted(label_map, scores.numpy(), classes)
+    strength = STRENGTHS[int(np.argmax([shares_left_out(images, classes, k, one) for one in STRENGTHS]))]
+    sums = np.stack([images[classes == i].sum(0) for i in range(k)])
+    logs = np.log((sums + strength / (2 * pairs)) / (sums.sum(1, keepdims=True) + strength))
+    np.testing.assert_allclose(label_map.matrix.numpy(), logs - logs.mean(0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("concentration", [2, 10, 200])
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_spread_over_many_labels_are_not_smoothed_away(seed, concentration):
+    """What an image takes out of a cell is its share, and not a whole count; the mean share is near to each one's."""
+    rng = np.random.default_rng(seed)
+    of_class = rng.dirichlet(np.full(50, 1.0), size=4)
+    classes = rng.integers(0, 4, size=40)
+    images = np.stack([rng.dirichlet(concentration * of_class[i]) for i in classes])
+    exact = STRENGTHS[int(np.argmax([shares_left_out(images, classes, 4, one) for one in STRENGTHS]))]
+    sums, squares = (
+        torch.from_numpy(np.stack([values[classes == i].sum(0) for i in range(4)])) for values in (images, images**2)
+    )
+    base = torch.full((50,), 1 / 50, dtype=torch.float64)
+    assert exact / 2 <= best_strength(sums, base, squares) <= exact * 2
+    assert best_strength(sums, base) == STRENGTHS[-1]  # So it was where a whole count was left out.
+
+
 def test_labels_that_tell_everything_are_smoothed_little_and_labels_that_tell_nothing_much():
     base = torch.full((2,), 0.5, dtype=torch.float64)
     clear = torch.tensor([[40.0, 0.0], [0.0, 40.0]], dtype=torch.float64)
@@ -253,7 +303,8 @@ def test_a_new_image_drives_out_half_of_one_however_many_labels_it_shows(spec, a
     for part in torch.arange(400).split(16):
         answers = torch.cat([seen(new[part]), torch.full((silent, new.shape[1]), -2.5)])
         label_map.on_step(answers, torch.cat([classes[part], torch.zeros(silent, dtype=torch.int64)]))
-    assert float(label_map.statistics.sum()) / shown == pytest.approx(60 + 400 / 2, rel=1e-4)
+    counted = label_map.statistics[0] if spec == "evidence-bayes" else label_map.statistics
+    assert float(counted.sum()) / shown == pytest.approx(60 + 400 / 2, rel=1e-4)
 
 
 def test_answers_to_points_of_a_step_drive_out_as_much_as_one_answer_of_their_weights():
