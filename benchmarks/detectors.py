@@ -29,7 +29,6 @@ from attackers import levels, mixed, of_images
 from PIL import Image
 
 import reprogram
-from reprogram.detectors._calibration import benign_scores
 from reprogram.detectors._checks import threshold_of
 from reprogram.detectors._detect import host_answers, load_detector
 from reprogram.detectors.base import Detector, Query
@@ -205,7 +204,7 @@ def with_host(arguments: argparse.Namespace, chosen: list[Detector]) -> None:
     files: dict[str, Path] = {}
     arguments.kept.mkdir(parents=True, exist_ok=True)
     for one in chosen:
-        scores_of[one.name()], _ = benign_scores(one, calibrating[one.reads])
+        scores_of[one.name()], _ = one._benign_scores(calibrating[one.reads])
         one.threshold = threshold_of(scores_of[one.name()], max(RATES))
         files[one.name()] = one.save(arguments.kept / f"{one.name()}.safetensors")
     attacks, reached = learned(arguments, host, files)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from reprogram.detectors._calibration import benign_scores
+from reprogram.detectors._calibration import learned_half
 from reprogram.detectors._checks import Array as Array
 from reprogram.detectors._checks import checked_answer, checked_image, threshold_of
 from reprogram.errors import ConfigError, DataError
@@ -236,7 +236,7 @@ class Detector(Component):
         """
         if not 0 < false_positive_rate < 1:
             raise ConfigError(f"false_positive_rate={false_positive_rate}; a share between 0 and 1 is expected")
-        scores, num_new = benign_scores(self, queries)
+        scores, num_new = self._benign_scores(queries)
         self.threshold = threshold_of(scores, false_positive_rate, self.name(), num_new)
         self.false_positive_rate, self.num_calibrated = false_positive_rate, len(scores)
         if self.threshold >= self.highest:
@@ -247,6 +247,25 @@ class Detector(Component):
                 stacklevel=2,
             )
         return self.threshold
+
+    def _benign_scores(self, queries: Iterable[Query]) -> tuple[Array, int]:
+        """The scores of benign queries that set the threshold, and how many others came when their account was new."""
+        kept = self._learn(queries) if self.fits else queries
+        self.reset()
+        try:
+            found = [(self._score(q.image, q.account, q.answer), self.is_new(q.account)) for q in kept]
+        finally:
+            self.reset()
+        return np.array([score for score, is_new in found if not is_new]), sum(is_new for _, is_new in found)
+
+    def _learn(self, queries: Iterable[Query]) -> list[Query]:
+        """Fit to half of the queries; the others, without their images, which the detector doesn't look at."""
+        known = [Query(image=np.zeros((1, 1, 1), np.uint8), account=q.account, answer=q.answer) for q in queries]
+        learned = learned_half([query.account for query in known])
+        if sum(learned) < 2:
+            raise DataError(f"{self.name()}: {sum(learned)} benign queries to learn from; give more")
+        self.fit(np.stack([checked_answer(q.answer) for q, one in zip(known, learned, strict=True) if one]))
+        return [query for query, one in zip(known, learned, strict=True) if not one]
 
     def save(self, path: str | Path) -> Path:
         """Write options, threshold and state to a file; a later `load` goes on exactly.
