@@ -50,17 +50,20 @@ class Greedy(LabelMap):
         self.refit_schedule, self.fit_images = config.refit, config.images
         self.register_buffer("owner", torch.arange(num_host_labels) % num_task_labels)
 
-    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b K"]:
-        """1 for the largest score, and a small multiple of each probability."""
-        # one-hot + 2^-20 · softmax, b x K
-        return super().contribution(scores).double() + TIES * scores.double().softmax(dim=1)
+    def empty_statistics(self) -> Float[Tensor, "2 k K"]:
+        """Two matrices by class and host label: counts of predictions, and sums of probabilities."""
+        return torch.zeros(2, self.num_task_labels, self.num_host_labels, dtype=torch.float64)
 
-    def refit(self, statistics: Float[Tensor, "k K"]) -> None:
+    def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "2 b K"]:
+        """1 for the largest score, and the probabilities."""
+        return torch.stack([super().contribution(scores).double(), scores.double().softmax(dim=1)])
+
+    def refit(self, statistics: Float[Tensor, "2 k K"]) -> None:
         """Give each host label to the class with most predictions, among equal ones that of the largest probability."""
-        # Whole parts are counts, remainders are sums of 2^-20 · probability.
-        counts = statistics.floor()
-        # count + mean of 2^-20 · probability over the images of the class, k x K
-        value = counts + (statistics - counts) / statistics.sum(dim=1, keepdim=True).clamp(min=1)
+        counts, chances = statistics
+        images = counts.sum(dim=1, keepdim=True).clamp(min=torch.finfo(counts.dtype).tiny)
+        # n_ij + 2^-20 · the mean of p_j over the images of the class, k x K
+        value = counts + TIES * (chances / images).clamp(max=1)
         owner = value.argmax(dim=0)
         if owner.bincount(minlength=self.num_task_labels).min() == 0:
             owner[assign(value, "greedy")] = torch.arange(self.num_task_labels)

@@ -260,10 +260,23 @@ class TrainStateSaver:
 
         Args:
             groups: tensors by name in each of the groups that `load` returned: now, learner, heard and random.
+
+        Raises:
+            ConfigError: an earlier version counted otherwise what the label map is fitted to.
         """
         self.model.load_learned_state(groups["now"])
         self.learner.load_state_dict(groups["learner"])
-        self.model.label_map.statistics = groups["heard"].get("said")
+        self.model.label_map.statistics = self._counted(groups["heard"].get("said"))
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"] and self.model.canvas.frame.is_cuda:
             torch.cuda.set_rng_state(groups["random"]["cuda"], self.model.canvas.frame.device)
+
+    def _counted(self, said: Tensor | None) -> Tensor | None:
+        """Saved statistics of the label map, or None."""
+        label_map = self.model.label_map
+        if said is not None and said.shape != label_map.empty_statistics().shape and self.checkpoint is not None:
+            raise ConfigError(
+                f"{self.checkpoint.path}: an earlier version counted otherwise what label map {label_map.name()} is "
+                "fitted to; start elsewhere"
+            )
+        return said

@@ -39,6 +39,23 @@ def test_greedy_decides_what_is_never_said_by_the_probability():
     assert fitted(build_map("greedy", 3, 2), scores, np.array([0, 1, 1, 1])).assignment() == [[0, 1], [2]]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_answers_that_count_in_part_are_summed_as_they_count(seed):
+    """Learners that ask give each answer to an image a part; whole parts of such sums made another map."""
+    scores, labels = scores_and_labels(seed, n=60)
+    parts = np.random.default_rng(seed).choice([0.2, 0.25, 1 / 3, 0.5], size=60)
+    label_map = build_map("greedy(refit='epochs')")
+    for rows in np.array_split(np.arange(60), 7):
+        label_map.on_step(*(torch.from_numpy(values[rows]) for values in (scores, labels, parts)))
+    label_map.fit_from_statistics()
+    counts = np.zeros((5, 12))
+    np.add.at(counts, (labels, scores.argmax(axis=1)), parts)
+    expected = counts.argmax(axis=0)
+    said = np.diff(np.sort(counts, axis=0)[-2:], axis=0)[0] > 1e-9  # Probabilities decide the others.
+    assert said.sum() >= 6 and set(expected[said]) == set(range(5))
+    np.testing.assert_array_equal(owners(label_map, 12)[said], expected[said])
+
+
 REDUCE = {"mean": np.mean, "max": np.max, "log-sum-exp": logsumexp}
 
 

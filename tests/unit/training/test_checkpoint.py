@@ -92,6 +92,27 @@ def test_averages_and_a_map_that_follows_are_resumed(tmp_path):
     assert result_of(model, fitted) == expected
 
 
+def test_what_an_earlier_version_counted_otherwise_is_refused_in_one_line(tmp_path, one_line):
+    """Two maps keep two matrices where they kept one; a run that was interrupted then can't be taken up."""
+    task, path = random_task(), tmp_path / "c"
+
+    def stop(report):
+        signal.raise_signal(signal.SIGINT)
+
+    def run(**more):
+        model = tiny_model(task, program="frame", label_map="evidence-bayes(images=8)")
+        return reprogram.fit(model, task, checkpoint=path, loss="task", **more, **ARGUMENTS)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(on_progress=stop)
+    tensors, record = Checkpoint(path).load()
+    tensors["heard/said"] = tensors["heard/said"][0].clone()
+    Checkpoint(path).save(tensors, record)
+    with pytest.raises(reprogram.ConfigError) as error:
+        run()
+    one_line(error, str(path), "an earlier version", "label map evidence-bayes", "start elsewhere")
+
+
 def test_resumed_again_and_again_is_the_same_run(uninterrupted, tmp_path):
     """Interrupted by a signal at every step, in the middle of epochs and between validations."""
     task, steps = random_task(), 0
