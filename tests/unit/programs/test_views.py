@@ -141,7 +141,7 @@ def test_labels_alone_become_the_shares_of_the_views_that_show_them():
         tops = model.host(model.program(model.canvas(batch))).argmax(1).numpy().reshape(5, 40)
         scores = model.host_scores(batch)
     shares = np.stack([(tops == j).mean(0) for j in range(16)], axis=1)
-    np.testing.assert_allclose(model.label_map.contribution(scores.double()), shares, atol=1e-6)
+    np.testing.assert_allclose(model.label_map.shares(scores.double()), shares, atol=1e-6)
     model.label_map.update(scores.double(), labels)
     model.label_map.fit_from_statistics()
     counts = np.zeros((10, 16))
