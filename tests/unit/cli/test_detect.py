@@ -91,7 +91,7 @@ def test_benign_queries_set_the_threshold(log, capsys):
     assert code == 0 and json.loads(out)["threshold"] == 0 and "from 10 benign queries" in err
     made = ["--benign", log, "--benign-queries", "150", "--false-positives", "0.1"]
     code, out, err = run(capsys, "--host", "linear:16", "--detector", "neighbours", log / "log.csv", *made)
-    assert code == 0 and "75 benign queries" in err and "of 20 queries" in out
+    assert code == 0 and "67 benign queries" in err and "of 20 queries" in out  # It learned from 83, of other accounts.
 
 
 @pytest.mark.parametrize(
