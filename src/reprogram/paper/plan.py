@@ -123,6 +123,18 @@ class ExperimentPlan:
             values["baselines"] = tuple(baselines)
         return from_values(values, "preset")
 
+    def centred(self, task: str, name: str = "centre", **options: Any) -> str:
+        """The spec of a canvas with the task image in the centre, as large as the recipe shows it.
+
+        Args:
+            task: the task's short name; where its canvas is `centre`, the options of that are kept.
+            name: of the canvas.
+            options: further options of the canvas.
+        """
+        recipe = parse(self.task_config(task).canvas)
+        values = {**(recipe.options if recipe.name == "centre" else {}), **options}
+        return name + (f"({', '.join(f'{key}={value!r}' for key, value in values.items())})" if values else "")
+
     def every(self, **changes: Any) -> list[Planned]:
         """The same run on every host and task with every seed.
 

@@ -43,7 +43,7 @@ class Concealed(Experiment):
                 task,
                 seed,
                 axis={"level": level},
-                canvas="shuffled",
+                canvas=plan.centred(task, "shuffled"),
                 program=PROGRAM.format(photo=plan.photo, eps=level / 255, contrast=min(2 * level / 255, 1.0)),
             )
             for task in plan.tasks

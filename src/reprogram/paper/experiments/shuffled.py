@@ -8,6 +8,7 @@ from reprogram.paper.tables import distinct, pooled
 from reprogram.utils.spec import parse
 
 CANVASES = {"as they are": "centre", "shuffled": "shuffled"}
+"""The canvases on which a task image's pixels are so."""
 
 
 class Shuffled(Experiment):
@@ -24,7 +25,9 @@ class Shuffled(Experiment):
         counting = {task for task in plan.tasks if parse(plan.task_config(task).task).name == "squares"}
         tasks = [task for task in plan.tasks if task not in counting] or list(plan.tasks)
         return [
-            plan.planned(host, task, seed, axis={"pixels": name}, canvas=canvas, baselines=baselines)
+            plan.planned(
+                host, task, seed, axis={"pixels": name}, canvas=plan.centred(task, canvas), baselines=baselines
+            )
             for task in tasks
             for host in plan.hosts
             for name, canvas in CANVASES.items()
