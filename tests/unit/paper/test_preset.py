@@ -53,6 +53,25 @@ def test_the_same_run_has_the_same_name_in_every_experiment():
     assert not other & named["transfer"]
 
 
+def test_task_images_are_as_large_in_every_experiment_as_in_table_1(tmp_path):
+    """So the run with the pixels as they are is that of table 1, and limits meet the recipe's window."""
+    text = "[fit]\nbaselines = ['map-alone', 'linear-probe']\n[hosts]\na = 'linear:64'\n[tasks.digits]\ncanvas = {}\n"
+    (tmp_path / "p.toml").write_text(text.format("'centre(size=24)'"))
+    (tmp_path / "own.toml").write_text(text.format("'resize'"))
+    preset, own = (read_preset(str(tmp_path / name)) for name in ("p.toml", "own.toml"))
+    named = {name: base.find(name).runs(preset) for name in ("table1", "shuffled", "amplitude", "concealed", "size")}
+    usual, other = named["shuffled"]
+    assert usual.name == named["table1"][0].name
+    assert (usual.config.canvas, other.config.canvas) == ("centre(size=24)", "shuffled(size=24)")
+    built = {run.config.canvas: configure("canvases", run.config.canvas)[1] for runs in named.values() for run in runs}
+    assert {config.size for config in built.values()} == {24}
+    assert {run.config.canvas for run in named["concealed"]} == {"shuffled(size=24)"}
+    faint = {run.config.canvas for run in named["amplitude"]} - {"centre(size=24)"}
+    assert len(faint) > 3 and all("contrast" in canvas and "round_8bit=True" in canvas for canvas in faint)
+    # A task that a preset shows in another way stands in the centre, at its own size, as in the paper.
+    assert [run.config.canvas for run in base.find("shuffled").runs(own)] == ["centre", "shuffled"]
+
+
 @pytest.mark.parametrize(
     "budget,field,value",
     [("20000", "images", 20000), ("90s", "seconds", 90), ("2m", "seconds", 120), ("1.5h", "seconds", 5400)],
