@@ -16,6 +16,7 @@ from reprogram.hosts.base import Host, HostSource
 from reprogram.labelmaps.base import LabelMap
 from reprogram.programfile import file as programfile
 from reprogram.programfile.pictures import drawn
+from reprogram.programs._unsaved import unsaved_buffers
 from reprogram.programs.base import Program
 from reprogram.registry import configure, format_spec
 from reprogram.tasks._factory import load_task
@@ -215,10 +216,8 @@ class Reprogrammed(nn.Module):
                 f"{path}: learned numbers of {theirs} can't be the start of {ours}; give a file with the same program "
                 "and host input"
             )
-        file_buffers, buffers = map(_unsaved_buffers, programs)
-        if programs[0].geometry == self.program.geometry and any(
-            not torch.equal(buffers[name].cpu(), value) for name, value in file_buffers.items()
-        ):
+        file_buffers, buffers = unsaved_buffers(programs[0], self.program.geometry), unsaved_buffers(self.program)
+        if any(not torch.equal(buffers[name].cpu(), value) for name, value in file_buffers.items()):
             theirs, ours = map(format_spec, programs)
             raise ConfigError(
                 f"{path}: the numbers of {theirs} lie elsewhere than those of {ours}; give the same program"
@@ -243,12 +242,6 @@ class Reprogrammed(nn.Module):
         """
         path = user_path(path)
         return programfile.save(path, self.adapter, host=self.host, task=self.task, provenance=self.provenance)
-
-
-def _unsaved_buffers(program: Program) -> dict[str, Tensor]:
-    """The buffers that a program makes from its options: which pixels or waves its numbers belong to."""
-    saved = program.state_dict()
-    return {name: value for name, value in program.named_buffers() if name not in saved}
 
 
 def load(

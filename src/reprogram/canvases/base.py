@@ -59,6 +59,7 @@ class Canvas(Component, nn.Module):
         self.image_shape = image_shape
         self.host_shape = host_shape
         channels, height, width = host_shape
+        match_channels(torch.empty(0, *image_shape), channels)
         self.geometry = Geometry(channels=channels, height=height, width=width, window=self.window_box())
         self.register_buffer("frame", torch.full((1, *host_shape), BACKGROUND), persistent=False)
         self.frame: Tensor

@@ -32,7 +32,7 @@ def load_detector(spec: str | Path | Detector) -> Detector:
     """
     if isinstance(spec, Detector):
         return spec
-    if isinstance(spec, Path) or spec.endswith(".safetensors") or _is_file(spec):
+    if isinstance(spec, Path) or names_file(spec):
         return Detector.load(spec)
     variant, config = configure("detectors", spec)
     detector: Detector = variant(config)
@@ -81,9 +81,14 @@ def take_threshold(known: Detector, detector: Detector, path: str | Path) -> Non
     known.num_calibrated = detector.num_calibrated
 
 
-def _is_file(spec: str) -> bool:
-    """Whether a text names a file that is there, and no detector by its name."""
-    return "(" not in spec and ("." in spec or "/" in spec) and exists(user_path(spec))
+def names_file(spec: str) -> bool:
+    """Whether a text names a file, and no detector by its name.
+
+    Args:
+        spec: what `load_detector` takes.
+    """
+    there = "(" not in spec and ("." in spec or "/" in spec) and exists(user_path(spec))
+    return spec.endswith(".safetensors") or there
 
 
 def host_answers(host: "Host", reads: str, images: Array) -> Array:

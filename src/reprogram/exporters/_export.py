@@ -167,8 +167,8 @@ def export(
 def _check_options(pixels: str, max_batch: int) -> None:
     if pixels not in ("uint8", "float32"):
         raise ConfigError(f"pixels={pixels!r}; uint8 or float32 is expected")
-    if not 1 <= max_batch <= 2**16:
-        raise ConfigError(f"max_batch={max_batch}; 1 to 65536 images are expected")
+    if type(max_batch) is not int or not 1 <= max_batch <= 2**16:
+        raise ConfigError(f"max_batch={max_batch!r}; 1 to 65536 images are expected")
 
 
 def _exporter(to: str, path: Path) -> Exporter:
@@ -221,8 +221,8 @@ def _check_model(model: Reprogrammed, host_top: int) -> None:
             f"host {info.id} can't be exported: defences and averages aren't part of a file; export the program on the "
             "host itself (--host)"
         )
-    if not 0 <= host_top <= info.num_classes:
-        raise ConfigError(f"host_top={host_top}; 0 to {info.num_classes} of the host's answers can be given")
+    if type(host_top) is not int or not 0 <= host_top <= info.num_classes:
+        raise ConfigError(f"host_top={host_top!r}; 0 to {info.num_classes} of the host's answers can be given")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def images_for(
     loaded = _at_hand(model) if task is None else task
     if isinstance(loaded, str):
         loaded = load_task(loaded, download=download, image_shape=record.shape)
+    if not isinstance(loaded, Task | None):
+        raise ConfigError(f"task: {type(task).__name__} given; a task, or its spec, is expected")
     if loaded is None:
         return _made(record.shape, made), "made images"
     if loaded.image_shape != record.shape or loaded.class_names != record.classes:

@@ -27,6 +27,7 @@ class NormalizedSGD(GradientLearner):
     def update(self, gradients: list[Tensor], rate: float) -> None:
         """Make a step of length η against the gradient; a gradient of zero makes none."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            # W - η g / ‖g‖
-            length = gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny)
-            parameter.add_(gradient / length, alpha=-rate)
+            # W - η g / ‖g‖, in float64, where squares of the smallest numbers of g are above 0
+            wide = gradient.double()
+            length = wide.norm().clamp_min(torch.finfo(wide.dtype).tiny)
+            parameter.add_((wide / length).to(parameter.dtype), alpha=-rate)

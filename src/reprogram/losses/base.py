@@ -61,6 +61,10 @@ class Loss(Component):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def files_digest(self) -> str:
+        """SHA-256 of what the files hold that the options name; by default they name none, and it is empty."""
+        return ""
+
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The loss of each image.
 

@@ -1,15 +1,17 @@
 """Another loss, and what a detector makes of the host's answers: programs that look like the host's own images."""
 
+import hashlib
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from reprogram.detectors._detect import load_detector
+from reprogram.detectors._detect import load_detector, names_file
 from reprogram.detectors.base import Detector
 from reprogram.errors import ConfigError
 from reprogram.losses.base import Answered, Loss
 from reprogram.registry import configure, find, names
+from reprogram.utils.files import user_path
 
 SIGNED = {"largest-softmax": "confident", "energy": "low"}
 """The detectors that this loss has options for, and the option of each that turns its sign."""
@@ -95,6 +97,13 @@ class EvadingLoss(Loss):
                 "that it is saved to"
             )
         return detector
+
+    def files_digest(self) -> str:
+        """SHA-256 of the detector's file, and of those of the other loss."""
+        detector = self.config.detector
+        own = hashlib.sha256(user_path(detector).read_bytes()).hexdigest() if names_file(detector) else ""
+        inner = self.inner.files_digest()
+        return hashlib.sha256(f"{own} {inner}".encode()).hexdigest() if inner else own
 
     def losses(self, answered: Answered) -> Float[Tensor, " b"]:
         """The losses, and the part of each image's score above the threshold."""

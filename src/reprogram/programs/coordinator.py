@@ -27,8 +27,8 @@ SIDE = 7
 FEATURES = 1280
 """The pooled features of EfficientNet-Lite0."""
 
-MAX_CODES = 4096
-"""The most batches of images whose codes are kept."""
+MAX_CODES = 16_384
+"""The most images whose codes are kept: 84 MB of EfficientNet-Lite0's."""
 
 
 class Coordinator(Program):
@@ -124,7 +124,7 @@ class Coordinator(Program):
             return self._encode(images)
         key = hashlib.sha256(images.detach().numpy().tobytes()).digest()
         if key not in self._codes:
-            if len(self._codes) >= MAX_CODES:
+            if sum(map(len, self._codes.values())) + len(images) > MAX_CODES:
                 self._codes.clear()
             with torch.inference_mode(False):  # What is kept is read in every mode.
                 self._codes[key] = self._encode(images)

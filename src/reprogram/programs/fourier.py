@@ -17,7 +17,8 @@ class Fourier(DenseProgram):
     than high ones, and neighbouring pixels aren't learned one by one. The parametrisation is that of feature
     visualisation (Olah, Mordvintsev and Schubert, *Feature Visualization*, Distill, 2017), here for the frame.
 
-    S is scaled so that pixels have the standard deviation of W: learning rates mean the same as for `frame`.
+    S is scaled so that pixels have about the standard deviation of W (a sixth less with `power=4`, since coefficients
+    without an imaginary part are taken for others): learning rates mean the same as for `frame`.
     """
 
     confined = True

@@ -75,7 +75,8 @@ class Views(Program):
         """Options.
 
         Attributes:
-            count: how many views there are, from 1, the image as it is, to 16.
+            count: how many views there are, from 1, the image as it is, to 16. The tenth and the thirteenth change
+                colours, so that of grey images they are the first and the third again.
             apart: the label map reads the answers to each view by themselves, as labels of their own; else their mean.
                 It has more to learn from then, and more to learn: for hosts with few labels, or many labelled images.
         """

@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reprogram.errors import DataError
+from reprogram.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
 MAX_CLASSES = 2**15
@@ -66,7 +66,13 @@ class Split:
         Args:
             count: the number of images, at the most; each class has its share of them, see `stratified`.
             seed: decides the choice.
+
+        Raises:
+            ConfigError: the number or the seed makes no sense.
         """
+        if type(count) is not int or count < 1:
+            raise ConfigError(f"{count!r} images; a number from 1 is expected")
+        check_seed(seed)
         return self.take(stratified(self.labels, count, seed)) if count < len(self) else self
 
     def to(self, device: torch.device | str) -> "Split":
@@ -102,6 +108,19 @@ def stratified(labels: Int[Tensor, " n"], count: int, seed: int) -> Int[Tensor, 
     return torch.from_numpy(np.sort(chosen)).to(labels.device)
 
 
+def check_seed(seed: object) -> None:
+    """Refuse what is no seed.
+
+    Args:
+        seed: a whole number from 0 on.
+
+    Raises:
+        ConfigError: it is another thing.
+    """
+    if type(seed) is not int or seed < 0:
+        raise ConfigError(f"seed={seed!r}; a whole number from 0 on is expected")
+
+
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
     """Refuse labels that aren't class indices.
 
@@ -125,7 +144,7 @@ def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """Divide a split in two, stratified by class.
 
-    Each class gives the fraction of its images, rounded, but at least one image if it has two or more.
+    Each class of two images or more gives the fraction of them, rounded, but at least one image and not all.
 
     Args:
         split: the split to divide.
@@ -140,7 +159,7 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     mask = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         indices = np.flatnonzero(labels == label)
-        count = max(round(len(indices) * fraction), 1) if len(indices) > 1 else 0
+        count = min(max(round(len(indices) * fraction), 1), len(indices) - 1)
         mask[generator.permutation(indices)[:count]] = True
     off = torch.from_numpy(mask)
     return split.take(torch.nonzero(~off).flatten()), split.take(torch.nonzero(off).flatten())

@@ -14,7 +14,7 @@ import torch
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import Component
 from reprogram.tasks._datasets import read_datasets
-from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, from_arrays, split_off
+from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, check_seed, from_arrays, split_off
 from reprogram.types import SampleSize
 from reprogram.utils.changes import last_change
 from reprogram.utils.files import why_missing
@@ -147,11 +147,12 @@ class Task:
             seed: decides the choice.
 
         Raises:
-            ConfigError: fewer than 1 is asked for.
+            ConfigError: fewer than 1 is asked for, or the seed is negative.
             DataError: a class has fewer images.
         """
         if shots < 1:
             raise ConfigError(f"shots={shots}; at least 1 is expected")
+        check_seed(seed)
         return replace(self, train=self._some("train", shots, seed), validation=self._some("validation", shots, seed))
 
     def with_test_sample(self, size: SampleSize, *, seed: int) -> "Task":
@@ -160,6 +161,9 @@ class Task:
         Args:
             size: the number of test images, or "all".
             seed: decides the choice.
+
+        Raises:
+            ConfigError: the number or the seed makes no sense.
         """
         return self if size == "all" else replace(self, test=self.test.sample(size, seed=seed))
 
@@ -238,8 +242,7 @@ def _check_arguments(name: object, size: object, validation_fraction: object, se
         raise ConfigError(f"size={size!r}; 1 to {MAX_SIZE} pixels are expected, or None")
     if not isinstance(validation_fraction, float) or not 0 < validation_fraction < 1:
         raise ConfigError(f"validation_fraction={validation_fraction!r}; a number between 0 and 1 is expected")
-    if type(seed) is not int or seed < 0:
-        raise ConfigError(f"seed={seed!r}; a whole number from 0 on is expected")
+    check_seed(seed)
 
 
 class TaskSource(Component):

@@ -203,6 +203,9 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     Returns:
         JSON values, by name.
     """
+    from reprogram.training.losses import loss_named
+
+    files = loss_named(options.loss).files_digest() if options.loss != "auto" else ""
     younger = {
         "augmentation": (options.augmentation, "none"),
         "precision": (options.precision, "float32"),
@@ -212,6 +215,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "requests": (options.requests, None),
         "cost": (options.cost, None),
         "price": (options.price if options.cost is not None else None, None),
+        "contents of the loss's files": (files, ""),
         "defences": ((model.host.guard and model.host.guard.spec()) or None, None),
     }
     return {

@@ -83,6 +83,12 @@ def test_uint8_and_unit_floats_give_the_same_canvas():
     assert torch.equal(to_unit(images, torch.float64), images.double() / 255)
 
 
+def test_a_canvas_for_channels_that_cannot_be_matched_is_not_built(one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.Reprogrammed.build("linear:40", random_task((2, 8, 8)))
+    one_line(error, "2 channels, the host takes 3")
+
+
 @pytest.mark.parametrize("have,want", [(2, 3), (4, 3), (3, 2), (4, 1)])
 def test_other_numbers_of_channels_are_refused(have, want, one_line):
     with pytest.raises(reprogram.ConfigError) as error:

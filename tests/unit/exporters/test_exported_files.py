@@ -257,7 +257,11 @@ def test_places_and_names_that_cannot_be(model, tmp_path, one_line, monkeypatch)
     for arguments, text in (
         ({"pixels": "int8"}, "uint8 or float32"),
         ({"max_batch": 0}, "max_batch=0"),
+        ({"max_batch": 2.5}, "max_batch=2.5"),
         ({"host_top": 25}, "0 to 24"),
+        ({"host_top": "3"}, "host_top='3'"),
+        ({"host_top": 2.0}, "host_top=2.0"),
+        ({"task": 3}, "task: int given"),
         ({"task": random_task(num_classes=3)}, "give that task"),
     ):
         with pytest.raises(reprogram.ConfigError) as error:

@@ -11,6 +11,7 @@ import reprogram
 from helpers import random_task, tiny_model
 from reprogram.learners.adam import Adam
 from reprogram.learners.base import Progress
+from reprogram.learners.normalized_sgd import NormalizedSGD
 
 LR = 0.05
 
@@ -119,6 +120,16 @@ def test_normalized_steps_are_as_long_as_the_rate():
     assert np.linalg.norm(found - [1.0, -2.0, 0.3]) == pytest.approx(0.25, rel=1e-12)
     still, _ = quadratic_steps("normalized", [0.0, 0.0, 0.0], 2)
     np.testing.assert_array_equal(still, 0)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-22, 1e-24, 1e-30, 1e-38, 1e-44])
+def test_normalized_steps_of_tiny_gradients_are_no_longer(size):
+    """In float32 the squares of such numbers are 0: the step was 10^15 times as long, and ended the program."""
+    parameter = torch.nn.Parameter(torch.zeros(1000))
+    built = NormalizedSGD(NormalizedSGD.Config(learning_rate=0.25, schedule="constant"))
+    built.start([parameter])
+    built.step(lambda: (torch.full((1000,), size) * parameter).sum(), Progress(fraction=0.0, epoch=0))
+    np.testing.assert_allclose(parameter.detach().numpy(), -0.25 / 1000**0.5, rtol=1e-5)
 
 
 def test_milestones_divide_by_ten_at_half_and_at_72_per_cent():

@@ -185,6 +185,29 @@ def test_a_host_that_gives_no_features_is_refused(digits, tmp_path, one_line):
     one_line(error, "learn on the host itself")
 
 
+def test_a_run_does_not_go_on_against_another_detector_in_the_same_file(digits, tmp_path, one_line):
+    path = tmp_path / "kept.safetensors"
+    loss = (
+        f"evading(loss=\"evading(detector={str(path)!r})\", detector='energy')"  # It counts where it is the inner one.
+    )
+    options = {"images": 96, "batch_size": 16, "validations": 1, "validation_images": 20, "loss": loss}
+    options |= {"checkpoint": tmp_path / "c", "checkpoint_every": 1}
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    calibrated("energy", path)
+    whole = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        reprogram.fit(reprogram.Reprogrammed.build("linear:12", digits), digits, on_progress=stop, **options)
+    calibrated("energy(temperature=3.0)", path)
+    with pytest.raises(reprogram.ConfigError) as error:
+        reprogram.fit(reprogram.Reprogrammed.build("linear:12", digits), digits, **options)
+    one_line(error, "contents of the loss's files")
+    path.write_bytes(whole)
+    reprogram.fit(reprogram.Reprogrammed.build("linear:12", digits), digits, **options)
+
+
 def test_a_file_is_read_again_for_each_run(digits, tmp_path, one_line):
     """The same path holds a detector with a gradient, then one without."""
     path = tmp_path / "kept.safetensors"

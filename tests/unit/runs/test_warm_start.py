@@ -42,6 +42,23 @@ def test_a_program_on_other_pixels_is_refused(tmp_path, one_line):
         one_line(error, "lie elsewhere", "sized(pixels=50)")
 
 
+@pytest.mark.parametrize(
+    "learned,other",
+    [
+        ("random-basis(numbers=64, seed=1)", "random-basis(numbers=64, seed=2)"),
+        ("fourier(power=0.0)", "fourier(power=3.0)"),
+        ("sized(pixels=50, where='random', seed=1)", "sized(pixels=50, where='random', seed=2)"),
+    ],
+)
+def test_a_task_of_another_size_lets_no_other_pixels_through(learned, other, tmp_path, one_line):
+    path = tiny_model(random_task(), program=learned).save(tmp_path / "p.safetensors")
+    smaller = random_task((1, 5, 5))
+    with pytest.raises(reprogram.ConfigError) as error:
+        tiny_model(smaller, program=other).warm_start(path)
+    one_line(error, "lie elsewhere", other)
+    tiny_model(smaller, program=learned).warm_start(path)
+
+
 def test_another_photograph_to_hide_in_is_no_other_place(tmp_path):
     task, rng = random_task(), np.random.default_rng(0)
     for name in ("one", "other"):

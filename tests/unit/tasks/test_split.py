@@ -25,6 +25,29 @@ def test_split_off_is_stratified_ordered_and_seeded():
     assert not split_off(task.train, 0.2, 1)[1].images.equal(split_off(task.train, 0.2, 2)[1].images)
 
 
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("n", [1, 2, 3, 10])
+def test_each_class_keeps_an_image_and_gives_one_where_it_has_two(n, fraction):
+    images = np.random.default_rng(0).integers(0, 256, (3 * n, 8, 8), dtype=np.uint8)
+    stays, off = split_off(from_arrays(images, np.arange(3 * n) % 3), fraction, 0)
+    assert np.bincount(stays.labels, minlength=3).min() >= 1
+    assert np.bincount(off.labels, minlength=3).tolist() == [min(max(round(n * fraction), 1), n - 1)] * 3
+
+
+@pytest.mark.parametrize("choose", [lambda task: task.few(2, seed=-1), lambda task: task.with_test_sample(2, seed=-2)])
+def test_a_negative_seed_is_one_line(choose, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        choose(random_task())
+    one_line(error, "seed=-", "a whole number from 0 on")
+
+
+@pytest.mark.parametrize("size", [-1, 0, 2.5, True])
+def test_a_sample_of_no_images_is_refused(size, one_line):
+    with pytest.raises(reprogram.ConfigError) as error:
+        random_task().with_test_sample(size, seed=0)
+    one_line(error, f"{size} images", "from 1")
+
+
 def test_fingerprint_sees_pixels_labels_names_and_splits():
     task = random_task()
     seen = {task.fingerprint, random_task(seed=1).fingerprint}
