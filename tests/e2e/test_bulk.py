@@ -109,7 +109,9 @@ def test_another_file_or_other_images_are_never_overwritten(program, photos, tmp
     reprogram.Reprogrammed.build(HOST, random_task(), seed=4).save(second)
     code, _, err = cli("predict", second, photos / "a", "--out", out)
     assert code == 3 and "another program" in err and out.read_bytes() == raw
-    for change in (("--host", "linear(size=16, num_classes=12, seed=7)", "--any-host"), ("--precision", "bfloat16")):
+    defended = ("--host", f"defended(host={HOST!r}, by='temperature')")  # The same weights: no --any-host.
+    another = ("--host", "linear(size=16, num_classes=12, seed=7)", "--any-host")
+    for change in (another, defended, ("--precision", "bfloat16")):
         code, _, err = cli("predict", program, photos / "a", "--out", out, "--quiet", *change)
         assert code == 3 and "another program, host or precision" in err and out.read_bytes() == raw
     for notes in (b"note\n", b"hello\nmore notes of mine\nthird", b"a,b\nc\n"):

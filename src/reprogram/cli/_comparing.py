@@ -9,6 +9,9 @@ from reprogram.runs.record import Record, read_history
 
 Table = tuple[list[str], list[list[Any]]]
 
+MEASURED = ("images", "seconds")
+"""Columns that say what a run took; options of these names are budgets, and are called so."""
+
 
 def comparison_table(records: Sequence[Record], folders: Sequence[RunFolder]) -> Table:
     """The table of several runs: the options in which they differ, then what was measured.
@@ -22,9 +25,10 @@ def comparison_table(records: Sequence[Record], folders: Sequence[RunFolder]) ->
     """
     columns = varying_columns([record["config"] for record in records])
     baselines = sorted({name for record in records for name, value in record["baselines"].items() if value})
-    heads = ["run", "state", *(name.replace("_", " ") for name in columns)]
+    options_named = [name.replace("_", " ") + " budget" * (name in MEASURED) for name in columns]
+    heads = ["run", "state", *options_named]
     heads += ["test accuracy", "low", "high", "n", "worth", "worth low", "worth high"]
-    heads += [*(name.replace("_", " ") for name in baselines), "validation", "images", "seconds"]
+    heads += [*(name.replace("_", " ") for name in baselines), "validation", *MEASURED]
     rows = []
     for index, (record, name) in enumerate(zip(records, names_of(folders), strict=True)):
         options = [values[index] for values in columns.values()]

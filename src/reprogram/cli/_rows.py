@@ -55,6 +55,14 @@ class Table:
             raise ConfigError(f"{out}: is no ordinary file; give --out the name of a file")
         self.file: RowFile = row_file(out, COLUMNS, format)
 
+    def add_host(self, spec: str) -> None:
+        """Note another host than the program was learned for, which decides the answers too.
+
+        Args:
+            spec: the host's.
+        """
+        self.program += f"-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+
     def matched(self, paths: Iterator[Path]) -> tuple[int, int, Iterator[Path]]:
         """Compare the file's rows with the images, in their order.
 
@@ -142,7 +150,7 @@ def open_rows(
 
     table.program = read(program_file, download=download).header.digest[:16]
     if host is not None:
-        table.program += f"-{hashlib.sha256(host.encode()).hexdigest()[:8]}"
+        table.add_host(host)
     if precision != "float32":
         table.program += f"-{precision}"
     return table

@@ -83,6 +83,8 @@ def predict_command(
     model.host.engine = engine
     set_precision(model, precision)
     if rows is not None:
+        if host and not any_host and _answers_otherwise(model.host):
+            rows.add_host(host)
         rows.at_once = usual_batch(model)
         done = written(rows, given.paths(), total, lambda paths: answer_paths(model, paths), display)
         failures = done["unread"]
@@ -94,6 +96,11 @@ def predict_command(
     else:
         failures = _told(answer_paths(model, given.paths()), common.json)
     return DataError.exit_code if failures and not skip_bad else 0
+
+
+def _answers_otherwise(host: "Host") -> bool:
+    """Whether something stands before the host of a file, such as a defence, so that it answers otherwise."""
+    return host.guard is not None or host.asks_per_image > 1 or host.info.access != "gradient"
 
 
 def _told(answers: "Iterable[FileAnswer]", json: bool) -> int:

@@ -89,7 +89,8 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max((centre - half) / scale, 0.0) if correct else 0.0, min((centre + half) / scale, 1.0)
+    low = max((centre - half) / scale, 0.0) if correct else 0.0
+    return low, min((centre + half) / scale, 1.0) if correct < n else 1.0
 
 
 def score(scores: Float[Tensor, "n k"], labels: Tensor) -> Evaluation:

@@ -122,9 +122,9 @@ def write_report(folder: Path, *, result: dict[str, Any] | None = None) -> Path:
 
 
 def _text_of(path: Path) -> str:
-    """The text in a file, empty where it can't be read."""
+    """The text in a file, empty where it can't be read; what isn't UTF-8 is replaced."""
     try:
-        return read_ordinary(path).decode()
+        return read_ordinary(path).decode(errors="replace")
     except OSError:
         return ""
 

@@ -1,5 +1,7 @@
 """`reprogram runs`: lists, compares, shows and removes runs."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -73,6 +75,16 @@ def test_the_loss_of_an_interrupted_run_is_the_one_that_auto_stands_for(tmp_path
     for pair, expected in differs.items():
         code, out, _ = runs_cli("compare", *pair, "--runs", tmp_path, "--json")
         assert code == 0 and json.loads(out)["differences"] == expected
+
+
+def test_budgets_and_what_was_measured_have_columns_of_their_own(tmp_path):
+    for name, images in (("a", 320), ("b", 640)):
+        make_run(tmp_path / name, "finished", images=images)
+    code, out, _ = runs_cli("compare", "a", "b", "--runs", tmp_path, "--format", "csv")
+    heads = next(csv.reader(io.StringIO(out)))
+    assert code == 0 and len(set(heads)) == len(heads)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["images budget"] for row in rows] == ["320", "640"]
 
 
 def test_show(tmp_path):

@@ -45,6 +45,11 @@ def test_wilson_interval_is_newcombes_published_one(correct, n, low, high):
     assert reprogram.wilson_interval(correct, n) == pytest.approx((low, high), abs=5.1e-5)
 
 
+@pytest.mark.parametrize("n", [1, 10, 60, 359, 2000, 10_000])
+def test_all_or_none_right_lies_within_its_interval(n):
+    assert reprogram.wilson_interval(n, n)[1] == 1.0 and reprogram.wilson_interval(0, n)[0] == 0.0
+
+
 @pytest.mark.parametrize("correct,n", [(0, 0), (-1, 5), (6, 5)])
 def test_no_interval_without_trials(correct, n, one_line):
     with pytest.raises(reprogram.DataError) as error:
