@@ -27,7 +27,7 @@ class NormalizedSGD(GradientLearner):
     def update(self, gradients: list[Tensor], rate: float) -> None:
         """Make a step of length η against the gradient; a gradient of zero makes none."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            # W - η g / ‖g‖, in float64, where squares of the smallest numbers of g are above 0
-            wide = gradient.double()
-            length = wide.norm().clamp_min(torch.finfo(wide.dtype).tiny)
-            parameter.add_((wide / length).to(parameter.dtype), alpha=-rate)
+            # W - η u / ‖u‖ with u = g / max |g|, whose squares don't vanish where those of g do
+            tiny = torch.finfo(gradient.dtype).tiny
+            unit = gradient / gradient.abs().amax().clamp_min(tiny)
+            parameter.add_(unit / unit.norm().clamp_min(tiny), alpha=-rate)
