@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -14,7 +15,7 @@ from cyclopts import App, CycloptsError
 from reprogram._version import __version__
 from reprogram.cli.streams import OutputError, ReaderGoneError, limit_width, standard_streams
 from reprogram.cli.usage import Environment, UsageError, explain, stranger_that_exits, variants_mistake
-from reprogram.errors import ReprogramError
+from reprogram.errors import ConfigError, ReprogramError
 from reprogram.utils.files import refused_by_the_system
 from reprogram.utils.text import printable
 
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Run a verb; what it raises is one line on stderr, and an exit code."""
     try:
+        _require_folder()
         code = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -135,6 +137,14 @@ def _run(arguments: list[str]) -> int:
         traceback.print_exc()
         _complain("this is a bug in reprogram; please report it with the lines above")
         return EXIT_BUG
+
+
+def _require_folder() -> None:
+    """Refuse a current folder that was removed: not even PyTorch loads in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the current folder can't be used ({error.strerror}); change to one that is there") from None
 
 
 def _going_on(arguments: list[str]) -> str:

@@ -49,7 +49,7 @@ def needed(shows: dict[str, Any]) -> str:
     """
     if shows["needed"] == "map_labels":
         return f"the scores of {shows['map_labels']['labels']} labels"
-    return {"top_label": "its top label", "all_scores": "all of its scores"}[shows["needed"]]
+    return {"top_label": "its top label", "all_scores": "all of the scores that it shows"}[shows["needed"]]
 
 
 def learned_by(result: dict[str, Any]) -> str:

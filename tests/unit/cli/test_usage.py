@@ -118,3 +118,11 @@ def test_doctor_shows_caches_that_cannot_be_looked_at(tmp_path, monkeypatch, fol
     monkeypatch.setenv("HF_HOME", folder)
     code, out, err = cli("doctor", "--json")
     assert (code, err) == (0, "") and folder in json.loads(out)["caches"]["HF_HOME"]
+
+
+def test_a_removed_current_folder_is_one_line(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert "the current folder can't be used" in refused(3, "list", "hosts")

@@ -74,7 +74,7 @@ def test_a_top_label_of_the_map_is_the_answer(tmp_path):
 @pytest.mark.parametrize(
     ("shows", "words"),
     [
-        ({"needed": "all_scores"}, "from all of its scores"),
+        ({"needed": "all_scores"}, "from all of the scores that it shows"),
         ({"needed": "map_labels", "map_labels": {"labels": 40}}, "from the scores of 40 labels"),
         (TOP["host_shows"], "from the highest of the map's labels"),  # Of an older version, whose examples say no more.
     ],

@@ -58,8 +58,8 @@ def test_without_the_map_alone_there_is_no_worth(tmp_path):
     assert result["host_shows"].keys() == {"needed", "all_scores"} and result["host_shows"]["needed"] == "all_scores"
     code, out, err = cli("fit", "--resume", tmp_path / "a", "--quiet")
     assert code == 0, err
-    assert "worth" not in out and "what the host must show" in out and "all of its scores" in out
-    assert "all of its scores" in (tmp_path / "a" / "report.html").read_text()
+    assert "worth" not in out and "what the host must show" in out and "all of the scores that it shows" in out
+    assert "all of the scores that it shows" in (tmp_path / "a" / "report.html").read_text()
 
 
 def test_people_are_told(first):
