@@ -29,10 +29,11 @@ gpu: $(READY)
 judges: .venv-judges/ready
 	.venv-judges/bin/python -m pytest -m judge
 
-# Every program with every label map on every canvas; make test does with about every second pair. Then each of
-# them as an ONNX file, which takes long.
+# What make test runs a part of. Every program with every label map on every canvas, of which it has about every third
+# pair; each of them as an ONNX file, which takes long; all cases of the tests that are marked sampled.
 combinations: $(READY)
 	ALL_COMBINATIONS=1 $(BIN)/python -m pytest tests/contract/test_every_variant.py tests/contract/test_exports.py
+	ALL_COMBINATIONS=1 $(BIN)/python -m pytest -m sampled
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ def pytest_runtest_logfinish():
 
 
 pytest_runtest_logfinish.limit = 800 * 2**20
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Of a test marked `sampled(n)` every nth case is run, from the first one on; with `make combinations` all are."""
+    if os.environ.get("ALL_COMBINATIONS"):
+        return
+    seen, left_out = Counter(), []
+    for item in items:
+        if (marker := item.get_closest_marker("sampled")) is not None:
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % marker.args[0]:
+                left_out.append(item)
+            seen[test] += 1
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every variant of every family, as the registry lists them: configuration, specs, refusals, and that it works."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -136,16 +137,18 @@ def leaves_nothing_to_learn(parts, task):
 
 def combinations():
     """All of them with `make combinations`; else each program and each label map on every canvas, and with each other
-    every second one. Slow programs, of which images share nothing, meet every canvas once.
+    every third one. Slow programs, of which images share nothing, meet every canvas once.
     """
-    found, canvases = [], names("canvases")
-    for i, program in enumerate(names("programs")):
-        slow = registry.find("programs", program).moves or program == "coordinator"
-        for j, label_map in enumerate(names("label-maps")):
-            if os.environ.get("ALL_COMBINATIONS"):
-                found += [(canvas, program, label_map) for canvas in canvases]
-            elif (j < len(canvases)) if slow else ((i + j) % 2 == 0):
-                found.append((canvases[(i + j // (1 if slow else 2)) % len(canvases)], program, label_map))
+    found, canvases, label_maps = [], names("canvases"), names("label-maps")
+    moving = [name for name in names("programs") if registry.find("programs", name).moves or name == "coordinator"]
+    if os.environ.get("ALL_COMBINATIONS"):
+        return list(itertools.product(canvases, names("programs"), label_maps))
+    for i, program in enumerate(name for name in names("programs") if name not in moving):
+        for j in range(-i % 3, len(label_maps), 3):
+            found.append((canvases[(i + j // 3) % len(canvases)], program, label_maps[j]))
+    for i, program in enumerate(moving):
+        for j, canvas in enumerate(canvases):
+            found.append((canvas, program, label_maps[(i + j) % len(label_maps)]))
     return found
 
 

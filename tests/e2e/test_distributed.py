@@ -169,8 +169,9 @@ def test_a_killed_process_ends_the_job_with_something_to_go_on_with(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.skipif(not can_fork(), reason="forks can't compute gradients here")
-@pytest.mark.parametrize("who", ["main", "fork"])
+@pytest.mark.parametrize("who", ["fork", "main"])
 def test_threads_are_processes_and_a_killed_one_costs_nothing(tmp_path, who):
     """One process is killed at a moment in the middle; the same command goes on, to the bytes of a whole run."""
     options = [*OPTIONS, "--checkpoint-every", "5"]

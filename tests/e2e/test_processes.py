@@ -44,7 +44,8 @@ def uninterrupted(tmp_path_factory):
     return (folder / "program.safetensors").read_bytes(), json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(uninterrupted, tmp_path, number, code):
     folder = tmp_path / "run"
     process = spawn(*FIT, "--out", folder)

@@ -25,8 +25,8 @@ GRID = """[grid]
 host = "linear:40"
 task = ["squares(train=2000, validation=50, test=50)"]
 seed = [0, 1, 2]
-epochs = 12
-validations = 12
+epochs = 5
+validations = 5
 checkpoint_every = "0.5s"
 baselines = []
 """
@@ -159,7 +159,7 @@ def test_every_cell_is_finished_once_although_a_node_is_killed(cluster, tmp_path
         same = tmp_path / "local" / folder.name / "program.safetensors"
         assert (folder / "program.safetensors").read_bytes() == same.read_bytes()
         rows = [json.loads(line)["step"] for line in (folder / "history.jsonl").read_text().splitlines()]
-        assert rows == sorted(set(rows)) and len(rows) == 12
+        assert rows == sorted(set(rows)) and len(rows) == 5
 
 
 @pytest.mark.timeout(200)

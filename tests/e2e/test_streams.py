@@ -43,6 +43,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "streams,code,lines", [(">&-", 3, 1), (">/dev/full", 3, 1), ("2>&-", 0, 0), (">&- 2>&-", 3, 0)]
 )
@@ -66,6 +67,7 @@ def test_output_that_cannot_be_written_is_three_and_one_line(arguments):
         assert code == 3 and err.count("\n") == 1 and err.startswith("reprogram: stdout: can't be written ("), err
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("arguments", ["--help", "list hosts 'resnet*'", "runs --help", "list programs --json"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_went_away_is_141_quietly(arguments, unbuffered):
@@ -80,6 +82,7 @@ def test_answers_in_a_narrow_encoding_are_escaped(program, pictures):
     assert "\\u732b.png: " in text and "é.png: " in text and "\\U0001f600.png: " in text
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "shift-jis", "utf-8"])
 def test_json_in_a_narrow_encoding_keeps_its_values(program, pictures, encoding):
     code, out, err = shell(f"reprogram predict {program} {pictures} --quiet --json", PYTHONIOENCODING=encoding)
@@ -105,6 +108,7 @@ def test_a_closed_stdin_is_one_line(program):
     assert code == 3 and err.count("\n") == 1 and "stdin is closed" in err
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("columns", ["0", "1", "2", "³", "-5", "wide", "99999999999"])
 def test_every_width_shows_the_help(columns):
     code, out, err = shell("reprogram list --help", COLUMNS=columns)

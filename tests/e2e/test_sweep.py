@@ -131,6 +131,7 @@ def test_a_cell_that_fails_does_not_stop_the_rest(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_the_workers_in_order(swept, grid, tmp_path, number, code):
     process = spawn("sweep", grid, "--out", tmp_path, "--workers", 2)

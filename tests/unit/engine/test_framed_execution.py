@@ -106,6 +106,7 @@ def with_statistics(spec: str) -> Host:
     return host
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.usefixtures("freed_memory")
 @pytest.mark.parametrize("spec", HOSTS)
 def test_real_architectures_agree_with_dense_execution(spec: str) -> None:
@@ -116,6 +117,7 @@ def test_real_architectures_agree_with_dense_execution(spec: str) -> None:
         assert largest_error(host, framed) < 1e-10, box
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.usefixtures("freed_memory")
 @pytest.mark.parametrize("spec", MORE_HOSTS)
 def test_one_of_each_family_agrees_with_dense_execution(spec: str) -> None:

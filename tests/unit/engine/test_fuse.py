@@ -183,6 +183,7 @@ def make(name):
     return net, size
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("program", ["frame", "full"])
 @pytest.mark.parametrize("name", CASES)
 def test_scores_and_program_gradient_are_the_unfused_nets(name, program):

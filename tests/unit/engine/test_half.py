@@ -169,6 +169,7 @@ def cosine_in_bfloat16(host: Host) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", REAL)
 def test_the_programs_gradient_on_trained_hosts(shared, name: str, freed_memory: None) -> None:
     architecture, least = REAL[name]
