@@ -1,7 +1,8 @@
 """Keep what the report needs of an output folder: `python results/paper/collect.py runs/paper results/paper`.
 
 Plans, facts, and of each finished run its result and configuration; no data. Programs are kept for the runs that are
-named after the two folders. Runs of several output folders add up.
+named after the two folders. Runs of several output folders add up. Runs that were begun are kept in the folder `begun`
+with their checkpoints, from which any machine goes on with them.
 """
 
 import json
@@ -29,6 +30,11 @@ def collect(source: Path, kept: Path, with_program: list[str]) -> int:
             names.append("program.safetensors")
         for name in names:
             shutil.copy(result.parent / name, target / name)
+        shutil.rmtree(kept / "begun" / result.parent.name, ignore_errors=True)
+    of_the_process = shutil.ignore_patterns("lock", "run.json", "checkpoint.previous.safetensors", ".*")
+    for run in (path.parent for path in sorted((source / "runs").glob("*/checkpoint.safetensors"))):
+        if not (run / "result.json").exists():
+            shutil.copytree(run, kept / "begun" / run.name, ignore=of_the_process, dirs_exist_ok=True)
     return len(results)
 
 

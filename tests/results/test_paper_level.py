@@ -43,7 +43,7 @@ def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
         worth = result["test"]["accuracy"] - result["baselines"]["map_alone"]["accuracy"]
         stored[host.replace("_", " "), seed, f"**{right / n:.4f}**"] = worth
     table = text.partition(paper_level.BEGIN)[2].partition(paper_level.END)[0]
-    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if "(n = " in line]
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if re.match(r"\|.*\(n = ", line)]
     shown = {(cells[2].replace("-", " "), cells[3], cells[6]): float(cells[9].split()[0]) for cells in lines}
     assert len(lines) == len(stored) and shown == pytest.approx(stored, abs=5.1e-4)
 
@@ -65,9 +65,18 @@ def test_collected_folders_add_up(tmp_path: Path) -> None:
         (tmp_path / folder / "runs" / runs[1]).mkdir(parents=True)
         for name in ("result.json", "config.toml", "program.safetensors"):
             (tmp_path / folder / "runs" / runs[1] / name).write_text(folder)
-        assert collect(tmp_path / folder, tmp_path / "kept", ["c"]) == 1
+        (tmp_path / folder / "runs/begun").mkdir()
+        for name in ("config.toml", "checkpoint.safetensors", "checkpoint.previous.safetensors", "run.json", "lock"):
+            (tmp_path / folder / "runs/begun" / name).write_text(folder)
+        if folder == "two":  # It was finished in the meantime.
+            (tmp_path / folder / "runs/begun/result.json").write_text(folder)
+            (tmp_path / folder / "runs/begun/program.safetensors").write_text(folder)
+        assert collect(tmp_path / folder, tmp_path / "kept", ["c"]) == (1 if folder == "one" else 2)
+        left = sorted(path.name for path in (tmp_path / "kept/begun/begun").glob("*"))
+        assert left == (["checkpoint.safetensors", "config.toml"] if folder == "one" else [])
     plan = json.loads((tmp_path / "kept/plans/table1.json").read_text())
     assert [(line["run"], line["folder"]) for line in plan] == [("a", "one"), ("b", "two"), ("c", "two")]
     found = sorted(str(path.relative_to(tmp_path / "kept/runs")) for path in (tmp_path / "kept/runs").glob("*/*"))
     of_c = [f"c/{name}" for name in ("config.toml", "program.safetensors", "result.json")]
-    assert found == ["b/config.toml", "b/result.json", *of_c]
+    of_begun = ["begun/config.toml", "begun/result.json"]
+    assert found == ["b/config.toml", "b/result.json", *of_begun, *of_c]
