@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= auto
 test: $(READY) lint
 	$(BIN)/python -m pytest -m "not alone and not gpu" --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone $$(grep -rl "mark.alone" tests --include="*.py")
 
 # What only a GPU can show: tests, then learning steps beside the peers'; without a GPU it says so.
 gpu: $(READY)
