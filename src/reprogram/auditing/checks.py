@@ -150,6 +150,9 @@ def _rungs(found: Found) -> Iterator[Flag]:
             rows = differences(more, less, found.answers)
             if not rows or min(mean_of(rows) - NOTICEABLE, gain_interval(rows)[0]) <= 0:
                 continue
+            learned = [(found.answers[cell.name].images, found.answers[cell.name].minus("majority")) for cell in less]
+            if gain_interval(learned)[0] <= 0:  # It says one class, and that one is more frequent than the other's.
+                continue
             kind = "black-box-beat-white-box" if rung == "gradient" else "more-access-did-worse"
             text = f"{task}, {budget:,} images: {other} got {mean_of(rows):.3f} more than {rung}"
             lines.setdefault(kind, []).append((text, tuple(cell.name for cell in (*more, *less))))

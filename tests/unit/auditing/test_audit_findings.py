@@ -178,6 +178,14 @@ def test_what_needs_no_flag_gets_none(report):
     assert names_of(report, *audited(report, right, TERMS)) == []
 
 
+def test_a_more_frequent_class_that_a_constant_host_is_read_as_is_no_better_attack(report):
+    right = {("gradient", "squares", 1000): (8, 8, 8), ("label", "squares", 1000): (24, 24, 24)}
+    raised = names_of(report, *audited(report, right, TERMS | {"majority": 24}))
+    assert "black-box-beat-white-box" not in raised
+    better = right | {("label", "squares", 1000): (60, 60, 60)}
+    assert "black-box-beat-white-box" in names_of(report, *audited(report, better, TERMS | {"majority": 24}))
+
+
 @pytest.mark.parametrize(
     ("right", "terms", "flag"),
     [
