@@ -45,13 +45,14 @@ class RandomPadding(InputDefence):
         chances = draws.rows(lambda generator: torch.rand(3, generator=generator))
         parts = self.config.smallest + chances[:, 0] * (1 - self.config.smallest)
         sizes = [(max(1, round(height * part)), max(1, round(width * part))) for part in parts.tolist()]
-        padded: list[Tensor] = [images[0]] * len(images)
+        pixels = images.to(torch.promote_types(images.dtype, torch.float32))  # CPUs resize no float16.
+        padded: list[Tensor] = [pixels[0]] * len(images)
         for h, w in dict.fromkeys(sizes):
             rows = [row for row, size in enumerate(sizes) if size == (h, w)]
-            shrunk = F.interpolate(images[rows], (h, w), mode="bilinear", antialias=True, align_corners=False)
+            shrunk = F.interpolate(pixels[rows], (h, w), mode="bilinear", antialias=True, align_corners=False)
             # Rounding alone leaves [0, 1]: a limit with a gradient of 0 there would hold back the pixels at its ends.
             for row, image in zip(rows, straight_through(shrunk.clamp(0, 1), shrunk), strict=True):
                 # Each place has the same chance: 0 to H - h rows above, 0 to W - w columns to the left.
                 top, left = int(chances[row, 1] * (height - h + 1)), int(chances[row, 2] * (width - w + 1))
                 padded[row] = F.pad(image, (left, width - w - left, top, height - h - top), value=BACKGROUND)
-        return torch.stack(padded)
+        return torch.stack(padded).to(images)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +35,8 @@ class ResizeBack(InputDefence):
         """Shrink and enlarge."""
         height, width = images.shape[2:]
         small = max(1, round(height * self.config.scale)), max(1, round(width * self.config.scale))
-        shrunk = F.interpolate(images, small, mode="bilinear", antialias=True, align_corners=False)
+        pixels = images.to(torch.promote_types(images.dtype, torch.float32))  # CPUs resize no float16.
+        shrunk = F.interpolate(pixels, small, mode="bilinear", antialias=True, align_corners=False)
         enlarged = F.interpolate(shrunk, (height, width), mode="bilinear", align_corners=False)
         # Rounding alone leaves [0, 1]: a limit with a gradient of 0 there would hold back the pixels at its ends.
-        return straight_through(enlarged.clamp(0, 1), enlarged)
+        return straight_through(enlarged.clamp(0, 1), enlarged).to(images)

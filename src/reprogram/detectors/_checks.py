@@ -1,6 +1,7 @@
 """What detectors are given: images and answers of the right kind, and enough benign scores for a threshold."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,26 @@ def checked_answer(answer: Any) -> Array:
     """
     try:
         vector: Array = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"an answer of type {type(answer).__name__}; a vector of numbers is expected") from None
+    except (TypeError, ValueError, RuntimeError):  # A tensor that needs a gradient.
+        raise DataError(
+            f"an answer of type {type(answer).__name__}; a vector of numbers, without a gradient, is expected"
+        ) from None
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
         raise DataError(f"an answer of shape {vector.shape}; a vector of finite numbers is expected")
     return vector
+
+
+def checked_answers(answers: Iterable[Any]) -> Array:
+    """Answers to learn from, as n × K numbers.
+
+    Args:
+        answers: n vectors of K numbers.
+
+    Raises:
+        DataError: one is none, or they aren't equally long.
+    """
+    vectors = [checked_answer(answer) for answer in answers]
+    if len(lengths := {len(vector) for vector in vectors}) > 1:
+        found = " and ".join(map(str, sorted(lengths)[:3]))
+        raise DataError(f"answers of {found} numbers; those of one host, all equally long, are expected")
+    return np.stack(vectors)

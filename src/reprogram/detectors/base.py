@@ -12,7 +12,7 @@ import numpy as np
 
 from reprogram.detectors._calibration import learned_half
 from reprogram.detectors._checks import Array as Array
-from reprogram.detectors._checks import checked_answer, checked_image, threshold_of
+from reprogram.detectors._checks import checked_answer, checked_answers, checked_image, threshold_of
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import Component
 
@@ -264,7 +264,7 @@ class Detector(Component):
         learned = learned_half([query.account for query in known])
         if sum(learned) < 2:
             raise DataError(f"{self.name()}: {sum(learned)} benign queries to learn from; give more")
-        self.fit(np.stack([checked_answer(q.answer) for q, one in zip(known, learned, strict=True) if one]))
+        self.fit(checked_answers(q.answer for q, one in zip(known, learned, strict=True) if one))
         return [query for query, one in zip(known, learned, strict=True) if not one]
 
     def save(self, path: str | Path) -> Path:

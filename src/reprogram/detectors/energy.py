@@ -20,7 +20,6 @@ class Energy(AnswerDetector):
     Reference: Liu, Wang, Owens and Li, Energy-based Out-of-distribution Detection, NeurIPS 2020, section 3.
     """
 
-    lowest = -1e4  # Below the energies of any scores that a host gives, with either sign.
     reads: ClassVar[Literal["image", "scores", "features"]] = "scores"
     has_gradient = True
 
@@ -39,6 +38,11 @@ class Energy(AnswerDetector):
         def __post_init__(self) -> None:
             super().__post_init__()
             check_temperature(self.temperature)
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        # Below the energies of any scores that a host gives, with either sign: - T log K is among them.
+        self.lowest = -1e4 * max(1.0, config.temperature)
 
     def value(self, answer: Array) -> float:
         """The energy with a sign, in units of the scores."""

@@ -41,6 +41,7 @@ class LargestSoftmax(AnswerDetector):
             check_temperature(self.temperature)
 
     lowest = -1.0
+    highest = 1.0
 
     def value(self, answer: Array) -> float:
         """The largest probability with a sign, in [-1, 1]."""

@@ -98,14 +98,19 @@ def score(scores: Float[Tensor, "n k"], labels: Tensor) -> Evaluation:
 
     Args:
         scores: n × k task scores (logits).
-        labels: n class indices, 0 to k - 1.
+        labels: n class indices, 0 to k - 1, on any device.
 
     Raises:
-        DataError: a score isn't finite, or a label is k or more.
+        DataError: there is no image, a score isn't finite, or a label is negative, k or more.
     """
+    if not len(labels):
+        raise DataError("there are no images to measure with; give some")
     require_finite(scores)
+    labels = labels.to(scores.device)
     k = scores.shape[1]
-    if labels.numel() and int(labels.max()) >= k:
+    if int(labels.min()) < 0:
+        raise DataError(f"labels go down to {int(labels.min())}; numbers from 0 on are expected")
+    if int(labels.max()) >= k:
         raise DataError(f"labels go up to {int(labels.max())}, the model has {k} classes; evaluate it on its own task")
     predicted = scores.argmax(dim=1)
     # k × k: images of class i that are classified as j

@@ -28,14 +28,21 @@ def assign(benefit: Float[Tensor, "k K"], how: Assignment) -> Tensor:
 
 
 def _greedy(benefit: Tensor) -> Tensor:
-    remaining = benefit.T.contiguous()  # K x k: the first maximum is that of the first host label.
-    labels = torch.empty(len(benefit), dtype=torch.int64)
-    for _ in range(len(benefit)):
-        # The flat index of the maximum is host · k + task.
-        host, task = divmod(int(remaining.argmax()), len(benefit))
-        labels[task] = host
-        remaining[host] = remaining[:, task] = -torch.inf
-    return labels
+    remaining = benefit.double().numpy(force=True).copy()
+    labels = np.empty(len(remaining), dtype=np.int64)
+    # Each row's largest entry and its first column, k numbers each; only rows that lose their column look again.
+    column = remaining.argmax(axis=1)
+    largest = remaining.max(axis=1)
+    for _ in range(len(remaining)):
+        rows = np.flatnonzero(largest == largest.max())
+        task = rows[column[rows].argmin()]
+        host = labels[task] = column[task]
+        remaining[:, host] = remaining[task] = largest[task] = -np.inf
+        column[task] = remaining.shape[1]
+        again = np.flatnonzero(column == host)
+        column[again] = remaining[again].argmax(axis=1)
+        largest[again] = remaining[again].max(axis=1)
+    return torch.from_numpy(labels)
 
 
 def _optimal(benefit: Tensor) -> Tensor:

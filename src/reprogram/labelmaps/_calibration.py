@@ -108,7 +108,7 @@ def fit_without_program(
 
 
 def fit_to_answers(
-    label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, count: int
+    label_map: LabelMap, host_scores: Callable[[Tensor], Tensor], train: Split, *, count: int, learned: bool = True
 ) -> LabelMap:
     """A copy of a label map, fitted anew to the host's scores of images.
 
@@ -117,6 +117,8 @@ def fit_to_answers(
         host_scores: a function from b × c × h × w images to b × K scores.
         train: the training images.
         count: how many of them the copy is fitted to.
+        learned: whether gradients learned the map's parameters, which the copy keeps; else a fit may choose their
+            start values.
 
     Returns:
         The fitted copy.
@@ -126,5 +128,7 @@ def fit_to_answers(
     label_map = copy.deepcopy(label_map)
     label_map.statistics = None
     collect_statistics(label_map, host_scores, calibration_images(train, 0, count))
+    kept = {name: parameter.detach().clone() for name, parameter in label_map.named_parameters()} if learned else {}
     label_map.fit_from_statistics()
+    label_map.load_state_dict(kept, strict=False)
     return label_map

@@ -193,7 +193,12 @@ class Discriminant(MatrixMap):
         """The weights Σ⁻¹ (μ_i - μ) / T in row i."""
         return self.matrix / self.log_temperature.exp()
 
+    def _biases(self, dtype: torch.dtype) -> Float[Tensor, " k"]:
+        """The biases / T, finite in the type of the scores too."""
+        limit = torch.finfo(dtype).max
+        return (self.bias / self.log_temperature.exp()).clamp(-limit, limit).to(dtype)
+
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Compute the score of each class by the formula of `Discriminant`."""
         # (s - μ) (Σ⁻¹ (μ_i - μ))ᵀ / T + bias / T, b x K times K x k
-        return super().run(scores - self.mean.to(scores.dtype)) + (self.bias / self.log_temperature.exp()).to(scores)
+        return super().run(scores - self.mean.to(scores.dtype)) + self._biases(scores.dtype)

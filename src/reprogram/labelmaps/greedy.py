@@ -55,8 +55,9 @@ class Greedy(LabelMap):
         return torch.zeros(2, self.num_task_labels, self.num_host_labels, dtype=torch.float64)
 
     def contribution(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "2 b K"]:
-        """1 for the largest score, and the probabilities."""
-        return torch.stack([super().contribution(scores).double(), scores.double().softmax(dim=1)])
+        """1 for the largest score, and the probabilities; 0 for an image whose scores are all alike."""
+        largest = super().contribution(scores).double()
+        return torch.stack([largest, scores.double().softmax(dim=1) * largest.sum(dim=1, keepdim=True)])
 
     def refit(self, statistics: Float[Tensor, "2 k K"]) -> None:
         """Give each host label to the class with most predictions, among equal ones that of the largest probability."""

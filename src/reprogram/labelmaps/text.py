@@ -75,7 +75,7 @@ class Text(GroupMap):
             raise DataError(f"{path}: embeddings can't be read ({error}); give a .safetensors file") from None
         rows = {"host": self.num_host_labels, "task": self.num_task_labels}
         shapes = {name: tuple(value.shape) for name, value in tensors.items()}
-        dimension = shapes.get("host", (0, 0))[-1]
+        dimension = (shapes.get("host") or (0,))[-1]
         if shapes != {name: (count, dimension) for name, count in rows.items()} or not dimension:
             raise DataError(
                 f"{path}: holds {shapes}; 'host' of {rows['host']} x d and 'task' of {rows['task']} x d are expected, "

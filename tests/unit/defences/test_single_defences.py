@@ -215,3 +215,29 @@ def test_scores_that_are_no_numbers_become_no_label(spec, odd, tmp_path, monkeyp
         host(images)
     one_line(error)
     assert str(error.value) == str(bare.value)
+
+
+@pytest.mark.parametrize("answer", ["votes", "mean"])
+def test_smoothing_of_a_half_precision_host_counts_beyond_2048(answer):
+    """4,000 of 5,000 copies say label 0."""
+    asked = 0
+
+    def ask(images):
+        nonlocal asked
+        asked += 1
+        said = torch.full((len(images), 3), -9.0)
+        said[:, 0 if asked % 5 else 1] = 9.0
+        return said.half()
+
+    shown = built(f"smoothing(copies=5000, answer='{answer}')").answer(ask, torch.zeros(1, 3, 4, 4), draws(1))
+    assert shown.dtype == torch.float16 and shown.float().softmax(1)[0, :2].tolist() == pytest.approx(
+        [0.8, 0.2], abs=2e-3
+    )
+
+
+@pytest.mark.parametrize("spec", ["resize-back", "random-padding"])
+def test_images_in_half_precision_are_resized(spec):
+    found = built(spec).transform(pixels().half(), draws(2))
+    assert found.dtype == torch.float16
+    expected = built(spec).transform(pixels().half().float(), draws(2))
+    torch.testing.assert_close(found.float(), expected, atol=1e-3, rtol=0)

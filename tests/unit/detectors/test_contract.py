@@ -318,3 +318,31 @@ def test_an_account_with_few_answers_is_not_above_one_with_many(spec):
     answers = np.random.default_rng(1).normal(3, 1, (30, 1000))
     scores = [detector.observe(IMAGE, "new", answer).score for answer in answers]
     assert max(scores[:7]) < min(scores[7:])
+
+
+def test_benign_queries_of_the_highest_score_are_warned_of():
+    """A host that is sure of all images: no attack can be surer."""
+    answers = np.random.default_rng(0).normal(size=(400, 10)) * 400
+    image = np.zeros((3, 8, 8), np.uint8)
+    detector = reprogram.load_detector("largest-softmax(confident=True, temperature=0.1)")
+    with pytest.warns(UserWarning, match="highest score"):
+        detector.calibrate([Query(image=image, account=str(i), answer=a) for i, a in enumerate(answers)], 0.01)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2000.0])
+def test_the_energy_of_new_accounts_rises_to_their_mean(temperature):
+    detector = reprogram.load_detector(f"energy(temperature={temperature}, over=10, threshold=0)")
+    answer, image = np.random.default_rng(0).normal(size=1000), np.zeros((3, 8, 8), np.uint8)
+    found = [detector.observe(image, "a", answer).score for _ in range(12)]
+    assert found == sorted(found) and found[-1] == pytest.approx(detector.value(answer)) and found[0] < found[-1]
+
+
+def test_answers_that_no_host_gives_are_one_line(one_line):
+    image = np.zeros((3, 8, 8), np.uint8)
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("energy(threshold=0)").observe(image, answer=torch.randn(5, requires_grad=True))
+    one_line(error, "without a gradient")
+    sent = [Query(image=image, account=str(i), answer=np.ones(5 if i % 3 else 6)) for i in range(100)]
+    with pytest.raises(reprogram.DataError) as error:
+        reprogram.load_detector("mahalanobis").calibrate(sent, 0.1)
+    one_line(error, "answers of 5 and 6 numbers")

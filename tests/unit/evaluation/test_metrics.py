@@ -158,3 +158,12 @@ def test_what_is_no_number_of_images_is_refused(one_line):
         with pytest.raises(reprogram.ReprogramError) as error:
             call()
         one_line(error, "at least 1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"), [([], "no images"), ([0, -1, 2], "go down to -1"), ([0, 1, 3], "go up to 3")]
+)
+def test_labels_that_cannot_be_measured_by_are_refused(labels, says, one_line):
+    with pytest.raises(reprogram.DataError) as error:
+        score(torch.zeros(len(labels), 3), torch.tensor(labels, dtype=torch.int64))
+    one_line(error, says)

@@ -193,3 +193,12 @@ def test_wrong_options_are_refused(spec, words, one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         build(spec)
     one_line(error, *words)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_class_without_images_is_never_said_in_any_precision(dtype):
+    scores, labels = answers(0, absent=(3,))
+    label_map = fitted(build("discriminant(temperature=0.01)"), scores, labels)
+    with torch.no_grad():
+        said = label_map(torch.from_numpy(scores).to(dtype))
+    assert torch.isfinite(label_map._biases(dtype)).all() and (said.argmax(1) != 3).all()

@@ -124,3 +124,14 @@ def test_frequency_groups_of_one_label_are_frequency_and_more_read_the_hosts_pro
     expected = np.stack([probability[:, row].mean(axis=1) for row in two.assignment()], axis=1)
     found = two(torch.from_numpy(scores)).exp().numpy() / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_images_of_which_the_host_says_nothing_win_no_label_for_their_class():
+    """Labels 6 to 8 are never the largest, and likelier for class 1; the scores of class 2 are all alike."""
+    generator = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(90, 12, generator=generator), torch.arange(90) % 3
+    scores[:, 6:] -= 4
+    scores[labels == 1, 6:9] += 2
+    scores[labels == 2] = 0.5
+    label_map = fitted(build_map("greedy", 12, 3), scores.numpy(), labels.numpy())
+    assert {6, 7, 8} <= set(label_map.assignment()[1]) and len(label_map.assignment()[2]) == 1

@@ -50,6 +50,7 @@ def test_text_takes_the_nearest_embeddings_of_a_file(how, tmp_path):
     [
         (None, "can't be read"),
         ({"host": torch.zeros(6, 9)}, "'task' of 4 x d"),
+        ({"host": torch.tensor(1.0), "task": torch.zeros(4, 9)}, "'host' of 6 x d"),
         ({"host": torch.zeros(5, 9), "task": torch.zeros(4, 9)}, "'host' of 6 x d"),
         ({"host": torch.zeros(6, 9), "task": torch.zeros(4, 8)}, "expected"),
         ({"host": torch.zeros(6, 9), "task": torch.full((4, 9), float("nan"))}, "finite"),

@@ -47,6 +47,7 @@ def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
     Raises:
         DataError: images that the canvas doesn't take.
     """
+    from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -56,7 +57,9 @@ def linear_probe(host: Host, task: Task, *, seed: int = 0) -> dict[str, Any]:
     # n x d features of each split
     x_train, layer = _features(host, task, train)
     x_test, _ = _features(host, task, task.test)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+    only = set(train.labels.tolist())
+    classifier = LogisticRegression(C=0.1, max_iter=300) if len(only) > 1 else DummyClassifier()  # That class, always.
+    probe = make_pipeline(StandardScaler(), classifier)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The accuracy below counts, whether the fit has converged or not.
         probe.fit(x_train, train.labels.numpy())

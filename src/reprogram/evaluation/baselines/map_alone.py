@@ -50,15 +50,20 @@ def label_map_alone(model: Reprogrammed, task: Task, images_seen: int = 0) -> di
     return score(map_alone_scores(model, task, images_seen), task.test.labels).to_json()
 
 
-def _of_one_view(model: Reprogrammed) -> LabelMap:
-    """The model's label map, or one like it where that has columns for each of a program's views."""
+def _of_one_view(model: Reprogrammed) -> tuple[LabelMap, int]:
+    """A label map like the model's for the host's scores of one image, and how many times it takes them.
+
+    Where the model's has columns for each of a program's views, it is one that has them once. If gradients learn the
+    map, or the host has too few labels for that, it is the model's own, and each view is the image without a program.
+    """
     label_map, labels = model.label_map, model.host.info.num_classes
-    if model.program.num_groups == 1:
-        return label_map
+    learned = next(label_map.parameters(), None) is not None
+    if model.program.num_groups == 1 or learned or labels < label_map.num_task_labels:
+        return label_map, model.program.num_groups
     twin = type(label_map)(label_map.config, num_host_labels=labels, num_task_labels=label_map.num_task_labels)
     twin.initialize(tuple(map(model.host.info.label, range(labels))), model.task.classes)
     twin.different_images = label_map.different_images
-    return twin.to(model.canvas.frame.device)
+    return twin.to(model.canvas.frame.device), 1
 
 
 def map_alone_scores(
@@ -78,14 +83,15 @@ def map_alone_scores(
     Returns:
         n × k scores (logits), on the CPU.
     """
+    one_view, times = _of_one_view(model)
 
     def host_scores(images: Tensor) -> Tensor:
         scores: Tensor = model.host(model.canvas(images))
-        return scores
+        return scores.repeat(1, times)
 
     device = model.canvas.frame.device
     label_map = fit_without_program(
-        _of_one_view(model),
+        one_view,
         host_scores,
         task.train.to(device),
         images=min(images_seen, ALONE_IMAGES),

@@ -104,10 +104,12 @@ class Surrogate(Baseline):
         specs = {name: format_spec(part) for name, part in parts.items()}
         sent = Reprogrammed.build(ours.host, run.task, seed=run.seed, **specs)
         sent.program.load_state_dict(twin.program.state_dict())
-        if ours.host.info.num_classes == twin.host.info.num_classes:
+        same = ours.host.info.num_classes == twin.host.info.num_classes
+        if same:
             sent.label_map.load_state_dict(twin.label_map.state_dict())
         train = run.task.train.to(ours.canvas.frame.device)
-        sent.label_map = fit_to_answers(sent.label_map, sent.host_scores, train, count=self._num_fit(run))
+        count = self._num_fit(run)
+        sent.label_map = fit_to_answers(sent.label_map, sent.host_scores, train, count=count, learned=same)
         return sent
 
 

@@ -87,3 +87,41 @@ def test_direct_training_learns_a_separable_task_and_counts_its_images():
     result = direct_training(task, 160)
     assert result["accuracy"] > 0.7 and result["n"] == 40 and result["images_seen"] == DIRECT_IMAGES
     assert direct_training(task, 160) == result
+
+
+@pytest.mark.parametrize("program", ["none", "views(count=2, apart=True)"])
+@pytest.mark.parametrize(
+    "label_map", ["linear", "linear(init='frequency', standardize=64)", "linear(init='frequency')"]
+)
+def test_a_learned_map_without_its_program_is_the_learned_one(label_map, program):
+    """Without a program it is the run itself; views that aren't moved are the image twice."""
+    task = random_task(n=(80, 12, 40))
+    model = tiny_model(task, program=program, label_map=label_map)
+    with torch.no_grad():
+        model.label_map.matrix.normal_(generator=torch.Generator().manual_seed(3))
+    if model.label_map.refit_schedule == "once":
+        learned = model.label_map.matrix.detach().clone()
+        model.label_map.update(model.host_scores(task.train.images), task.train.labels)
+        model.label_map.fit_from_statistics()
+        model.label_map.matrix.data.copy_(learned)
+    with torch.no_grad():
+        scores = model.host(model.canvas(task.test.images)).repeat(1, model.program.num_groups)
+        right = (model.label_map(scores).argmax(1) == task.test.labels).float().mean()
+    assert label_map_alone(model, task)["accuracy"] == pytest.approx(float(right))
+
+
+def test_views_that_bring_the_labels_of_a_small_host_to_enough_have_a_map_alone():
+    task = random_task(n=(80, 12, 40), num_classes=4)
+    host = reprogram.load_host("linear:16?num_classes=3")
+    parts = {"program": "views(count=2, apart=True)", "label_map": "discriminant"}
+    model = reprogram.Reprogrammed.build(host, task, canvas="scaled", **parts)
+    reprogram.fit(model, task)
+    assert label_map_alone(model, task)["accuracy"] > 0.3
+
+
+def test_a_probe_whose_images_are_of_one_class_says_that_class():
+    task = random_task(n=(40, 12, 16))
+    labels = torch.zeros_like(task.train.labels)
+    object.__setattr__(task, "train", reprogram.Split(images=task.train.images, labels=labels))
+    right = float((task.test.labels == 0).float().mean())
+    assert linear_probe(tiny_model(task).host, task)["accuracy"] == pytest.approx(right)
