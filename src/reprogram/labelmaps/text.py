@@ -48,6 +48,11 @@ class Text(GroupMap):
         """The encoder that needs no file."""
         return cls.Config(encoder="spelling")
 
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The file of embeddings, where the options name one."""
+        return [] if config.encoder == "spelling" else [Path(config.encoder)]
+
     def __init__(self, config: Config, *, num_host_labels: int, num_task_labels: int) -> None:
         super().__init__(config, num_host_labels=num_host_labels, num_task_labels=num_task_labels)
         self.require_host_labels(num_task_labels)

@@ -55,7 +55,18 @@ def begin(planned: dict[str, list[Planned]], store: ResultStore, say: Callable[[
 
     Returns:
         A cell for each run that is needed, each once, with its folder.
+
+    Raises:
+        ConfigError: two tasks or hosts have names that make the same folder.
     """
+    meant: dict[str, Planned] = {}
+    for run in (run for runs in planned.values() for run in runs):
+        other = meant.setdefault(run.name, run)
+        if (other.task, other.host) != (run.task, run.host):
+            names = (other.task, run.task) if other.task != run.task else (other.host, run.host)
+            raise ConfigError(
+                f"{names[0]!r} and {names[1]!r} are the same name in folders; give one of them another name"
+            )
     cells = {run.name: Cell(run.name, run.config) for runs in planned.values() for run in runs}
     for name, runs in planned.items():
         if dropped := store.write_plan(name, runs):

@@ -20,6 +20,7 @@ from reprogram.model import Reprogrammed
 from reprogram.registry import configure, find, names
 from reprogram.report.doubts import doubts
 from reprogram.report.examples import examples_of
+from reprogram.runs.changed import WITH_FILES, digests_of_files
 from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.runs.forecast import TEST
@@ -35,6 +36,9 @@ from reprogram.utils.distributed import alone
 from reprogram.utils.files import write_atomic
 from reprogram.utils.process import resolve_device, trim_memory
 
+FILES = ("warm_start", *(f"{option}_file" for option in WITH_FILES))
+"""Fields of a result: digests of files that it began with."""
+
 
 def build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
     """The model that a run learns, with its start values.
@@ -49,6 +53,7 @@ def build(config: RunConfig, host: Host, task: Task) -> Reprogrammed:
     )
     if config.warm_start:
         model.provenance.metrics["warm_start"] = model.warm_start(config.warm_start)
+    model.provenance.metrics |= digests_of_files(config)
     return model
 
 
@@ -108,13 +113,13 @@ def measure(
     test, predictions = score(answers.scores, task.test.labels), _predictions(config, answers, whole_task, task)
     baselines = _baselines(config, model, task, fit_result.images_seen, predictions, say, progress)
     model.host.check_unchanged("end")
-    start_file = {key: value for key, value in model.provenance.metrics.items() if key == "warm_start"}
+    files = {name: model.provenance.metrics[name] for name in FILES if name in model.provenance.metrics}
     model.provenance.metrics = {"test_accuracy": test.accuracy, "test_n": test.n, "seed": config.seed}
     model.provenance.metrics |= {} if config.shots is None else {"shots": config.shots}
     model.save(folder.program)
     write_atomic(folder.predictions, to_csv(predictions))
     result = build_result(config, model, whole_task, fit_result, test, baselines, command)
-    result |= start_file | {"different_answers": test.different_answers}
+    result |= files | {"different_answers": test.different_answers}
     result |= {"host_shows": host_shows(model.label_map, answers, task.test.labels), "data": data_check.to_json()}
     result |= _worth(model, task, start, predictions, baselines)
     result |= {"doubts": doubts(result)}

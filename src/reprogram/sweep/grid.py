@@ -55,7 +55,10 @@ def read_grid(
         except ReprogramError as error:
             raise ConfigError(f"{path}: {error}") from None
         if cell.name in cells:
-            raise ConfigError(f"{path}: two cells are the same run, {cell.name}; leave one of them out")
+            raise ConfigError(
+                f"{path}: two cells are the same run, {cell.name}; leave one of them out, and no axis of what doesn't "
+                "change the program, as baselines or device"
+            )
         cells[cell.name] = cell
     _check_specs(path, cells)
     return list(cells.values())

@@ -12,7 +12,8 @@ from reprogram.paper import published
 from reprogram.paper.experiments import base
 from reprogram.paper.plan import short_name, with_choices
 from reprogram.paper.preset import preset_names, read_preset
-from reprogram.paper.run import left_out, plan
+from reprogram.paper.run import begin, left_out, plan
+from reprogram.paper.store import ResultStore
 from reprogram.paper.validate import check
 from reprogram.registry import configure
 
@@ -232,6 +233,16 @@ def test_two_hosts_of_one_name_are_refused(one_line):
     with pytest.raises(reprogram.ConfigError) as error:
         with_choices(read_preset("cpu"), hosts=["a=linear:32", "a=linear:40"])
     one_line(error, "both called 'a'")
+
+
+def test_tasks_whose_runs_would_lie_in_one_folder_are_refused(tmp_path, one_line):
+    """The files of a task aren't part of a run's name, and spaces become hyphens or the like."""
+    tasks = ["my data=digits", "my-data=digits"]
+    named = plan(["confidence"], with_choices(read_preset("cpu"), hosts=["a=linear:32"], tasks=tasks))
+    with pytest.raises(reprogram.ConfigError) as error:
+        begin(named, ResultStore(tmp_path), print)
+    one_line(error, "'my data' and 'my-data'", "another name")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from importlib.resources import files
 import jsonschema
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from helpers_runs import make_run
 from reprogram.errors import ConfigError, ReprogramError
@@ -117,6 +120,48 @@ def test_a_finished_run_is_no_answer_for_another_start(tmp_path, one_line):
     with pytest.raises(ReprogramError) as error:
         execute(made)
     one_line(error, "start.safetensors")
+
+
+def photograph(path, seed):
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+
+
+def embeddings(path, seed):
+    generator = torch.Generator().manual_seed(seed)
+    save_file({name: torch.randn(n, 8, generator=generator) for name, n in (("host", 16), ("task", 10))}, path)
+
+
+@pytest.mark.parametrize(
+    ("option", "spec", "name", "write"),
+    [
+        ("program", "concealed(photo='{}')", "photo.png", photograph),
+        ("label_map", "text:{}", "names.safetensors", embeddings),
+    ],
+)
+def test_a_finished_run_is_no_answer_for_another_file_of_its_parts(tmp_path, one_line, option, spec, name, write):
+    file = tmp_path / name
+    write(file, 0)
+    made = config(tmp_path / "run", **{option: spec.format(file)})
+    result = execute(made)
+    jsonschema.validate(result, json.loads(files("reprogram.runs").joinpath("result.schema.json").read_text("utf-8")))
+    write(file, 0)
+    assert execute(made) == result
+    cells = [Cell("run", made)]
+    assert run_cells(cells, executor="inline")[0].state == "already"
+    write(file, 1)
+    with pytest.raises(ConfigError) as error:
+        execute(made)
+    one_line(error, "another file", name, "choose another --out")
+    assert run_cells(cells, executor="inline")[0].state == "failed"
+    earlier = {key: value for key, value in result.items() if key != f"{option}_file"}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(earlier))  # An earlier version noted no digest.
+    write(file, 1)
+    assert execute(made) == earlier
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    file.unlink()
+    with pytest.raises(ReprogramError) as error:
+        execute(made)
+    one_line(error, name)
 
 
 def test_the_host_of_many_cells_is_looked_at_once(tmp_path):
