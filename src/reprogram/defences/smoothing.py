@@ -67,11 +67,11 @@ class Smoothing(Defence):
             chances = scores.softmax(dim=1)
             require_finite(chances)
             labels = scores.detach().argmax(dim=1)
-            # Half precision would stop counting at 2,048.
-            votes = votes.to(scores.device) + F.one_hot(labels, scores.shape[1])
-            means = means.to(scores.device) + chances.to(torch.promote_types(chances.dtype, torch.float32)) / copies
+            exact = chances.to(torch.promote_types(chances.dtype, torch.float32))  # Half stops counting at 2,048.
+            votes = votes.to(exact) + F.one_hot(labels, scores.shape[1])
+            means = means.to(exact) + exact / copies
         mean = means.clamp_min(torch.finfo(means.dtype).tiny).log()
         if self.config.answer == "mean":
             return mean.to(scores)
         # log((v + 1/2) / (n + K/2)), b x K
-        return straight_through(((votes + 0.5) / (copies + votes.shape[1] / 2)).log().to(mean), mean).to(scores)
+        return straight_through(((votes + 0.5) / (copies + votes.shape[1] / 2)).log(), mean).to(scores)

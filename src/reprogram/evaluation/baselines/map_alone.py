@@ -57,7 +57,8 @@ def _of_one_view(model: Reprogrammed) -> tuple[LabelMap, int]:
     map, or the host has too few labels for that, it is the model's own, and each view is the image without a program.
     """
     label_map, labels = model.label_map, model.host.info.num_classes
-    learned = next(label_map.parameters(), None) is not None
+    fitted_again = label_map.refit_schedule in ("steps", "epochs")
+    learned = not fitted_again and next(label_map.parameters(), None) is not None
     if model.program.num_groups == 1 or learned or labels < label_map.num_task_labels:
         return label_map, model.program.num_groups
     twin = type(label_map)(label_map.config, num_host_labels=labels, num_task_labels=label_map.num_task_labels)
