@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -67,6 +68,13 @@ class EvadingLoss(Loss):
                 raise ConfigError(f"temperature={self.temperature}; a positive number is expected")
             if self.detector not in SIGNED and (self.temperature != 1 or self.low):
                 raise ConfigError(f"detector={self.detector!r} has its own temperature and sign; leave them out")
+
+    @classmethod
+    def needs(cls, config: Config) -> list[Path]:
+        """The detector's file, where the options name one, and those of the other loss."""
+        variant, options = configure("losses", config.loss)
+        own = [user_path(config.detector)] if names_file(config.detector) else []
+        return [*own, *variant.needs(options)]
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

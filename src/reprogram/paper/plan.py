@@ -31,7 +31,7 @@ class Planned:
         axis: the values that the experiment varies, by name.
         config: the run's configuration.
         digest: digest of the specs that host and task stand for, and of the recipe.
-        host_digest: digest of the host's spec alone.
+        host_digest: digest of the host's spec alone; empty where the experiment builds the host for the task.
     """
 
     host: str
@@ -107,7 +107,7 @@ class ExperimentPlan:
         stands_for = self.hosts.get(host, spec)
         digests = {
             "digest": digest_of([stands_for, self.task_config(task).identity()]),
-            "host_digest": digest_of(stands_for),
+            "host_digest": digest_of(stands_for) if host in self.hosts else "",
         }
         return Planned(host=host, task=task, seed=seed, axis=axis or {}, config=config, **digests)
 

@@ -43,7 +43,8 @@ class Row:
         axis: the values that the experiment varied, by name.
         folder: the run folder.
         result: the content of its `result.json`.
-        host_meaning: digest of the spec that the host's name stood for; empty in plans of earlier versions.
+        host_meaning: digest of the spec that the host's name stood for; empty in plans of earlier versions, and where
+            the experiment builds the host for the task.
     """
 
     host: str
@@ -241,7 +242,8 @@ def _replaced(row: dict[str, Any], new: dict[str, dict[str, Any]]) -> bool:
     for other in new.values():
         if other["host"] != row["host"]:
             continue
-        if other["host_meaning"] != row.get("host_meaning", other["host_meaning"]):
+        meanings = other["host_meaning"], row.get("host_meaning")
+        if all(meanings) and meanings[0] != meanings[1]:
             return True
         if other["task"] == row["task"] and (
             other["meaning"] != row["meaning"] or (other["axis"], other["seed"]) == (row["axis"], row["seed"])

@@ -1,11 +1,11 @@
 """Finished runs whose task, host or start may be another one by now."""
 
-import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reprogram.errors import ConfigError, DataError
+from reprogram.errors import ConfigError
 from reprogram.hosts._factory import host_source
 from reprogram.hosts.base import Host
 from reprogram.programfile.file import read
@@ -15,10 +15,10 @@ from reprogram.runs.config import RunConfig
 from reprogram.runs.folder import RunFolder
 from reprogram.tasks._factory import task_source
 from reprogram.tasks.base import Task, TaskSource
-from reprogram.utils.changes import last_change
+from reprogram.utils.changes import digest_of_files, last_change
 from reprogram.utils.files import user_path
 
-WITH_FILES = {"program": "programs", "label_map": "label-maps"}
+WITH_FILES = {"program": "programs", "label_map": "label-maps", "loss": "losses"}
 """The family of each option whose spec may name files that a run reads once, at its start."""
 
 
@@ -42,9 +42,9 @@ class ChangedInputs:
             "task": ((config.task, config.data, config.skip_bad), lambda: _task(config).last_change()),
             "host": ((config.host,), lambda: _last_change_of_host(config.host)),
             "warm_start": ((config.warm_start,), lambda: _last_change_of_start(config.warm_start)),
-            "program": ((config.program,), lambda: _last_change_of_files(config, "program")),
-            "label_map": ((config.label_map,), lambda: _last_change_of_files(config, "label_map")),
         }
+        for option in WITH_FILES:
+            files[option] = (getattr(config, option),), partial(_last_change_of_files, config, option)
         changed = {option for option, (key, look) in files.items() if self._looked((option, *key), look) > finished}
         elsewhere = (before.data, before.skip_bad) != (config.data, config.skip_bad)
         if elsewhere or (before.download != config.download and _task(config).depends_on_download()):
@@ -81,7 +81,7 @@ def check_unchanged(
             raise _other(folder, f"another program in {config.warm_start}")
     for option in WITH_FILES:
         noted = result.get(f"{option}_file")  # Earlier versions didn't note it.
-        if option in changed and noted is not None and noted != _digest(_files(config, option)):
+        if option in changed and noted is not None and noted != digest_of_files(_files(config, option)):
             raise _other(folder, f"another file of {getattr(config, option)}")
     if not changed & {"host", "task"}:
         return
@@ -96,29 +96,21 @@ def check_unchanged(
 
 
 def digests_of_files(config: RunConfig) -> dict[str, str]:
-    """The result's fields `program_file` and `label_map_file`: digests of the files that the specs name.
+    """The result's fields `program_file`, `label_map_file` and `loss_file`: digests of the files that the specs name.
 
     Args:
         config: the run's configuration.
     """
     files = {option: _files(config, option) for option in WITH_FILES}
-    return {f"{option}_file": _digest(paths) for option, paths in files.items() if paths}
+    return {f"{option}_file": digest_of_files(paths) for option, paths in files.items() if paths}
 
 
 def _files(config: RunConfig, option: str) -> list[Path]:
-    variant, options = configure(WITH_FILES[option], getattr(config, option))
+    if (spec := getattr(config, option)) == "auto":
+        return []
+    variant, options = configure(WITH_FILES[option], spec)
     paths: list[Path] = variant.needs(options)
     return paths
-
-
-def _digest(paths: list[Path]) -> str:
-    found = hashlib.sha256()
-    for path in paths:
-        try:
-            found.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise DataError(f"{path}: can't be read ({error.strerror}); the run was learned with it") from None
-    return found.hexdigest()
 
 
 def _other(folder: RunFolder, what: str) -> ConfigError:

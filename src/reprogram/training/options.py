@@ -10,6 +10,7 @@ from reprogram.registry import MAX_SEED, added_later, format_spec, is_listed, na
 from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
 from reprogram.types import LossKind, Precision, SampleSize, Sampling
+from reprogram.utils.changes import digest_of_files
 from reprogram.utils.messages import nearest
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import given_by_script, plain
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16
 """The most images of a step where the batch size is "auto"."""
+MAP_FILES = "contents of the label map's files"
+"""What `resume_key` calls the files that the label map's spec names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +209,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     from reprogram.training.losses import loss_named
 
     files = loss_named(options.loss).files_digest() if options.loss != "auto" else ""
+    map_files = model.label_map.needs(model.label_map.config)
     younger = {
         "augmentation": (options.augmentation, "none"),
         "precision": (options.precision, "float32"),
@@ -216,6 +220,7 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
         "cost": (options.cost, None),
         "price": (options.price if options.cost is not None else None, None),
         "contents of the loss's files": (files, ""),
+        MAP_FILES: (digest_of_files(map_files) if map_files else "", ""),
         "defences": ((model.host.guard and model.host.guard.spec()) or None, None),
     }
     return {

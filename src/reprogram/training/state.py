@@ -15,6 +15,7 @@ from reprogram.hosts._store import COUNTS
 from reprogram.learners.base import Learner
 from reprogram.model import Reprogrammed
 from reprogram.training.checkpoint import Checkpoint, Interval
+from reprogram.training.options import MAP_FILES
 from reprogram.training.results import FitProgress
 from reprogram.types import Precision
 from reprogram.utils.files import user_path
@@ -214,6 +215,8 @@ class TrainStateSaver:
             return None
         tensors, record = checkpoint
         for name in {**self.resume_key, **record["made_from"]}:
+            if name == MAP_FILES and name not in record["made_from"]:
+                continue  # Earlier versions didn't note it.
             if record["made_from"].get(name) != self.resume_key.get(name):
                 raise ConfigError(
                     f"{self.checkpoint.path}: is of a run with another {name}; give the same to go on, or start "

@@ -1,10 +1,13 @@
-"""When files and folders were last changed."""
+"""When files and folders were last changed, and what files hold."""
 
+import hashlib
 import math
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+from reprogram.errors import DataError
 
 
 def last_change(paths: Iterable[Path]) -> float:
@@ -36,3 +39,21 @@ def last_change(paths: Iterable[Path]) -> float:
     except OSError:
         return math.inf
     return latest
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """SHA-256 of what files hold, one after the other, in hexadecimal digits.
+
+    Args:
+        paths: of the files.
+
+    Raises:
+        DataError: one can't be read.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise DataError(f"{path}: can't be read ({error.strerror}); the run was learned with it") from None
+    return found.hexdigest()

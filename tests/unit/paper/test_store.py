@@ -157,6 +157,22 @@ def test_a_host_that_a_name_no_longer_means_leaves_all_places_of_a_table(tmp_pat
     assert {where[:2] for where in shown} == {("T", 32), ("other", 8), ("other", 16), ("other", 32)}
 
 
+def test_hosts_that_an_experiment_builds_for_each_task_keep_the_runs_of_the_other_tasks(tmp_path):
+    store, experiment = ResultStore(tmp_path), base.find("linear-host")
+
+    def runs(tasks, **choices):
+        plan = with_choices(read_preset("cpu"), tasks=tasks, **choices)
+        return experiment.runs(replace(plan, options={"linear-host": {"slopes": [0.5]}}))
+
+    both = runs(["digits", "squares"])
+    assert len({run.config.host for run in both}) == 4
+    shown = seeds_shown(store, "linear-host", both)
+    assert store.write_plan("linear-host", runs(["digits"])) == 0
+    assert [(row.host, row.seed) for row in store.rows("linear-host")] == shown
+    assert store.write_plan("linear-host", runs(["digits"], budget="160")) == 2
+    assert {row.task for row in store.rows("linear-host")} == {"squares"}
+
+
 def test_a_measurement_on_a_host_that_a_name_no_longer_means_isnt_shown(tmp_path):
     store, experiment = ResultStore(tmp_path), base.find("transfer")
 

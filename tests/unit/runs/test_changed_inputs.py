@@ -3,6 +3,7 @@
 import json
 import struct
 import unittest.mock
+from dataclasses import replace
 from importlib.resources import files
 
 import jsonschema
@@ -13,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from helpers_runs import make_run
+from reprogram.detectors._detect import load_detector
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.model import Reprogrammed
 from reprogram.programfile.file import read
@@ -131,11 +133,18 @@ def embeddings(path, seed):
     save_file({name: torch.randn(n, 8, generator=generator) for name, n in (("host", 16), ("task", 10))}, path)
 
 
+def detector(path, seed):
+    calibrated = load_detector("energy")
+    calibrated.threshold = float(seed)
+    calibrated.save(path)
+
+
 @pytest.mark.parametrize(
     ("option", "spec", "name", "write"),
     [
         ("program", "concealed(photo='{}')", "photo.png", photograph),
         ("label_map", "text:{}", "names.safetensors", embeddings),
+        ("loss", "evading(loss='host', detector='{}')", "detector.safetensors", detector),
     ],
 )
 def test_a_finished_run_is_no_answer_for_another_file_of_its_parts(tmp_path, one_line, option, spec, name, write):
@@ -162,6 +171,37 @@ def test_a_finished_run_is_no_answer_for_another_file_of_its_parts(tmp_path, one
     with pytest.raises(ReprogramError) as error:
         execute(made)
     one_line(error, name)
+
+
+def test_a_loss_reads_its_file_anew_for_each_run(tmp_path):
+    file, learned = tmp_path / "detector.safetensors", []
+    for threshold in (-100, 100, -100):
+        detector(file, threshold)
+        made = config(tmp_path / f"{len(learned)}", loss=f"evading(loss='host', weight=100.0, detector='{file}')")
+        execute(made)
+        learned.append(read(made.folder / "program.safetensors").tensors["program.weight"])
+    assert [torch.equal(learned[0], other) for other in learned[1:]] == [False, True]
+
+
+def test_an_interrupted_run_doesnt_go_on_with_another_label_map_of_the_same_spec(tmp_path, one_line, monkeypatch):
+    file = tmp_path / "names.safetensors"
+    embeddings(file, 0)
+    made = config(tmp_path / "run", label_map=f"text:{file}", images=64, checkpoint_every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("reprogram.training.validation.Validator.scores", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute(made)
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+    embeddings(file, 1)
+    with pytest.raises(ConfigError) as error:
+        execute(made)
+    one_line(error, "another contents of the label map's files")
+    embeddings(file, 0)
+    assert execute(made)["test"] == execute(replace(made, out=str(tmp_path / "whole")))["test"]
+
+
+def _interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 def test_the_host_of_many_cells_is_looked_at_once(tmp_path):

@@ -13,6 +13,7 @@ from reprogram.paper.plan import ExperimentPlan, Planned
 from reprogram.paper.plots import histograms
 from reprogram.paper.store import ResultStore, Row
 from reprogram.paper.tables import distinct, judged, pooled
+from reprogram.utils.changes import digest_of_files
 
 COUNT = 500
 """Test images of each run, at the most."""
@@ -89,11 +90,11 @@ def _all_statistics(facts: dict[str, Any], row: Row) -> dict[str, Any]:
     return {**own, **facts.get(PHOTOGRAPHS + row.folder.name, {})}
 
 
-def _listed(folder: Path) -> list[list[Any]]:
-    """Names and sizes in bytes of the files in a folder of photographs."""
+def _listed(folder: Path) -> list[list[str]]:
+    """Names and digests of the files in a folder of photographs."""
     from reprogram.utils.image_files import list_images
 
-    return [[path.name, path.stat().st_size] for path in list_images(folder)]
+    return [[path.name, digest_of_files([path])] for path in list_images(folder)]
 
 
 def _own_statistics(row: Row, run: Planned) -> dict[str, dict[str, list[float]]]:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers import random_task
 from helpers_runs import finished_result, tiny_plan
@@ -88,3 +89,12 @@ def test_test_images_are_drawn_from_all_classes():
     assert torch.equal(drawn.images, some(sorted_split, 100, seed=1).images)
     assert not torch.equal(drawn.images, some(sorted_split, 100, seed=2).images)
     assert len(some(split, 1000, seed=0)) == 400
+
+
+def test_another_photograph_of_the_same_name_and_size_is_another_input(tmp_path):
+    """A bitmap's size doesn't tell what it shows."""
+    listed = []
+    for value in (0, 255, 0):
+        Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / "photo.bmp")
+        listed.append(confidence._listed(tmp_path))
+    assert listed[0] == listed[2] != listed[1] and [name for name, _ in listed[0]] == ["photo.bmp"]
