@@ -87,6 +87,7 @@ results: $(READY)
 	$(BIN)/python docs/_ext/results_index.py
 	$(BIN)/python docs/_ext/detectors.py
 	$(BIN)/python docs/_ext/paper_level.py
+	$(BIN)/python docs/_ext/paper_tables.py
 
 # The page is written anew from what is there, also where a case failed.
 bench: $(READY)

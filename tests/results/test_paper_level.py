@@ -28,6 +28,20 @@ def test_the_page_is_current(paper_level: ModuleType) -> None:
     assert "docs/_ext/paper_level.py" in target.partition("\n\n")[0]
 
 
+def test_the_tables_of_the_other_experiments_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    import paper_tables
+
+    text = paper_tables.PAGE.read_text(encoding="utf-8")
+    assert paper_tables.page(text) == text, "run make results"
+    experiments = ("baselines", "size", "amplitude", "concealed", "transfer", "confidence")
+    assert all(f"{paper_tables.BEGIN.format(name)}\n\n" in text for name in experiments)
+    without = re.sub(r"\n\| [^-|][^\n]*, worth [^\n]*", "", text)
+    assert without != text and paper_tables.page(without) == text
+    target = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nresults:")[2]
+    assert "docs/_ext/paper_tables.py" in target.partition("\n\n")[0]
+
+
 def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
     """Read with other means: the run's folder says host and seed, its file the accuracy and the program's worth."""
     text = paper_level.PAGE.read_text(encoding="utf-8")
