@@ -130,7 +130,7 @@ class Audit:
             if any(not exists(RunFolder(planned.cell.config.folder).result) for planned in self.plan.cells):
                 prober.reopen()
             else:
-                self._check_same(prober, patience_s)
+                self._check_same(prober, patience_s, say)
             outcomes = run_cells(
                 [_limited(planned.cell, limits) for planned in self.plan.cells],
                 executor="inline" if self.is_held else executor,
@@ -200,14 +200,17 @@ class Audit:
             beside=more,
         )
 
-    def _check_same(self, prober: Prober, patience_s: float) -> None:
+    def _check_same(self, prober: Prober, patience_s: float, say: Callable[[str], None]) -> None:
         """Refuse a function that answers otherwise than the one of the finished audit in the folder.
 
         Weights are known by their fingerprint, and a function by its answers alone: it is asked once more, which is on
         the bill. A service isn't, nor is anything beyond a limit.
         """
-        unknown = self.host.is_local and self.host.fingerprint.startswith("unverified")
-        if unknown and self.limit is None and changed(prober.now(patience_s)):
+        if not (self.host.is_local and self.host.fingerprint.startswith("unverified")):
+            return
+        if prober.limit is not None and prober.spent + len(prober.images) > prober.limit:
+            say(f"the limit leaves no {len(prober.images)} images to ask whether the function still is the same one")
+        elif changed(prober.now(patience_s)):
             raise ConfigError(
                 f"{self.out}: holds the finished audit of a host that answered the same images otherwise; choose "
                 "another --out"

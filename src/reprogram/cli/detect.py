@@ -107,7 +107,7 @@ def _conclude(
         emit({**told, "unread": [as_utf8(error) for error in failures]})
     else:
         print(f"alarms: {len(alarms):,} of {len(found):,} queries, by {_senders(alarms)} of {_senders(found)} accounts")
-    return DataError.exit_code if failures else ALARMED if fail_on_alarm and alarms else 0
+    return ALARMED if fail_on_alarm and alarms else DataError.exit_code if failures else 0
 
 
 def _need_no_benign(benign_queries: int | None, false_positives: float | None) -> None:

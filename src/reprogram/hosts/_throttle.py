@@ -38,6 +38,9 @@ CLARIFAI_THROTTLES = {10030, 11005}
 GOOGLE_THROTTLES = {"RESOURCE_EXHAUSTED", "UNAVAILABLE", 8, 14, 429, 503}
 """Google's names and numbers of a spent quota and of an overloaded service."""
 
+SUCCESSES = {0, 200, "0", "200", "OK", "ok"}
+"""Numbers and names of no error, which some services write where errors have theirs (gRPC's code 0, HTTP's 200)."""
+
 BASE_S, LONGEST_S = 0.2, 30.0
 """The longest first wait, and the longest wait that isn't asked for by the service, in seconds."""
 
@@ -93,13 +96,15 @@ def _codes(headers: Mapping[str, str], document: Any) -> Iterator[tuple[Any, boo
         code = _short(document["__type"])
         yield code, code in AWS_THROTTLES
     number = _clarifai_code(document)
-    if isinstance(number, int) and number > CLARIFAI_SUCCESS:
+    if isinstance(number, int) and number > CLARIFAI_SUCCESS and "description" in document["status"]:
         yield number, number in CLARIFAI_THROTTLES
     responses = document.get("responses")
     for response in (document, *(responses if isinstance(responses, list) else ())):
         error = response.get("error") if isinstance(response, dict) else None
-        if isinstance(error, dict):
+        if isinstance(error, dict) and error:
             named = [error[key] for key in ("status", "code") if isinstance(error.get(key), str | int)]
+            if named and SUCCESSES.issuperset(named):
+                continue
             yield (named[0] if named else ""), not GOOGLE_THROTTLES.isdisjoint(named)
         elif error and (error is True or isinstance(error, str | list)):  # A label may be called so, with a number.
             yield "", False

@@ -36,7 +36,7 @@ class Restricted(InnerSource):
         Attributes:
             host: spec of the host; one with `?` of its own goes in brackets, as in `untrained`.
             access: `scores` shows all labels, `topk` the first `k` of them, `label` the first alone, without a number.
-            k: the number of labels that `topk` shows.
+            k: the number of labels that `topk` shows; refused with other access.
             kind: the numbers that are shown: `logits`, `probabilities`, `percent`, or `independent` sigmoids.
             round: the decimals of the numbers; None for all.
             floor: labels with smaller numbers aren't shown, in units of `kind`; None for no limit.
@@ -59,6 +59,8 @@ class Restricted(InnerSource):
 
         def __post_init__(self) -> None:
             shown_of(self)
+            if self.k != type(self).k and self.access != "topk":
+                raise ConfigError(f"k={self.k}: only access=topk shows the first k labels, not access={self.access}")
             if not 1 <= self.quality <= 100:
                 raise ConfigError(f"quality={self.quality}; 1 to 100 is expected")
 

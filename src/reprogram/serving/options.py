@@ -29,7 +29,7 @@ class ServeOptions:
         port: that it listens on, 0 for any that is free.
         answers: what clients see: `all` of logits, probabilities and labels; as a black-box service `scores`, the
             numbers of all labels, `topk`, the first k labels with their numbers, or `label`, the first one without.
-        k: the number of labels that `topk` shows.
+        k: the number of labels that `topk` shows; refused with other answers.
         kind: the numbers of a black-box service: `logits`, `probabilities`, `percent`, or `independent` sigmoids.
         round: the decimals of a black-box service's numbers; all by default.
         noise: the standard deviation of noise on a black-box service's numbers, in units of `kind`.
@@ -73,6 +73,8 @@ class ServeOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name}={value}; a positive number is expected")
+        if self.k != type(self).k and self.answers != "topk":
+            raise ConfigError(f"k={self.k}: only answers=topk shows the first k labels, not answers={self.answers}")
         if self.batch > self.queue:
             raise ConfigError(f"queue={self.queue} is less than batch={self.batch}; a batch has to fit into it")
 

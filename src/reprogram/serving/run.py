@@ -87,6 +87,8 @@ def serve(
     settings: ServeOptions = given_by_script(ServeOptions, options, component="serve")
     tokens = tokens_of_environment()
     _check(models, detectors)
+    if settings.on_alarm == "refuse" and not detectors:
+        raise ConfigError("serve: on_alarm=refuse is what an alarm does; name the detectors that ring it")
     answering = Answering(models, {name: (versions or {}).get(name, "1") for name in models}, settings)
     if not answering.host.is_local:
         raise ConfigError(

@@ -301,6 +301,9 @@ def test_a_function_that_answers_otherwise_is_refused_in_the_folder_of_a_finishe
         assert "holds the finished audit of a host that answered the same images otherwise" in line
     assert (tmp_path / "out" / "audit.json").read_bytes() == kept
     assert json.loads(kept)["estimates"] == json.loads(before)["estimates"]
+    spent = json.loads(kept)["bill"]["images"]
+    assert main([*command, "--queries", str(spent + 10_000)]) == 3
+    assert "answered the same images otherwise" in capsys.readouterr().err
 
 
 def test_what_cannot_run_and_what_is_damaged_is_one_line(place, capsys, tmp_path):

@@ -48,6 +48,14 @@ def test_a_log_is_read_in_order_with_its_accounts(log, capsys):
     assert code == 10 and told["alarms"] == 5 and [q["account"] for q in told["queries"][:2]] == ["bert", "anna"]
 
 
+def test_a_broken_image_does_not_hide_the_alarm(log, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    own = ["--detector", "repeated-border(threshold=4.0)", log / "log.csv", tmp_path / "broken.png"]
+    code, out, err = run(capsys, *own, "--fail-on-alarm")
+    assert code == 10 and "alarms: 5 of 20" in out and "broken.png" in err
+    assert run(capsys, *own)[0] == 3
+
+
 def test_a_state_file_goes_on(log, tmp_path, capsys):
     state = tmp_path / "state.safetensors"
     own = ["--detector", "repeated-border(threshold=4.0)", "--state", state, "--account", "one", "--json"]

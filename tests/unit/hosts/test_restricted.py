@@ -173,6 +173,8 @@ def test_it_is_the_same_host_by_its_weights_and_names_itself():
         ({"round": -1}, "round=-1"),
         ({"noise": -1.0}, "noise"),
         ({"quality": 0}, "quality"),
+        ({"k": 3}, "k=3: only access=topk"),
+        ({"k": 3, "access": "label"}, "k=3: only access=topk"),
     ],
 )
 def test_options_that_make_no_sense(options, words):

@@ -62,7 +62,13 @@ def test_do_not_ask_again(status, headers, document, words):
 
 
 @pytest.mark.parametrize(
-    "document", [None, [], {}, 3, {"status": {"code": 10000}}, {"responses": [{}]}, {"status": "ok"}, {"error": None}]
+    "document",
+    [
+        *(None, [], {}, 3, {"status": {"code": 10000}}, {"responses": [{}]}, {"status": "ok"}, {"error": None}),
+        *({"error": {}}, {"error": {"code": 0, "message": "ok"}}, {"error": {"status": "OK"}, "label": "cat"}),
+        *({"error": {"code": 200}}, {"status": {"code": 20000, "message": "success"}, "label": "cat"}),
+        {"responses": [{"error": {"code": 0}, "labelAnnotations": []}]},
+    ],
 )
 def test_answers_are_no_refusals(document):
     assert refusal(200, {}, document) is None

@@ -79,6 +79,9 @@ def test_a_server_that_shows_less_than_its_host_shows_less():
         ({"port": "8000"}, ("port", "whole number")),
         ({"rate": True}, ("rate",)),
         ({"batch": 0}, ("batch", "1")),
+        ({"k": 3}, ("k=3", "answers=topk")),
+        ({"k": 3, "answers": "scores"}, ("k=3", "answers=topk")),
+        ({"on_alarm": "refuse"}, ("on_alarm=refuse", "detectors")),
         ({"detectors": ["repeated-border"]}, ("detectors", "Watch")),
     ],
 )
