@@ -144,6 +144,23 @@ def test_what_is_no_task_and_no_model():
         reprogram.evaluate("learned.safetensors", task)
 
 
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda scores: scores.argmax(1), "the model gives 5 for 5 images"),
+        (lambda scores: (scores,), "the model gives a tuple"),
+        (lambda scores: scores.numpy(), "the model gives a ndarray"),
+        (lambda scores: scores[:3], "the model gives 3 x 3 for 5 images; 5 x k scores are expected"),
+        (lambda scores: scores.sum(), "the model gives one number for 5 images"),
+    ],
+)
+def test_a_function_that_gives_no_scores_is_refused(gives, said, one_line):
+    task = random_task(num_classes=3, n=(8, 4, 5))
+    with pytest.raises(ConfigError) as error:
+        reprogram.evaluate(lambda images: gives(images.float().mean((2, 3))), task)
+    one_line(error, said)
+
+
 @pytest.mark.parametrize("gives", ["sparse", "meta"])
 def test_scores_that_are_no_plain_tensor(gives):
     def classify(pixels):

@@ -73,7 +73,7 @@ def predict(
         n × k scores (logits), n being the images that were computed; 0 × 0 where there are none.
 
     Raises:
-        ConfigError: the batch size is below 1, or the model is nothing that can be called.
+        ConfigError: the batch size is below 1, the model can't be called, or it doesn't give b × k scores.
     """
     if not callable(model):
         raise ConfigError(
@@ -88,10 +88,20 @@ def predict(
         for images in batches(split, batch_size or BATCH_SIZE.get(device.type, BATCH_SIZE["cpu"]), device):
             if stop():
                 break
-            scores.append(model(images).float())
+            scores.append(_checked(model(images), len(images)).float())
             done += len(images)
             on_batch(done)
     return torch.cat(scores).cpu() if scores else torch.empty(0, 0)  # One transfer.
+
+
+def _checked(scores: Any, count: int) -> Tensor:
+    """Refuse what aren't the scores of `count` images."""
+    if not isinstance(scores, Tensor):
+        raise ConfigError(f"the model gives a {type(scores).__name__}; a tensor of b x k scores is expected")
+    if scores.ndim != 2 or len(scores) != count:
+        shape = " x ".join(map(str, scores.shape)) or "one number"
+        raise ConfigError(f"the model gives {shape} for {count} images; {count} x k scores are expected")
+    return scores
 
 
 def _device_of(model: Any) -> torch.device:

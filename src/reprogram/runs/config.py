@@ -236,7 +236,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     if "grid" in table:
         raise ConfigError(f"{path}: is a grid, and no table [fit]; give it to reprogram sweep")
     values = table.get("fit", table)
-    if not isinstance(values, dict) or (values is not table and set(table) != {"fit"}):
+    tables = all(isinstance(value, dict | list) and value for value in table.values())
+    if not isinstance(values, dict) or (set(table) != {"fit"} and (tables or values is not table)):
         several = " as a list, [[fit]]" if isinstance(values, list) else ""
         raise ConfigError(f"{path}: expected one table [fit], found {', '.join(sorted(table))}{several}")
     values = underscored(values, str(path))

@@ -20,14 +20,16 @@ DEFAULTS_0_1: dict[str, Any] = {
 """The defaults of version 0.1 that are others now, by today's names."""
 
 
-def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
+def as_written(values: Mapping[str, Any], *, older: bool | None = None) -> dict[str, Any]:
     """The options of a file, completed by the defaults of version 0.1 where the file was written for it.
 
     Args:
         values: the options' values, by name. Where one of them has a name that only version 0.1 knew, the file means by
             what it leaves out what that version did; a recipe completes it all the same.
+        older: whether the file was written for version 0.1, where other values of it say so; None to see by these.
     """
-    return {**DEFAULTS_0_1, **values} if of_version_0_1(values) and "recipe" not in values else dict(values)
+    older = of_version_0_1(values) if older is None else older
+    return {**DEFAULTS_0_1, **values} if older and "recipe" not in values else dict(values)
 
 
 def note_on_0_1(values: Mapping[str, Any], where: str, flags: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from reprogram.registry import configure
 from reprogram.report.examples import COUNT
 from reprogram.runs.config import RunConfig
 from reprogram.tasks.base import Task
+from reprogram.training.budget import images_of
 from reprogram.training.compatibility import settled_learner
 from reprogram.training.losses import loss_of
 from reprogram.training.microbatch import usual_number
@@ -152,17 +153,16 @@ def forecast(config: RunConfig, model: Reprogrammed, whole_task: Task, *, proces
     """
     task, budget = whole_task.with_test_sample(config.test_images, seed=config.seed), config.budget
     batch_size = min(config.settled_batch_size(len(task.class_names)), len(task.train))
-    views, steps_per_epoch = model.program.num_views, -(-len(task.train) // batch_size)
-    steps = None if budget.seconds is not None else budget.steps(batch_size, steps_per_epoch)
+    views = model.program.num_views
+    steps = None if budget.seconds is not None else budget.steps(batch_size, len(task.train))
     if settled_learner(config.learner, configure("learners", config.learner)[0].access, model) == "none":
         steps = 0
     learned = num_validations = looked_at = None
     if steps is not None:
-        epochs, position = divmod(steps, steps_per_epoch)
-        learned = epochs * len(task.train) + position * batch_size
+        learned = images_of(steps, batch_size, len(task.train))
         num_validations = min(config.validations, steps) or 1
         looked_at = num_validations * num_validation_images(
-            config, learned=steps * batch_size, available=len(task.validation), views=views
+            config, learned=learned, available=len(task.validation), views=views
         )
     same: dict[str, Any] = {"queries": budget.host_images, "seed": config.seed, "augmentation": config.augmentation}
     run = BaselineInput(model=model, task=task, images_seen=learned or 0, **same)

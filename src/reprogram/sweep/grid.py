@@ -11,7 +11,7 @@ from typing import Any
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
 from reprogram.runs.config import SPECS, RunConfig, from_values, underscored
-from reprogram.runs.earlier import DEFAULTS_0_1, as_written, note_on_0_1
+from reprogram.runs.earlier import DEFAULTS_0_1, as_written, note_on_0_1, of_version_0_1
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
 from reprogram.utils.toml import read_table
@@ -49,9 +49,11 @@ def read_grid(
     for note in {note_on_0_1(values, str(path), fixed or {}): None for values in combinations}:
         if note is not None:
             say(note)
+    older = any(map(of_version_0_1, combinations))  # All cells of a file have the same defaults.
     for values in combinations:
         try:
-            cell = _cell(from_values({"checkpoint_every": SAVED_EVERY, **as_written(values), **(fixed or {})}, "grid"))
+            whole = {"checkpoint_every": SAVED_EVERY, **as_written(values, older=older), **(fixed or {})}
+            cell = _cell(from_values(whole, "grid"))
         except ReprogramError as error:
             raise ConfigError(f"{path}: {error}") from None
         if cell.name in cells:

@@ -52,22 +52,35 @@ class Budget:
         bought = None if self.cost is None or self.price is None else images_for(self.cost, self.price)
         return min((limit for limit in (self.queries, bought) if limit is not None), default=None)
 
-    def steps(self, batch_size: int, steps_per_epoch: int) -> int | None:
+    def steps(self, batch_size: int, num_train: int) -> int | None:
         """The number of steps that epochs and images allow; None where only the time is limited.
 
         Args:
-            batch_size: images of a step.
-            steps_per_epoch: steps of a pass over the training images.
+            batch_size: images of a step; the last one of a pass may have fewer.
+            num_train: training images, of which a pass has each once.
 
         Raises:
             BudgetError: a limit is half a step or less.
         """
-        limits = {}
+        limits, steps_per_epoch = {}, -(-num_train // batch_size)
         if self.epochs is not None:
             limits[f"epochs={self.epochs}"] = round(self.epochs * steps_per_epoch)
         if self.images is not None:
-            limits[f"images={self.images}"] = round(self.images / batch_size)
+            passes, rest = divmod(self.images, num_train)
+            limits[f"images={self.images}"] = round(passes * steps_per_epoch + rest / batch_size)
         for given, steps in limits.items():
             if steps == 0:
                 raise BudgetError(f"{given} is half a step or less; give more")
         return min(limits.values(), default=None)
+
+
+def images_of(steps: int, batch_size: int, num_train: int) -> int:
+    """The training images that steps see, repeats counted: the last step of a pass may have fewer than the others.
+
+    Args:
+        steps: the number of steps.
+        batch_size: images of a step.
+        num_train: training images.
+    """
+    passes, position = divmod(steps, -(-num_train // batch_size))
+    return passes * num_train + position * batch_size

@@ -18,6 +18,7 @@ from reprogram.tasks.base import Task
 from reprogram.training import diagnosis
 from reprogram.training.agreement import Agreement
 from reprogram.training.batches import Batches
+from reprogram.training.budget import images_of
 from reprogram.training.checkpoint import LONG_S
 from reprogram.training.losses import losses_of
 from reprogram.training.microbatch import usual_number
@@ -62,14 +63,13 @@ class Trainer:
     ) -> None:
         self.model, self.options, self.learner = model, options, learner
         self.saver, self.group, self.on_progress, self.on_validation = saver, group, on_progress, on_validation
-        device = model.canvas.frame.device
-        self.train = task.train.to(device)
+        self.train = task.train.to(device := model.canvas.frame.device)
         self.validator = Validator(model, learner, task.validation.to(device), options.seed, group)
         model.label_map.different_images = len(self.train)
         self.batch_size = min(options.settled_batch_size(len(task.class_names)), len(self.train))
         self.batches = Batches(self.train, augmentation, self.batch_size, options.seed, options.sampling)
         self.steps_per_epoch = -(-len(self.train) // self.batch_size)
-        self.last_step = options.budget.steps(self.batch_size, self.steps_per_epoch) if learner.takes_steps else 0
+        self.last_step = options.budget.steps(self.batch_size, len(self.train)) if learner.takes_steps else 0
         self.state = TrainState()
         self.best: dict[str, Tensor] = {}
         self.validation: Evaluation | None = None
@@ -238,7 +238,7 @@ class Trainer:
     def _images_of_run(self) -> float:
         """The training images that the whole run learns from; a guess by its first part where time limits it."""
         if self.last_step is not None and self.options.budget.seconds is None:
-            return self.last_step * self.batch_size
+            return images_of(self.last_step, self.batch_size, len(self.train))
         return self.state.images / self._fraction()
 
     def _validation_due(self) -> bool:

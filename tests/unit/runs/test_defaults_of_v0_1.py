@@ -3,6 +3,7 @@
 import pytest
 
 from reprogram.cli.fit import resolve
+from reprogram.errors import ConfigError
 from reprogram.runs.config import MARK
 from reprogram.runs.earlier import DEFAULTS_0_1, as_written
 from reprogram.sweep.grid import read_grid
@@ -35,6 +36,21 @@ def test_a_file_with_a_name_of_then_keeps_its_meaning(written, old):
     assert chosen(cell.config) == chosen(config) == DEFAULTS_0_1
     assert chosen(resolve({"canvas": "tile"}, written(f"[fit]\n{old}\n"))) == {**DEFAULTS_0_1, "canvas": "tile"}
     assert resolve({"recipe": "ilm-vp"}, written(f"[fit]\n{old}\n")).label_map == "iterative"
+
+
+def test_one_name_of_then_speaks_for_all_cells_of_a_grid(written):
+    """Else an axis would compare label maps, canvases and losses beside what it names."""
+    grid = '[[grid]]\nlearner = ["adam", "sgd", "normalized"]\n[[grid]]\nseed = 3\n'
+    assert [chosen(cell.config) for cell in read_grid(written(grid))] == [DEFAULTS_0_1] * 4
+    with_recipe = '[[grid]]\nlearner = "gradient"\n[[grid]]\nrecipe = "ilm-vp"\n'
+    assert [cell.config.label_map for cell in read_grid(written(with_recipe))] == ["discriminant", "iterative"]
+
+
+def test_a_misspelt_table_is_named(written, one_line):
+    for text in ("[fits]\nepochs = 1\n", "[[fits]]\nepochs = 1\n", "[fit]\n[other]\n"):
+        with pytest.raises(ConfigError) as error:
+            resolve({}, written(text))
+        one_line(error, "expected one table [fit], found", "fit")
 
 
 def test_other_files_and_flags_have_todays_defaults(written):

@@ -15,7 +15,7 @@ from reprogram.learners.nes import NES
 from reprogram.registry import configure
 from reprogram.training.allowance import needs_of_run
 from reprogram.training.answers import beside
-from reprogram.training.budget import Budget
+from reprogram.training.budget import Budget, images_of
 from reprogram.training.checkpoint import Checkpoint
 from reprogram.training.options import FitOptions
 
@@ -275,4 +275,15 @@ def test_the_limit_that_allows_no_step_is_the_one_that_is_named():
         (Budget(epochs=5.0, images=8), "images=8 is half a step or less"),
     ]:
         with pytest.raises(BudgetError, match=said):
-            budget.steps(16, 10)
+            budget.steps(16, 160)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 64])
+@pytest.mark.parametrize("num_train", [64, 70, 129])
+@pytest.mark.parametrize("images", [64, 100, 640, 6400])
+def test_images_are_counted_where_the_last_batch_of_a_pass_is_small(batch_size, num_train, images):
+    """Against adding up the batches one by one: no other number of steps comes nearer, but for half a batch."""
+    sizes = [min(batch_size, num_train - first) for first in range(0, num_train, batch_size)]
+    steps = Budget(images=images).steps(batch_size, num_train)
+    seen = sum(sizes[step % len(sizes)] for step in range(steps))
+    assert abs(seen - images) <= batch_size / 2 and images_of(steps, batch_size, num_train) == seen

@@ -13,7 +13,7 @@ from reprogram.evaluation.baselines.chance import chance
 from reprogram.evaluation.baselines.direct_training import DIRECT_IMAGES, direct_training
 from reprogram.evaluation.baselines.linear_probe import linear_probe
 from reprogram.evaluation.baselines.majority import majority
-from reprogram.evaluation.baselines.map_alone import label_map_alone
+from reprogram.evaluation.baselines.map_alone import MapAlone, label_map_alone
 
 
 def test_chance_and_majority():
@@ -108,6 +108,27 @@ def test_a_learned_map_without_its_program_is_the_learned_one(label_map, program
         scores = model.host(model.canvas(task.test.images)).repeat(1, model.program.num_groups)
         right = (model.label_map(scores).argmax(1) == task.test.labels).float().mean()
     assert label_map_alone(model, task)["accuracy"] == pytest.approx(float(right))
+
+
+@pytest.mark.parametrize("label_map", ["linear", "linear(standardize=64)", "linear(init='frequency')"])
+@pytest.mark.parametrize("program", ["frame", "views(count=2, apart=True)"])
+def test_a_map_that_was_learned_with_a_program_is_learned_anew_without_it(label_map, program):
+    """A linear host can't be reprogrammed: what a program is worth there is what the map alone gets, too."""
+    task = reprogram.load_task("digits")
+    parts = {"label_map": label_map, "program": program, "canvas": "centre" if program == "frame" else "resize"}
+    model = reprogram.Reprogrammed.build("linear:32", task, **parts)
+    if program != "frame":
+        model.program.weight = torch.nn.Parameter(torch.zeros(1))  # Learned with the map, as those of other views.
+    fitted = reprogram.fit(model, task, epochs=4, loss="task", learner="adam")
+    before = {name: value.clone() for name, value in model.learned_state().items()}
+    found = MapAlone(MapAlone.Config()).measure(
+        BaselineInput(model=model, task=task, images_seen=fitted.images_seen, seed=0)
+    )
+    alone = reprogram.Reprogrammed.build("linear:32", task, **{**parts, "program": "none"})
+    reprogram.fit(alone, task, epochs=4, loss="task")
+    assert found["accuracy"] == pytest.approx(reprogram.evaluate(alone, task).accuracy, abs=0.05)
+    assert found["train_images"] == len(task.train) and found["accuracy"] > 0.6
+    assert all(torch.equal(before[name], value) for name, value in model.learned_state().items())
 
 
 def test_views_that_bring_the_labels_of_a_small_host_to_enough_have_a_map_alone():
