@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import results_index
-import results_rows
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -45,8 +44,6 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
 def worth(result: dict[str, Any]) -> str:
     """What the program is worth: accuracy minus the label map alone's; older results have no interval for it."""
     found = result.get("program_worth")
-    if results_rows.is_of_other_map(result):
-        return "–"
     if found is not None:
         low, high = found["interval"]
         return f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -112,18 +112,10 @@ def _run(data: dict[str, Any], config: dict[str, Any], recipe: str, name: str) -
     return Row({**_options(data, options), "recipe": recipe}, measured, name)
 
 
-def is_of_other_map(data: dict[str, Any]) -> bool:
-    """Whether an older result's label map alone is the one that was learned with the program, and suits that alone."""
-    alone = data["baselines"].get("map_alone", {})
-    return str(data["label_map"]).startswith("linear") and data["program"] != "none" and "train_images" not in alone
-
-
 def _worth(data: dict[str, Any]) -> dict[str, str]:
     """What the program is worth, and the accuracy by the host's top label alone; older results hold no interval."""
     cells, alone = {}, data["baselines"].get("map_alone")
-    if is_of_other_map(data):
-        pass
-    elif "program_worth" in data:
+    if "program_worth" in data:
         low, high = data["program_worth"]["interval"]
         values = {"worth": data["program_worth"]["difference"], "worth low": low, "worth high": high}
         cells = {name: _share(value) for name, value in values.items()}
