@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,6 +115,21 @@ def test_table_1_says_whose_weights_are_random():
         "c": ["random weights", "untrained"],  # It has no BatchNorm.
         "d": ["as given", *twins],
     }
+
+
+def test_untrained_hosts_may_have_a_budget_of_their_own_and_have_the_map_alone_beside():
+    plan = with_choices(read_preset("cpu"), hosts=["a=timm:test_resnet(pretrained=False, size=48)"], tasks=["digits"])
+    usual, own = (
+        {run.axis["state"]: run.config for run in base.find("table1").runs(replace(plan, options={"table1": options}))}
+        for options in ({}, {"untrained_images": 48})
+    )
+    assert {config.images for config in usual.values()} == {usual["random weights"].images} != {48}
+    assert {state: config.images for state, config in own.items()} == {
+        "random weights": usual["random weights"].images,
+        "untrained": 48,
+        "untrained, BatchNorm conditioned": 48,
+    }
+    assert all("map-alone" in config.baselines for config in own.values())
 
 
 def test_what_can_not_be_told_from_guessing_is_marked():

@@ -136,7 +136,7 @@ def seeds_shown(store, experiment, runs, **changes):
 def test_the_same_seed_is_one_run_also_with_other_baselines(tmp_path):
     store, experiment = ResultStore(tmp_path), base.find("table1")
     first = seeds_shown(store, "table1", experiment.runs(tiny_plan()))
-    fewer = experiment.runs(tiny_plan(fixed={"baselines": ("map-alone",)}))
+    fewer = experiment.runs(tiny_plan(fixed={"baselines": ("linear-probe",)}))
     assert {run.name for run in fewer}.isdisjoint(run.name for run in experiment.runs(tiny_plan()))
     assert seeds_shown(store, "table1", fewer) == first
     assert {row.folder.name for row in store.rows("table1")} == {run.name for run in fewer}

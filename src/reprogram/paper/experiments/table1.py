@@ -24,8 +24,8 @@ UNTRAINED = {
 }
 BESIDE = "What to hold it against, for the hosts as given."
 CAPTION = (
-    f"Test accuracy. {OURS}: with its 95 % interval. {WORTH} {THEIRS}: table 1 of Elsayed, Goodfellow and "
-    f"Sohl-Dickstein, 2018; {MARK} marks what was recalled and not checked."
+    f"Test accuracy. {OURS}: with its 95 % interval; the list of the runs says how many images each saw. {WORTH} "
+    f"{THEIRS}: table 1 of Elsayed, Goodfellow and Sohl-Dickstein, 2018; {MARK} marks what was recalled, not checked."
 )
 
 
@@ -39,13 +39,24 @@ class Table1(Experiment):
         "for one host of six. Later work (Englert and Lazic, 2022) sets BatchNorm's statistics of random weights from "
         "one batch first, so both kinds are here."
     )
-    options: ClassVar = {"untrained": HostNames}
+    options: ClassVar = {"untrained": HostNames, "untrained_images": int}
 
     def plan(self, plan: ExperimentPlan) -> list[Planned]:
-        """Runs on every host with all kinds of weights, on every task; `untrained` names those to run untrained too."""
+        """Runs on every host with all kinds of weights, on every task.
+
+        `untrained` names the hosts to run untrained too, `untrained_images` is the budget of these runs.
+        """
+        images = plan.option("untrained_images", 0)
+        budget = {"images": images} if images else {}
         return [
             plan.planned(
-                host, task, seed, axis={"state": state}, spec=twin.format(host=spec, seed=seed), baselines=baselines
+                host,
+                task,
+                seed,
+                axis={"state": state},
+                spec=twin.format(host=spec, seed=seed),
+                baselines=baselines,
+                **(budget if state in UNTRAINED else {}),
             )
             for task in plan.tasks
             for host, spec in plan.hosts.items()
@@ -101,7 +112,8 @@ def _states(spec: str, untrained_too: bool) -> list[tuple[str, str, tuple[str, .
     state = RANDOM if host_source(spec).has_random_weights() else GIVEN
     states: list[tuple[str, str, tuple[str, ...]]] = [(state, "{host}", AS_IN_TABLE1)]
     if untrained_too and parse(spec).name != "untrained":
-        states += [(s, twin, ()) for s, twin in UNTRAINED.items() if s != CONDITIONED or _has_batchnorm(spec)]
+        twins = [(s, twin) for s, twin in UNTRAINED.items() if s != CONDITIONED or _has_batchnorm(spec)]
+        states += [(s, twin, ("map-alone",)) for s, twin in twins]
     return states
 
 
