@@ -209,7 +209,8 @@ def resume_key(model: "Reprogrammed", options: FitOptions) -> dict[str, Any]:
     from reprogram.training.losses import loss_named
 
     files = loss_named(options.loss).files_digest() if options.loss != "auto" else ""
-    map_files = model.label_map.needs(model.label_map.config)
+    # A model that was loaded needs them no more.
+    map_files = [path for path in model.label_map.needs(model.label_map.config) if path.is_file()]
     younger = {
         "augmentation": (options.augmentation, "none"),
         "precision": (options.precision, "float32"),

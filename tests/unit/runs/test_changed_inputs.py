@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import reprogram
 from helpers_runs import make_run
 from reprogram.detectors._detect import load_detector
 from reprogram.errors import ConfigError, ReprogramError
@@ -198,6 +199,16 @@ def test_an_interrupted_run_doesnt_go_on_with_another_label_map_of_the_same_spec
     one_line(error, "another contents of the label map's files")
     embeddings(file, 0)
     assert execute(made)["test"] == execute(replace(made, out=str(tmp_path / "whole")))["test"]
+
+
+def test_a_loaded_program_is_learned_further_without_the_file_of_its_label_map(tmp_path):
+    file, task = tmp_path / "names.safetensors", reprogram.load_task("digits")
+    embeddings(file, 0)
+    model = Reprogrammed.build("linear:40", task, label_map=f"text:{file}")
+    program = model.save(tmp_path / "program.safetensors")
+    file.unlink()
+    again = reprogram.load(program, host=model.host)
+    assert reprogram.fit(again, task, images=32, checkpoint=tmp_path / "c").images_seen == 30
 
 
 def _interrupted(*args, **kwargs):
