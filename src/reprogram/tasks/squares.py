@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprogram.errors import ConfigError
+from reprogram.registry import added_later
 from reprogram.tasks._split import from_arrays
 from reprogram.tasks.base import Task, TaskSource
 
@@ -21,7 +23,9 @@ class Squares(TaskSource):
 
     Each chosen cell of 9×9 pixels shows a 7×7 white square in a black frame of one pixel, so that neighbours stay
     apart. The arrangements of each number are divided among the splits (70, 10 and 20 %): no test image is ever seen
-    in training. An image may occur several times in one split, for there are only 16 arrangements of one square.
+    in training. An image may occur several times in one split, for there are only 16 arrangements of one square. With
+    `arrangements='shared'` every split draws from all arrangements, so that test images of few squares occur in
+    training too.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -33,12 +37,14 @@ class Squares(TaskSource):
             validation: number of validation images.
             test: number of test images.
             seed: decides the images.
+            arrangements: `disjoint` divides them among the splits, `shared` gives all of them to every split.
         """
 
         train: int = 20_000
         validation: int = 500
         test: int = 2_000
         seed: int = 0
+        arrangements: Literal["disjoint", "shared"] = added_later("disjoint")
 
         def __post_init__(self) -> None:
             if min(self.train, self.validation, self.test) < 1 or max(self.train, self.validation, self.test) > 10**7:
@@ -57,7 +63,7 @@ class Squares(TaskSource):
             arrangements = generator.permutation(_arrangements(count))
             ends = [round(0.7 * len(arrangements)), round(0.8 * len(arrangements))]
             for pool, rows in zip(pools, np.split(arrangements, ends), strict=True):
-                pool.append(rows)
+                pool.append(arrangements if self.config.arrangements == "shared" else rows)
         sizes = (self.config.train, self.config.validation, self.config.test)
         train, validation, test = (_draw(pool, n, generator) for pool, n in zip(pools, sizes, strict=True))
         names = tuple(str(count) for count in range(1, MOST + 1))

@@ -53,6 +53,18 @@ def test_no_squares_image_is_in_two_splits(counting):
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
+def test_shared_arrangements_come_in_every_split():
+    """All 16 pictures of one square and all 120 of two: by the coupon collector 2,000 images of each are enough."""
+    task = reprogram.load_task("squares(train=20000, validation=20000, test=20000, arrangements='shared')")
+    for count, number in ((0, 16), (1, 120)):
+        seen = [{image.tobytes() for image in images[labels == count]} for images, labels in arrays(task).values()]
+        assert len(seen[0]) == number and seen[0] == seen[1] == seen[2]
+    disjoint = reprogram.load_task("squares(train=20000, validation=20000, test=20000)")
+    assert task.train.images.shape == disjoint.train.images.shape and task.fingerprint != disjoint.fingerprint
+    named = reprogram.load_task("squares(train=20000, validation=20000, test=20000, arrangements='disjoint')")
+    assert named.fingerprint == disjoint.fingerprint
+
+
 def test_squares_are_a_function_of_the_seed():
     a, b, c = (reprogram.load_task(f"squares(train=100, validation=20, test=20, seed={s})") for s in (3, 3, 4))
     assert a.fingerprint == b.fingerprint != c.fingerprint
