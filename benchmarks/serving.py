@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = ROOT / "results/paper/runs/squares-EfficientNet_Lite0-frame-s0-82b61626/program.safetensors"
+PROGRAM = ROOT / "results/paper/runs/squares-EfficientNet_Lite0-frame-s0-94d2eb12/program.safetensors"
 OUT = ROOT / "results" / "serving"
 CORES = os.sched_getaffinity(0)
 IMAGES = 256

@@ -24,7 +24,6 @@ PAGES = {
     "src/reprogram/tasks": "reference/tasks",
     "results/ablation": "reference/ablation",
     "results/learning": "reference/learning",
-    "results/fixed-map": "reference/fixed-map",
     "results/paper": "reference/paper",
     "results/paper-discriminant": "reference/paper-discriminant",
     "results/reached": "reference/reached",

@@ -14,7 +14,6 @@ import ablation
 import compared
 import defences
 import few_shot
-import fixed_map
 import learning
 import paper
 import reached
@@ -76,7 +75,6 @@ def write(folder: Path) -> None:
         **{f"{name}.md": paper.page(name) for name in paper.INTRO},
         "ablation.md": ablation.page(),
         "few-shot.md": few_shot.page(),
-        "fixed-map.md": fixed_map.page(),
         "learning.md": learning.page(),
         "defences-measured.md": defences.page(),
         "reached.md": reached.page(),

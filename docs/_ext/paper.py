@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 INTRO = {
     "paper": (
         "The paper's experiments, run here",
-        "As in the paper the task image keeps its own size, and the host's first ten labels are read. Otherwise "
-        "loss, batch and budget differ. {doc}`../paper` says how these were run, and how they compare with the paper.",
+        "As in the paper the host's first ten labels are read, and the loss is the paper's over all labels. Digits and "
+        "photographs are shown at 36 pixels; batch and budget differ. {doc}`../paper` says how these were run, and how "
+        "they compare with the paper.",
     ),
     "paper-discriminant": (
         "The paper's experiments, with a discriminant",

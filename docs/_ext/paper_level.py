@@ -1,4 +1,7 @@
-"""The table of docs/paper.md with trained hosts beside the paper's: `python docs/_ext/paper_level.py` writes it."""
+"""The tables of docs/paper.md of its main experiment: trained hosts beside the paper's, and the same host untrained.
+
+`python docs/_ext/paper_level.py` writes them.
+"""
 
 import json
 import re
@@ -11,8 +14,11 @@ from reprogram.paper.published import MARK, TABLE1, published_task
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "paper.md"
-RESULTS = ROOT / "results" / "paper" / "next"
+RESULTS = ROOT / "results" / "paper"
+VARIANTS = ROOT / "results" / "paper-variants"
+"""Runs of the first table's tasks by other recipes, which the page shows among its runs."""
 BEGIN, END = "<!-- level: written by make results -->", "<!-- end of level -->"
+UNTRAINED_BEGIN, UNTRAINED_END = "<!-- untrained: written by make results -->", "<!-- end of untrained -->"
 
 TASKS = {"squares": "counting", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10 after JPEG"}
 HEAD = ["task", "host", "seed", "images", "batch", "by the top label alone", "95 % interval", "map alone"]
@@ -21,20 +27,31 @@ HEAD += ["worth of the program", "linear probe"]
 SHUFFLED_HEAD = ["task", "host", "seed", "images", "pixels as they are", "shuffled", "difference"]
 SHUFFLED_HEAD += ["worth of the program, shuffled"]
 PAPERS_PAIR = ("mnist", "shuffled mnist")
+UNTRAINED_HEAD = ["task", "host", "weights", "images", "by the map's labels", "by the top label alone", "map alone"]
+UNTRAINED_HEAD += ["worth of the program"]
+WEIGHTS = {"as given": "trained", "untrained": "random"}
+WEIGHTS["untrained, BatchNorm conditioned"] = "random, BatchNorm conditioned on one batch"
+"""How the page calls each state of the plan."""
 
 Cell = tuple[dict[str, Any], dict[str, Any]]
 """A run's place in the plan, and its result."""
 
 
-def cells(folder: Path = RESULTS) -> list[Cell]:
-    """The finished runs on trained hosts, by task, the best first."""
+def finished(folder: Path) -> list[Cell]:
+    """The finished runs of the first table."""
     found = []
     for planned in json.loads((folder / "plans" / "table1.json").read_text(encoding="utf-8")):
         path = folder / "runs" / planned["run"] / "result.json"
-        if planned["axis"] == {"state": "as given"} and path.exists():
+        if path.exists():
             found.append((planned, json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def cells(*folders: Path) -> list[Cell]:
+    """The finished runs on trained hosts, by task, the best first."""
+    trained = [cell for folder in folders for cell in finished(folder) if cell[0]["axis"]["state"] == "as given"]
     tasks = list(TASKS)
-    return sorted(found, key=lambda cell: (tasks.index(cell[0]["task"]), -cell[1]["test"]["accuracy"]))
+    return sorted(trained, key=lambda cell: (tasks.index(cell[0]["task"]), -cell[1]["test"]["accuracy"]))
 
 
 def table(found: list[Cell]) -> str:
@@ -104,14 +121,33 @@ def shuffled(found: list[Pair]) -> str:
     return kept.table(SHUFFLED_HEAD, rows)
 
 
-def page(text: str, folder: Path = RESULTS) -> str:
+def untrained(folder: Path = RESULTS) -> str:
+    """A line for each kind of weights of the hosts that were run untrained too, with the same seed."""
+    found = finished(folder)
+    twins = {(p["task"], p["host"], p["seed"]) for p, _ in found if p["axis"]["state"] != "as given"}
+    rows = []
+    for planned, result in found:
+        if (planned["task"], planned["host"], planned["seed"]) in twins:
+            place = list(TASKS).index(planned["task"]), planned["host"], list(WEIGHTS).index(planned["axis"]["state"])
+            test, (low, high) = result["test"], result["test"]["interval"]
+            line = [TASKS[planned["task"]], planned["host"], list(WEIGHTS.values())[place[2]]]
+            line += [f"{result['images_seen']:,}"]
+            line += [f"**{test['accuracy']:.4f}** ({low:.4f} to {high:.4f}, n = {test['n']:,})"]
+            line += [f"{result['host_shows']['top_label']['accuracy']:.4f}"]
+            line += [f"{result['baselines']['map_alone']['accuracy']:.3f}", kept.worth(result)]
+            rows.append((place, line))
+    return kept.table(UNTRAINED_HEAD, [line for _, line in sorted(rows)])
+
+
+def page(text: str, folder: Path = RESULTS, variants: Path = VARIANTS) -> str:
     """A page's text with the tables as they should be.
 
     Args:
         text: the page.
         folder: the results.
+        variants: the results of other recipes.
     """
-    found, mixed = cells(folder), pairs(folder)
+    found, mixed = cells(folder, variants), pairs(folder)
     results = [result for _, result in found] + [result for _, _, result in mixed]
     block = f"{BEGIN}\n\n{table(found)}\n\n{kept.circumstances(results)}.\n\n"
     if mixed:
@@ -120,7 +156,9 @@ def page(text: str, folder: Path = RESULTS) -> str:
         block += (
             f"The same with one fixed permutation of the task image's pixels (n = {size}):\n\n{shuffled(mixed)}\n\n"
         )
-    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block + END, text, flags=re.S)
+    text = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block + END, text, flags=re.S)
+    block = f"{UNTRAINED_BEGIN}\n\n{untrained(folder)}\n\n{UNTRAINED_END}"
+    return re.sub(f"{re.escape(UNTRAINED_BEGIN)}.*?{re.escape(UNTRAINED_END)}", lambda _: block, text, flags=re.S)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ BASELINES += ("linear probe", "direct training", "untrained", "chance", "majorit
 
 
 def folders(root: Path = RESULTS) -> list[Path]:
-    """Every folder that gets an index: results/ itself, each one in it and what renews it, and the paper's facts."""
+    """Every folder that gets an index: results/ itself, each one in it, and the paper's facts."""
     below = sorted(path for path in root.iterdir() if path.is_dir())
-    below += [path / "next" for path in below if (path / "next").is_dir()]
     facts = [path / "facts" for path in below if (path / "facts").is_dir()]
     return [root, *below, *facts]
 

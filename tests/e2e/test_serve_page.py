@@ -21,7 +21,7 @@ from helpers_serving import host, models, running
 pytestmark = pytest.mark.judge
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 EVIL = "<img src=x onerror=\"document.title='hacked'\">"
-STORED = ROOT / "results/fixed-map/squares-EfficientNet_Lite0-frame-s0-7fc862b8.safetensors"
+STORED = ROOT / "results/paper/runs/squares-EfficientNet_Lite0-frame-s0-94d2eb12/program.safetensors"
 PICTURES = ROOT / "docs" / "_static"
 
 

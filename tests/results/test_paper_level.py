@@ -3,13 +3,14 @@
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STORED = ROOT / "results" / "paper" / "next"
+STORED = [ROOT / "results" / name for name in ("paper", "paper-variants")]
 
 
 @pytest.fixture
@@ -45,10 +46,10 @@ def test_the_tables_of_the_other_experiments_are_current(monkeypatch: pytest.Mon
 def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
     """Read with other means: the run's folder says host and seed, its file the accuracy and the program's worth."""
     text = paper_level.PAGE.read_text(encoding="utf-8")
-    plan = json.loads((STORED / "plans/table1.json").read_text(encoding="utf-8"))
-    trained = {line["run"] for line in plan if line["axis"]["state"] == "as given"}
+    plans = [json.loads((folder / "plans/table1.json").read_text(encoding="utf-8")) for folder in STORED]
+    trained = {line["run"] for plan in plans for line in plan if line["axis"]["state"] == "as given"}
     stored = {}
-    for path in STORED.glob("runs/*/result.json"):
+    for path in (path for folder in STORED for path in folder.glob("runs/*/result.json")):
         if path.parent.name not in trained:
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -62,9 +63,26 @@ def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
     assert len(lines) == len(stored) and shown == pytest.approx(stored, abs=5.1e-4)
 
 
+def test_each_untrained_run_has_its_line(paper_level: ModuleType) -> None:
+    """Read with other means: a run's configuration says its host's weights, its file right answers and images."""
+    stored = set()
+    for path in STORED[0].glob("runs/*/result.json"):
+        host = tomllib.loads(path.with_name("config.toml").read_text(encoding="utf-8"))["fit"]["host"]
+        if host.startswith("untrained"):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            task = {"squares": "counting", "mnist": "MNIST"}.get(result["task"], "CIFAR-10 after JPEG")
+            weights = "random, BatchNorm conditioned on one batch" if "conditioned" in host else "random"
+            stored.add((task, weights, f"{result['images_seen']:,}", f"**{result['test']['accuracy']:.4f}**"))
+    text = paper_level.PAGE.read_text(encoding="utf-8")
+    table = text.partition(paper_level.UNTRAINED_BEGIN)[2].partition(paper_level.UNTRAINED_END)[0]
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if "n = " in line]
+    shown = {(cells[1], cells[3], cells[4], cells[5].split()[0]) for cells in lines if cells[3] != "trained"}
+    assert len(lines) == len(stored) * 3 / 2 and shown == stored and stored
+
+
 def test_each_task_has_the_range_of_the_papers_hosts(paper_level: ModuleType) -> None:
     """By hand, from table 1 of the paper."""
-    table = paper_level.table(paper_level.cells())
+    table = paper_level.table(paper_level.cells(*STORED))
     for task, said in (("counting", "0.9763 to 0.9999"), ("MNIST", "0.9496 to 0.9761"), ("CIFAR", "0.5858 to 0.6910")):
         assert re.search(rf"^\| {task}[^|]*\| \*the paper's \d\*[^|]*\|[ |]*\*{said}\*", table, re.M)
 

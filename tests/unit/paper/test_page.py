@@ -33,7 +33,7 @@ def test_the_page_names_the_runs_that_are_missing(tmp_path):
     store = ResultStore(tmp_path)
     there, missing = base.find("transfer").runs(tiny_plan(seeds=[0, 1]))
     store.write_plan("transfer", [there, missing])
-    stored = ROOT / "results" / "paper" / "runs" / "squares-MobileNet_V2-frame-s0-a1f6eced"
+    stored = ROOT / "results" / "paper" / "runs" / "squares-MobileNet_V2-frame-s0-be529038"
     shutil.copytree(stored, store.runs / there.name)
     assert store.unfinished("transfer") == [missing.name]
     text = write_page(store).read_text()
