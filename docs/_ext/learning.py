@@ -5,11 +5,12 @@ from typing import Any
 
 import kept
 
-HEAD = ["sampling", "batch", "learner", "program", "loss", "validation", "test", "worth of the program", "seeds", "n"]
-NAMES = {"efficientnet-lite0": "EfficientNet-Lite0", "tf_mobilenetv2": "MobileNetV2"}
+HEAD = ["sampling", "batch", "learner", "program", "augmentation", "loss", "validation", "test"]
+HEAD += ["worth of the program", "seeds", "n"]
+NAMES = {"efficientnet-lite0": "EfficientNet-Lite0", "tf_mobilenetv2": "MobileNetV2", "resnet18": "ResNet-18"}
 
-Varied = tuple[str, int, str, str, str]
-"""Sampling, batch, learner, program and loss."""
+Varied = tuple[str, int, str, str, str, str]
+"""Sampling, batch, learner, program, augmentation and loss."""
 
 
 def page() -> str:
@@ -18,12 +19,11 @@ def page() -> str:
     lines = ["# Fewer images for a fixed label map", ""]
     if not runs:
         return "\n".join([*lines, "*Nothing is measured yet.*", ""])
-    images = max(result["images_seen"] for _, result in runs)
     lines += [
-        f"The host's first ten labels, a frame around the task image, {images:,} training images: mean among seeds,",
-        "lowest and highest in brackets. *Validation* is the whole validation split, by which the lines are sorted; it",
-        "chooses, and the test split was looked at once in each run. *Worth*: the accuracy minus that of the label map",
-        "alone on the same images. `shuffled` with a batch of 16 and a step of 0.05 is what earlier versions did.",
+        "The host's first ten labels, a frame around the task image: mean among seeds, lowest and highest in brackets.",
+        "*Validation* is the whole validation split, by which the lines are sorted; it chooses, and the test split was",
+        "looked at once in each run. *Worth*: the accuracy minus that of the label map alone on the same images.",
+        "`shuffled` with a batch of 16 and a step of 0.05 is what earlier versions did.",
         "",
         "    reprogram sweep results/learning/grid.toml --out runs/learning --workers 2 --threads 1",
         "    python docs/_ext/kept.py learning runs/learning",
@@ -32,7 +32,8 @@ def page() -> str:
     for host, task in dict.fromkeys((config["host"], config["task"]) for config, _ in runs):
         here = [run for run in runs if (run[0]["host"], run[0]["task"]) == (host, task)]
         name = next(called for part, called in NAMES.items() if part in host)
-        lines += [f"## {name}, `{task}`", "", kept.table(HEAD, rows(here)), ""]
+        images = max(result["images_seen"] for _, result in here)
+        lines += [f"## {name}, `{task}`, {images:,} training images", "", kept.table(HEAD, rows(here)), ""]
     return "\n".join([*lines, f"{kept.circumstances([result for _, result in runs])}.", ""])
 
 
@@ -40,8 +41,8 @@ def rows(runs: list[kept.Run]) -> list[list[Any]]:
     """A line for each way to learn, the best on validation first."""
     groups: dict[Varied, list[dict[str, Any]]] = {}
     for config, result in runs:
-        varied = config["sampling"], config["batch_size"], config["learner"], config["program"], config["loss"]
-        groups.setdefault(varied, []).append(result)
+        varied = config["sampling"], config["batch_size"], config["learner"], config["program"]
+        groups.setdefault((*varied, config["augmentation"], config["loss"]), []).append(result)
     ranked = sorted(groups.items(), key=lambda item: -mean(item[1], "validation"))
     return [
         [
@@ -49,6 +50,7 @@ def rows(runs: list[kept.Run]) -> list[list[Any]]:
             batch,
             f"`{learner}`",
             f"`{program}`",
+            f"`{augmentation}`",
             f"`{loss}`",
             spread([result["validation"]["accuracy"] for result in results]),
             spread([result["test"]["accuracy"] for result in results]),
@@ -56,7 +58,7 @@ def rows(runs: list[kept.Run]) -> list[list[Any]]:
             len(results),
             f"{results[0]['test']['n']:,}",
         ]
-        for (sampling, batch, learner, program, loss), results in ranked
+        for (sampling, batch, learner, program, augmentation, loss), results in ranked
     ]
 
 

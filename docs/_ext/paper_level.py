@@ -5,6 +5,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ Cell = tuple[dict[str, Any], dict[str, Any]]
 
 
 def finished(folder: Path) -> list[Cell]:
-    """The finished runs of the first table."""
+    """The finished runs of the first table; their place also says the spec of the task, as `spec`."""
     found = []
     for planned in json.loads((folder / "plans" / "table1.json").read_text(encoding="utf-8")):
         path = folder / "runs" / planned["run"] / "result.json"
         if path.exists():
-            found.append((planned, json.loads(path.read_text(encoding="utf-8"))))
+            config = tomllib.loads(path.with_name("config.toml").read_text(encoding="utf-8"))["fit"]
+            place = {**planned, "spec": config["task"]}
+            found.append((place, json.loads(path.read_text(encoding="utf-8"))))
     return found
 
 
@@ -71,8 +74,10 @@ def row(planned: dict[str, Any], result: dict[str, Any]) -> list[Any]:
     top, alone = result["host_shows"]["top_label"], result["baselines"]["map_alone"]
     low, high = top["interval"]
     probe = result["baselines"].get("linear_probe")
-    augmentation = result.get("augmentation", "none")
-    varied = "" if augmentation == "none" else f", `{augmentation}`"
+    usual = {"augmentation": ("none",), "program": ("frame",), "canvas": ("centre", "centre(size=36)")}
+    marks = [result[name] for name, values in usual.items() if result.get(name, "none") not in values]
+    marks += ["shared"] if "arrangements='shared'" in planned["spec"] else []
+    varied = "".join(f", `{mark}`" for mark in marks)
     return [
         TASKS[planned["task"]],
         planned["host"],

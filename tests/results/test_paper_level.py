@@ -63,6 +63,22 @@ def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
     assert len(lines) == len(stored) and shown == pytest.approx(stored, abs=5.1e-4)
 
 
+def test_other_recipes_are_marked(paper_level: ModuleType) -> None:
+    """The settings of each run whose task, augmentation, program or canvas isn't the table's own stand in its line."""
+    text = paper_level.PAGE.read_text(encoding="utf-8")
+    table = text.partition(paper_level.BEGIN)[2].partition(paper_level.END)[0]
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if re.match(r"\|.*\(n = ", line)]
+    usual = {"squares", "mnist", "arrays:data/cifar10-jpeg.npz", "none", "frame", "centre", "centre(size=36)"}
+    for path in (STORED[1] / "runs").glob("*/config.toml"):
+        fit = tomllib.loads(path.read_text(encoding="utf-8"))["fit"]
+        other = {fit[name] for name in ("task", "augmentation", "program", "canvas")} - usual
+        result = json.loads(path.with_name("result.json").read_text(encoding="utf-8"))
+        marks = {"shared" if mark == "squares(arrangements='shared')" else mark for mark in other}
+        accuracy, images = f"**{result['host_shows']['top_label']['accuracy']:.4f}**", f"{result['images_seen']:,}"
+        (line,) = (cells for cells in lines if cells[6] == accuracy and cells[4].startswith(images))
+        assert set(re.findall(r"`(.*?)`", line[4])) == marks
+
+
 def test_each_untrained_run_has_its_line(paper_level: ModuleType) -> None:
     """Read with other means: a run's configuration says its host's weights, its file right answers and images."""
     stored = set()
