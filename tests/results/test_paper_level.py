@@ -53,7 +53,7 @@ def test_each_finished_run_has_its_line(paper_level: ModuleType) -> None:
         if path.parent.name not in trained:
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
-        host, seed = re.fullmatch(r"\w+?-(.*)-frame-s(\d+)-\w{8}", path.parent.name).groups()  # type: ignore[union-attr]
+        host, seed = re.fullmatch(r"\w+?-(.*)-(?:frame|fourier)-s(\d+)-\w{8}", path.parent.name).groups()  # type: ignore[union-attr]
         right, n = round(result["host_shows"]["top_label"]["accuracy"] * result["test"]["n"]), result["test"]["n"]
         worth = result["test"]["accuracy"] - result["baselines"]["map_alone"]["accuracy"]
         stored[host.replace("_", " "), seed, f"**{right / n:.4f}**"] = worth
