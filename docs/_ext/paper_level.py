@@ -27,6 +27,8 @@ HEAD += ["worth of the program", "linear probe"]
 
 SHUFFLED_HEAD = ["task", "host", "seed", "images", "pixels as they are", "shuffled", "difference"]
 SHUFFLED_HEAD += ["worth of the program, shuffled"]
+SHUFFLED = "shuffled("
+"""How the spec of a canvas begins that permutes the task image's pixels."""
 PAPERS_PAIR = ("mnist", "shuffled mnist")
 UNTRAINED_HEAD = ["task", "host", "weights", "images", "by the map's labels", "by the top label alone", "map alone"]
 UNTRAINED_HEAD += ["worth of the program"]
@@ -39,20 +41,21 @@ Cell = tuple[dict[str, Any], dict[str, Any]]
 
 
 def finished(folder: Path) -> list[Cell]:
-    """The finished runs of the first table; their place also says the spec of the task, as `spec`."""
+    """The finished runs of the first table; their place also says the specs of task and canvas, as `spec`, `canvas`."""
     found = []
     for planned in json.loads((folder / "plans" / "table1.json").read_text(encoding="utf-8")):
         path = folder / "runs" / planned["run"] / "result.json"
         if path.exists():
             config = tomllib.loads(path.with_name("config.toml").read_text(encoding="utf-8"))["fit"]
-            place = {**planned, "spec": config["task"]}
+            place = {**planned, "spec": config["task"], "canvas": config["canvas"]}
             found.append((place, json.loads(path.read_text(encoding="utf-8"))))
     return found
 
 
 def cells(*folders: Path) -> list[Cell]:
-    """The finished runs on trained hosts, by task, the best first."""
-    trained = [cell for folder in folders for cell in finished(folder) if cell[0]["axis"]["state"] == "as given"]
+    """The finished runs on trained hosts with the pixels as they are, by task, the best first."""
+    found = [cell for folder in folders for cell in finished(folder) if not cell[0]["canvas"].startswith(SHUFFLED)]
+    trained = [cell for cell in found if cell[0]["axis"]["state"] == "as given"]
     tasks = list(TASKS)
     return sorted(trained, key=lambda cell: (tasks.index(cell[0]["task"]), -cell[1]["test"]["accuracy"]))
 
@@ -96,7 +99,7 @@ Pair = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 """A run with shuffled pixels: its place in the plan, the result of the run with the pixels as they are, and its own."""
 
 
-def pairs(folder: Path = RESULTS) -> list[Pair]:
+def pairs(folder: Path = RESULTS, variants: Path = VARIANTS) -> list[Pair]:
     """The runs with shuffled pixels that are finished, and so are those without; by task, the best first."""
     path = folder / "plans" / "shuffled.json"
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -106,6 +109,9 @@ def pairs(folder: Path = RESULTS) -> list[Pair]:
             cell = found.setdefault((planned["task"], planned["host"], planned["seed"]), {"planned": planned})
             cell[planned["axis"]["pixels"]] = json.loads(result.read_text(encoding="utf-8"))
     whole = [(c["planned"], c["as they are"], c["shuffled"]) for c in found.values() if len(c) == 3]
+    for planned, result in finished(variants):
+        if planned["canvas"].startswith(SHUFFLED):
+            whole.append((planned, found[planned["task"], planned["host"], planned["seed"]]["as they are"], result))
     tasks = list(TASKS)
     return sorted(whole, key=lambda pair: (tasks.index(pair[0]["task"]), -pair[2]["test"]["accuracy"]))
 
@@ -120,6 +126,8 @@ def shuffled(found: list[Pair]) -> str:
             f"{test['accuracy']:.4f} ({test['interval'][0]:.4f} to {test['interval'][1]:.4f})"
             for test in (plain["test"], mixed["test"])
         ]
+        if plain["images_seen"] != mixed["images_seen"]:
+            accuracies[0] += f", after {plain['images_seen']:,} images"
         lost = f"{mixed['test']['accuracy'] - plain['test']['accuracy']:+.4f}"
         place = [TASKS[planned["task"]], planned["host"], planned["seed"], f"{mixed['images_seen']:,}"]
         rows.append([*place, *accuracies, lost, kept.worth(mixed)])
@@ -152,7 +160,7 @@ def page(text: str, folder: Path = RESULTS, variants: Path = VARIANTS) -> str:
         folder: the results.
         variants: the results of other recipes.
     """
-    found, mixed = cells(folder, variants), pairs(folder)
+    found, mixed = cells(folder, variants), pairs(folder, variants)
     results = [result for _, result in found] + [result for _, _, result in mixed]
     block = f"{BEGIN}\n\n{table(found)}\n\n{kept.circumstances(results)}.\n\n"
     if mixed:
