@@ -21,6 +21,7 @@ from reprogram.programs.base import Program
 from reprogram.registry import configure, format_spec
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
+from reprogram.utils.arguments import fits, said
 from reprogram.utils.files import user_path
 from reprogram.utils.images import to_png
 from reprogram.utils.text import html_table, printable, shortened
@@ -82,6 +83,10 @@ class Reprogrammed(nn.Module):
         if isinstance(task, str):
             shape = host.info.shape
             task = load_task(task, size_of_unequal=lambda: size_in_window(canvas, shape))
+        if not isinstance(task, Task):
+            raise ConfigError(f"a {type(task).__name__} is no task; give a Task, or the spec of one")
+        if not fits(seed, int):
+            raise ConfigError(f"seed={seed!r}; {said(int)} is expected")
         record = TaskRecord.of(task)
         with torch.inference_mode(False):  # What is built in that mode could never be learned.
             adapter = compose(

@@ -9,12 +9,14 @@ from reprogram.auditing.held import AnyHost, as_it_came
 from reprogram.auditing.prepare import prepare
 from reprogram.auditing.report import AuditReport
 from reprogram.sweep.cells import CellEvent
+from reprogram.utils.arguments import checked
 
 
 @overload
 def audit(host: AnyHost, *, defences: tuple[()] = (), **options: Any) -> AuditReport: ...
 @overload
 def audit(host: AnyHost, *, defences: str | Sequence[str], **options: Any) -> DefenceComparison: ...
+@checked
 def audit(
     host: AnyHost,
     *,

@@ -13,10 +13,12 @@ from reprogram.auditing.subject import Rung
 from reprogram.errors import ConfigError
 from reprogram.hosts._factory import load_host
 from reprogram.hosts.base import Host
+from reprogram.utils.arguments import checked
 from reprogram.utils.process import resolve_device
 from reprogram.utils.text import slug
 
 
+@checked
 def prepare(
     host: AnyHost,
     *,

@@ -10,6 +10,7 @@ from reprogram.detectors._checks import checked_image
 from reprogram.detectors.base import Array, Detector, Verdict
 from reprogram.errors import ConfigError, DataError
 from reprogram.registry import configure, format_spec
+from reprogram.utils.arguments import checked
 from reprogram.utils.files import exists, user_path
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ BATCH = 32
 """Images that a host is asked for at once."""
 
 
+@checked
 def load_detector(spec: str | Path | Detector) -> Detector:
     """A detector by its spec, or from the file that `Detector.save` wrote.
 
@@ -123,6 +125,7 @@ def host_answers(host: "Host", reads: str, images: Array) -> Array:
     return np.concatenate(parts)
 
 
+@checked
 def detect(
     detector: str | Path | Detector,
     images: Iterable[Any],

@@ -19,6 +19,7 @@ from reprogram.evaluation.predict import BATCH_SIZE
 from reprogram.hosts._told import told
 from reprogram.model import Reprogrammed
 from reprogram.utils import images as image_files
+from reprogram.utils.arguments import checked
 from reprogram.utils.image_files import expand
 
 MAX_DECODERS = 4
@@ -45,6 +46,7 @@ class FileAnswer:
     error: str = ""
 
 
+@checked
 def predict_files(
     model: Reprogrammed,
     images: str | Path | Iterable[str | Path],

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogram.errors import DataError
+from reprogram.utils.arguments import checked
 from reprogram.utils.finite import require_finite
 from reprogram.utils.text import html_table
 
@@ -66,6 +67,7 @@ class Evaluation:
         return html_table({**facts, "loss, nats": f"{self.loss:.4f}"})
 
 
+@checked
 def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval of a proportion.
 

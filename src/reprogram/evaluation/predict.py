@@ -13,6 +13,7 @@ from reprogram.evaluation.metrics import Evaluation, score
 from reprogram.model import Reprogrammed
 from reprogram.tasks._split import Split
 from reprogram.tasks.base import Task
+from reprogram.utils.arguments import checked
 
 BATCH_SIZE = {"cpu": 64, "cuda": 256}
 """Images of a call by the kind of device: as many as a CPU's caches hold, or as keep a GPU busy."""
@@ -112,6 +113,7 @@ def _device_of(model: Any) -> torch.device:
     return torch.device("cpu")
 
 
+@checked
 def evaluate(
     model: nn.Module | Callable[[Tensor], Tensor], data: Split | Task, *, batch_size: int | None = None
 ) -> Evaluation:

@@ -6,12 +6,14 @@ import re
 from urllib.parse import urlsplit
 
 from reprogram.errors import ConfigError
+from reprogram.utils.arguments import checked
 from reprogram.utils.text import printable
 
 _authorised: set[str] = set()
 """The names of the hosts that this process may send images to. It is never written anywhere."""
 
 
+@checked
 def authorise(*hosts: str) -> None:
     """Say, for this process, that you are authorised to send images to these hosts, and to learn on their answers.
 

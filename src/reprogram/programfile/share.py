@@ -7,9 +7,11 @@ from reprogram.errors import ConfigError
 from reprogram.programfile.card import folder_of
 from reprogram.programfile.file import read
 from reprogram.programfile.hub import Repo, endpoint, fetch, upload
+from reprogram.utils.arguments import checked
 from reprogram.utils.files import exists, read_ordinary, user_path, write_atomic
 
 
+@checked
 def push(
     program: str | Path,
     repo: str,
@@ -71,6 +73,7 @@ def read_digest(files: dict[str, bytes]) -> str:
     return text.partition("\n- digest: ")[2][:16]
 
 
+@checked
 def pull(repo: str, out: str | Path | None = None, *, download: bool = True) -> Path:
     """Fetch a program from the Hugging Face Hub, and check it as every stranger's file.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reprogram.errors import ConfigError
 from reprogram.hosts._consent import is_loopback
 from reprogram.serving.options import NAME, ServeOptions
+from reprogram.utils.arguments import checked
 from reprogram.utils.validation import given_by_script
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def collected_once() -> Iterator[None]:
         gc.unfreeze()
 
 
+@checked
 def serve(
     models: "Mapping[str, Reprogrammed]",
     *,

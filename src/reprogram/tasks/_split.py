@@ -36,6 +36,9 @@ class Split:
     labels: Int[Tensor, " n"]
 
     def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                raise DataError(f"{name} of type {type(value).__name__}; a tensor is expected: torch.as_tensor({name})")
         if self.labels.shape != self.images.shape[:1]:
             shape = tuple(self.labels.shape)
             raise DataError(f"labels of shape {shape} for {len(self.images)} images; each has one class index")
