@@ -136,16 +136,16 @@ class Battery:
             ConfigError: a choice is unknown, out of range or given twice.
         """
         own = {known.name: known for known in self.tasks}
-        kept = [own.get(name) or _users(name) for name in tasks] if tasks else list(self.tasks)
+        kept = [own.get(name) or _users(name) for name in tasks] if len(tasks) else list(self.tasks)
         unknown = [rung for rung in rungs if rung not in RUNGS]
         if unknown:
             raise ConfigError(f"no rung {unknown[0]!r}; {nearest(unknown[0], list(RUNGS))}")
         return replace(
             self,
             tasks=(*kept, *map(_users, task)),
-            rungs=tuple(rung for rung in RUNGS if rung in rungs) if rungs else self.rungs,
-            budgets=tuple(sorted(budgets)) if budgets else self.budgets,
-            seeds=tuple(seeds) if seeds else self.seeds,
+            rungs=tuple(rung for rung in RUNGS if rung in rungs) if len(rungs) else self.rungs,
+            budgets=tuple(sorted(map(int, budgets))) if len(budgets) else self.budgets,
+            seeds=tuple(map(int, seeds)) if len(seeds) else self.seeds,
             shots=self.shots if shots is None else shots,
             test_images=self.test_images if test_images is None else test_images,
         )

@@ -4,7 +4,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from reprogram.errors import ConfigError
@@ -78,9 +78,23 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(number, (int, float) if kind is float else int) and not isinstance(number, bool)
     if not isinstance(kind, type) or kind in (Any, inspect.Parameter.empty):
         return True
-    if not isinstance(value, kind) or (parts and isinstance(value, str)):  # Text isn't meant as a list of letters.
+    if kind in (Iterable, Sequence):
+        return _is_list(value, kind) and all(fits(one, part) for part in parts[:1] for one in _items(value))
+    return isinstance(value, kind)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    """Whether a value is meant as a list; text isn't meant as one of letters."""
+    if isinstance(value, str | bytes):
         return False
-    return not isinstance(value, Sequence) or all(fits(one, part) for part in parts[:1] for one in value)
+    if kind is Iterable:  # Also what has nothing but `__getitem__`, such as a data set of PyTorch.
+        return isinstance(value, Iterable) or hasattr(value, "__getitem__")
+    return isinstance(value, Sequence) or hasattr(value, "tolist")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """The items of a list; none of what is only to be read once, or made as it is read."""
+    return value if isinstance(value, Sequence) else ()
 
 
 def said(hint: Any, *, several: bool = False) -> str:

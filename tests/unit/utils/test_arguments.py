@@ -13,6 +13,14 @@ from helpers import random_task, tiny_model
 from reprogram.utils.arguments import checked
 
 
+class Indexed:
+    """What Python iterates over by index alone, such as a data set of PyTorch."""
+
+    def __getitem__(self, index: int) -> int:
+        """Three items."""
+        return [1, 2, 3][index]
+
+
 @checked
 def call(
     *words: str,
@@ -39,7 +47,7 @@ def call(
         {"number": 3}, {"number": np.int64(3)}, {"number": torch.tensor(3)}, {"share": 1}, {"share": np.float32(0.5)},
         {"flag": True}, {"names": ["x", "y"]}, {"names": ()}, {"either": "x"}, {"either": ("x",)}, {"place": None},
         {"place": Path("x")}, {"kind": "c"}, {"table": {"a": 1}}, {"things": iter([1])}, {"things": np.zeros(2)},
-        {"function": len}, {"anything": object()}, {"other": 3},
+        {"function": len}, {"anything": object()}, {"other": 3}, {"things": Indexed()}, {"names": np.array(["x", "y"])},
     ],
 )  # fmt: skip
 def test_what_the_annotations_say_is_taken(given):
@@ -62,6 +70,7 @@ def test_what_the_annotations_say_is_taken(given):
         ({"kind": 3}, "kind=3; text is expected"),
         ({"table": [1]}, "table=[1]; a dict or None is expected"),
         ({"things": 3}, "things=3; a list is expected"),
+        ({"things": "xy"}, "things='xy'; a list is expected"),
         ({"function": 3}, "function=3; a function is expected"),
         ({"other": "x"}, "others='x'; a whole number is expected"),
     ],
