@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from reprogram.errors import ConfigError
+from reprogram.utils.messages import EXPECTED
 from reprogram.utils.validation import plain
 
 P = ParamSpec("P")
@@ -16,9 +17,9 @@ R = TypeVar("R")
 UNIONS = (types.UnionType, typing.Union)
 
 WORDS = {
-    "int": ("a whole number", "whole numbers"),
-    "float": ("a number", "numbers"),
-    "bool": ("true or false", "true or false"),
+    "int": (EXPECTED["int"], "whole numbers"),
+    "float": (EXPECTED["float"], "numbers"),
+    "bool": (EXPECTED["bool"], EXPECTED["bool"]),
     "str": ("text", "text"),
     "Path": ("a path", "paths"),
     "Sequence": ("a list", "lists"),
@@ -73,28 +74,28 @@ def fits(value: Any, hint: Any) -> bool:
         return type(value) in map(type, parts)
     if kind is Callable:
         return callable(value)
-    if kind in (int, float):
+    if kind in (int, float, bool):
         number = plain(value)
-        return isinstance(number, (int, float) if kind is float else int) and not isinstance(number, bool)
+        return isinstance(number, (int, float) if kind is float else kind) and isinstance(number, bool) == (
+            kind is bool
+        )
     if not isinstance(kind, type) or kind in (Any, inspect.Parameter.empty):
         return True
     if kind in (Iterable, Sequence):
-        return _is_list(value, kind) and all(fits(one, part) for part in parts[:1] for one in _items(value))
+        return _is_list(value, kind, parts)
     return isinstance(value, kind)
 
 
-def _is_list(value: Any, kind: type) -> bool:
-    """Whether a value is meant as a list; text isn't meant as one of letters."""
+def _is_list(value: Any, kind: type, parts: tuple[Any, ...]) -> bool:
+    """Whether a value is meant as a list of such items; text isn't meant as one of letters."""
     if isinstance(value, str | bytes):
         return False
-    if kind is Iterable:  # Also what has nothing but `__getitem__`, such as a data set of PyTorch.
-        return isinstance(value, Iterable) or hasattr(value, "__getitem__")
-    return isinstance(value, Sequence) or hasattr(value, "tolist")
-
-
-def _items(value: Any) -> Iterable[Any]:
-    """The items of a list; none of what is only to be read once, or made as it is read."""
-    return value if isinstance(value, Sequence) else ()
+    if kind is Sequence and hasattr(value, "tolist"):  # An array.
+        value = value.tolist()
+    if isinstance(value, Sequence):
+        return all(fits(one, part) for part in parts[:1] for one in value)
+    # What may be read once only, and what has nothing but `__getitem__`, such as a data set of PyTorch.
+    return kind is Iterable and (isinstance(value, Iterable) or hasattr(value, "__getitem__"))
 
 
 def said(hint: Any, *, several: bool = False) -> str:
