@@ -24,6 +24,7 @@ from reprogram.tasks.base import Task
 from reprogram.utils.arguments import fits, said
 from reprogram.utils.files import user_path
 from reprogram.utils.images import to_png
+from reprogram.utils.messages import shown
 from reprogram.utils.text import html_table, printable, shortened
 
 
@@ -86,7 +87,7 @@ class Reprogrammed(nn.Module):
         if not isinstance(task, Task):
             raise ConfigError(f"a {type(task).__name__} is no task; give a Task, or the spec of one")
         if not fits(seed, int):
-            raise ConfigError(f"seed={seed!r}; {said(int)} is expected")
+            raise ConfigError(f"seed={shown(seed)}; {said(int)} is expected")
         record = TaskRecord.of(task)
         with torch.inference_mode(False):  # What is built in that mode could never be learned.
             adapter = compose(

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 import reprogram
 from helpers import random_task
 from reprogram import registry
-from reprogram.errors import ConfigError, DataError, ProgramFileError
+from reprogram.errors import ConfigError, ProgramFileError
 from reprogram.labelmaps._declared import check_declared
 from reprogram.labelmaps.base import GroupMap
 from reprogram.programs.frame import Frame
@@ -129,7 +129,7 @@ def test_gradients_that_a_caller_switched_off(tmp_path, mode):
 @pytest.mark.parametrize("data", [None, "digits", (torch.zeros(2, 3, 8, 8), torch.zeros(2))])
 def test_what_is_no_data(data):
     model = reprogram.Reprogrammed.build(reprogram.load_host("linear:32"), random_task(num_classes=3))
-    with pytest.raises(DataError, match=r"is no data; give a Task, or a Split"):
+    with pytest.raises(ConfigError, match=r"^data=.*; a Split or a Task is expected$"):  # One line, with an array too.
         reprogram.evaluate(model, data)
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_task_and_no_model():
         reprogram.fit(model, "digits", images=10)
     with pytest.raises(ConfigError, match=r"^a PosixPath is no model; give what Reprogrammed\.build or"):
         reprogram.fit(Path("learned.safetensors"), task, images=10)
-    with pytest.raises(ConfigError, match=r"^a str is no model; give what Reprogrammed\.build or"):
+    with pytest.raises(ConfigError, match=r"^model='learned\.safetensors'; a Module or a function is expected$"):
         reprogram.evaluate("learned.safetensors", task)
 
 

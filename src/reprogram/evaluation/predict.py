@@ -125,13 +125,12 @@ def evaluate(
         batch_size: images of a call; None for as many as suit the device.
 
     Raises:
-        DataError: these are no data, a score isn't finite, or the labels aren't those of the model's task.
+        ConfigError: the model can't be called, or these are no data.
+        DataError: a score isn't finite, or the labels aren't those of the model's task.
     """
     if isinstance(data, Task):
         difference = model.task.difference(data) if isinstance(model, Reprogrammed) else None
         if difference is not None:
             raise DataError(f"the model was learned for another task than {data.name}, which has {difference}")
     split = data.test if isinstance(data, Task) else data
-    if not isinstance(split, Split):
-        raise DataError(f"a {type(data).__name__} is no data; give a Task, or a Split of images and labels")
     return score(predict(model, split, batch_size=batch_size), split.labels)

@@ -27,6 +27,7 @@ from reprogram.registry import configure, find, names
 from reprogram.tasks.base import Task
 from reprogram.types import SampleSize
 from reprogram.utils.files import exists, publish, user_path
+from reprogram.utils.messages import shown
 
 Pixels = Literal["uint8", "float32"]
 """The type of the images that a file takes: levels from 0 to 255, or numbers in [0, 1]."""
@@ -166,9 +167,9 @@ def export(
 
 def _check_options(pixels: str, max_batch: int) -> None:
     if pixels not in ("uint8", "float32"):
-        raise ConfigError(f"pixels={pixels!r}; uint8 or float32 is expected")
+        raise ConfigError(f"pixels={shown(pixels)}; uint8 or float32 is expected")
     if type(max_batch) is not int or not 1 <= max_batch <= 2**16:
-        raise ConfigError(f"max_batch={max_batch!r}; 1 to 65536 images are expected")
+        raise ConfigError(f"max_batch={shown(max_batch)}; 1 to 65536 images are expected")
 
 
 def _exporter(to: str, path: Path) -> Exporter:
@@ -222,7 +223,7 @@ def _check_model(model: Reprogrammed, host_top: int) -> None:
             "host itself (--host)"
         )
     if type(host_top) is not int or not 0 <= host_top <= info.num_classes:
-        raise ConfigError(f"host_top={host_top!r}; 0 to {info.num_classes} of the host's answers can be given")
+        raise ConfigError(f"host_top={shown(host_top)}; 0 to {info.num_classes} of the host's answers can be given")
 
 
 @dataclass(frozen=True)

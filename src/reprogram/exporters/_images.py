@@ -9,6 +9,7 @@ from reprogram.registry import is_listed
 from reprogram.tasks._factory import load_task
 from reprogram.tasks.base import Task
 from reprogram.types import SampleSize
+from reprogram.utils.messages import shown
 
 SEED = 20180628
 
@@ -47,7 +48,7 @@ def images_for(
         )
     if count != "all":
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"test_images={count!r}; a whole number from 1, or 'all', is expected")
+            raise ConfigError(f"test_images={shown(count)}; a whole number from 1, or 'all', is expected")
         return loaded.test.sample(count, seed=0).images.cpu(), f"test images of {loaded.name}"
     return loaded.test.images.cpu(), f"test images of {loaded.name}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reprogram.errors import ConfigError
 from reprogram.types import Access
-from reprogram.utils.messages import nearest
+from reprogram.utils.messages import nearest, shown
 from reprogram.utils.text import html_table, printable, shortened
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ class HostInfo:
             raise ConfigError(f"host {self.id!r}: its id must be text, the spec that builds it")
         pair = isinstance(self.size, Sequence) and len(self.size) == 2
         if not pair or not all(isinstance(n, Integral) for n in (self.num_classes, self.channels, *self.size)):
-            given = f"num_classes={self.num_classes!r}, channels={self.channels!r}, size={self.size!r}"
+            given = f"num_classes={shown(self.num_classes)}, channels={shown(self.channels)}, size={shown(self.size)}"
             raise ConfigError(f"host {self.id}: {given}; whole numbers are expected, and two for size")
         numbers: dict[str, Any] = {"mean": self.mean, "std": self.std, "crop": (self.crop,)}
         for name, values in numbers.items():
             if not isinstance(values, Iterable) or not all(isinstance(value, Real) for value in values):
-                raise ConfigError(f"host {self.id}: {name}={getattr(self, name)!r}; numbers are expected")
+                raise ConfigError(f"host {self.id}: {name}={shown(getattr(self, name))}; numbers are expected")
         if any(not isinstance(name, str) for name in self.class_names or ()):
             raise ConfigError(f"host {self.id}: class_names must be texts")
 

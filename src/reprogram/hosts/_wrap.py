@@ -20,6 +20,7 @@ from reprogram.hosts._state import check_numbers
 from reprogram.hosts._trial import first_line, try_out
 from reprogram.hosts._view import evaluation
 from reprogram.types import Access
+from reprogram.utils.messages import shown
 
 AnyHost = TypeVar("AnyHost", bound=FrozenHost)
 
@@ -71,7 +72,7 @@ def wrapped(
     info = _record(size, channels, mean, std, name, licence)
     check_kind(outputs, name)
     if access is not None and access not in get_args(Access):
-        raise ConfigError(f"host {name}: access={access!r}; one of {', '.join(get_args(Access))} is expected")
+        raise ConfigError(f"host {name}: access={shown(access)}; one of {', '.join(get_args(Access))} is expected")
     names = _numbers_or_names(class_names, "class_names", name, str)
     given = module_of(classifier, name)
     check_numbers(given, name)
@@ -151,10 +152,12 @@ def _record(size: Any, channels: Any, mean: Any, std: Any, name: Any, licence: A
     pair = size if isinstance(size, tuple | list) else (size, size)
     sides = [_count(side) for side in pair]
     if len(sides) != 2 or not all(sides):
-        raise ConfigError(f"host {name}: size={size!r}; pixels from 1 to {MAX_SIZE} are expected, one number or two")
+        raise ConfigError(
+            f"host {name}: size={shown(size)}; pixels from 1 to {MAX_SIZE} are expected, one number or two"
+        )
     count = _count(channels)
     if not count:
-        raise ConfigError(f"host {name}: channels={channels!r}; a whole number from 1 to {MAX_SIZE} is expected")
+        raise ConfigError(f"host {name}: channels={shown(channels)}; a whole number from 1 to {MAX_SIZE} is expected")
     means, stds = (_numbers_or_names(values, what, name, float) for values, what in ((mean, "mean"), (std, "std")))
     return HostInfo(
         id=name,

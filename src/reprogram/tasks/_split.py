@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reprogram.errors import ConfigError, DataError
+from reprogram.utils.messages import shown
 
 SPLITS = ("train", "validation", "test")
 MAX_CLASSES = 2**15
@@ -74,7 +75,7 @@ class Split:
             ConfigError: the number or the seed makes no sense.
         """
         if type(count) is not int or count < 1:
-            raise ConfigError(f"{count!r} images; a number from 1 is expected")
+            raise ConfigError(f"{shown(count)} images; a number from 1 is expected")
         check_seed(seed)
         return self.take(stratified(self.labels, count, seed)) if count < len(self) else self
 
@@ -121,7 +122,7 @@ def check_seed(seed: object) -> None:
         ConfigError: it is another thing.
     """
     if type(seed) is not int or seed < 0:
-        raise ConfigError(f"seed={seed!r}; a whole number from 0 on is expected")
+        raise ConfigError(f"seed={shown(seed)}; a whole number from 0 on is expected")
 
 
 def check_labels(labels: Tensor, num_classes: int, where: str) -> None:

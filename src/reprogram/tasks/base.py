@@ -18,6 +18,7 @@ from reprogram.tasks._split import MAX_CLASSES, SPLITS, Split, check_labels, che
 from reprogram.types import SampleSize
 from reprogram.utils.changes import last_change
 from reprogram.utils.files import why_missing
+from reprogram.utils.messages import shown
 from reprogram.utils.text import MAX_CLASS_NAME, html_table, printable, shortened
 
 __all__ = ["SPLITS", "Split", "Task", "TaskSource", "check_labels", "from_arrays", "split_off"]
@@ -239,9 +240,9 @@ def _check_arguments(name: object, size: object, validation_fraction: object, se
     if not isinstance(name, str):
         raise ConfigError(f"name={name!r}; the task's name is text")
     if size is not None and not (type(size) is int and 1 <= size <= MAX_SIZE):
-        raise ConfigError(f"size={size!r}; 1 to {MAX_SIZE} pixels are expected, or None")
+        raise ConfigError(f"size={shown(size)}; 1 to {MAX_SIZE} pixels are expected, or None")
     if not isinstance(validation_fraction, float) or not 0 < validation_fraction < 1:
-        raise ConfigError(f"validation_fraction={validation_fraction!r}; a number between 0 and 1 is expected")
+        raise ConfigError(f"validation_fraction={shown(validation_fraction)}; a number between 0 and 1 is expected")
     check_seed(seed)
 
 

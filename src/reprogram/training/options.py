@@ -11,7 +11,7 @@ from reprogram.training.budget import EPOCHS, Budget
 from reprogram.training.checkpoint import Interval
 from reprogram.types import LossKind, Precision, SampleSize, Sampling
 from reprogram.utils.changes import digest_of_files
-from reprogram.utils.messages import nearest
+from reprogram.utils.messages import nearest, shown
 from reprogram.utils.spec import parse
 from reprogram.utils.validation import given_by_script, plain
 
@@ -174,7 +174,7 @@ def with_changes(options: FitOptions, changes: Mapping[str, Any]) -> FitOptions:
         BudgetError: a budget isn't positive.
     """
     if not isinstance(options, FitOptions):
-        raise ConfigError(f"options={str(options)[:60]!r}; FitOptions are expected, or options by their names")
+        raise ConfigError(f"options={shown(options)}; FitOptions are expected, or options by their names")
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(FitOptions)}
     values |= current_names(FitOptions, changes)
     values["checkpoint_every"] = str(plain(values["checkpoint_every"]))  # Steps may be given as a number.

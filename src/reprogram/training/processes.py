@@ -14,6 +14,7 @@ from reprogram.training.losses import loss_named, settled
 from reprogram.training.options import FitOptions
 from reprogram.utils.distributed import ProcessGroup
 from reprogram.utils.forks import can_fork, forked
+from reprogram.utils.messages import shown
 
 LEAST_IMAGES = 2
 """The fewest images of a batch for which a process more is worth what the images share."""
@@ -35,7 +36,7 @@ def num_processes(
         ConfigError: `wanted` is no whole number from 1 on.
     """
     if not isinstance(wanted, int) or wanted < 1:
-        raise ConfigError(f"processes={wanted!r}; a whole number from 1 on is expected")
+        raise ConfigError(f"processes={shown(wanted)}; a whole number from 1 on is expected")
     host, budget = model.host, options.budget
     counted = budget.host_images is not None or options.requests is not None or host.meter.total_limit is not None
     alike = host.info.access == "gradient" and host.answers is None and host.guard is None and not counted

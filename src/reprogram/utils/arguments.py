@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import EXPECTED
+from reprogram.utils.messages import EXPECTED, shown
 from reprogram.utils.validation import plain
 
 P = ParamSpec("P")
@@ -53,7 +53,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 values = list(value.values() if isinstance(value, dict) else value)
             for one in values:
                 if not fits(one, parameter.annotation):
-                    raise ConfigError(f"{name}={repr(one)[:60]}; {said(parameter.annotation)} is expected")
+                    raise ConfigError(f"{name}={shown(one)}; {said(parameter.annotation)} is expected")
         return function(*args, **kwargs)
 
     return call

@@ -1,5 +1,6 @@
 """Phrases that several error messages share."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,15 @@ EXPECTED = {
 
 MOST_NAMES = 20
 """The most known names that a message lists."""
+
+
+def shown(value: Any) -> str:
+    """A value that somebody gave, as its `repr` in one line of at most 60 characters.
+
+    Args:
+        value: anything; an array's `repr` has many lines.
+    """
+    return re.sub(r"\s*\n\s*", " ", repr(value))[:60]
 
 
 def nearest(name: str, names: "list[str] | tuple[str, ...]") -> str:
@@ -54,7 +64,7 @@ def expected_instead(errors: Sequence[Mapping[str, Any]]) -> str:
     members = [error for error in errors if path_of(error) == path_of(errors[0])]
     if len(members) > 1 and all(description(error) for error in members):
         expectations = " or ".join(str(description(error)) for error in members)
-        return f"{repr(members[0].get('input'))[:60]}; {expectations} is expected"
+        return f"{shown(members[0].get('input'))}; {expectations} is expected"
     return expected(errors[0])
 
 
@@ -75,5 +85,5 @@ def expected(error: Mapping[str, Any]) -> str:
     Args:
         error: an item of `ValidationError.errors()`.
     """
-    value, phrase = repr(error.get("input"))[:60], description(error)
+    value, phrase = shown(error.get("input")), description(error)
     return f"{value}; {phrase} is expected" if phrase else str(error["msg"]).replace("Input should", f"{value} should")

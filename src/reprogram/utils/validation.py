@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprogram.errors import ConfigError
-from reprogram.utils.messages import EXPECTED, expected_instead, nearest, path_of
+from reprogram.utils.messages import EXPECTED, expected_instead, nearest, path_of, shown
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def wrong_kind(config: Any, values: Mapping[str, Any], *, text_counts: bool = Fa
             )
             or (isinstance(value, str) and not takes_text and not text_counts)
         ):
-            return f"{name}={repr(value)[:60]}; {' or '.join(EXPECTED[kind.__name__] for kind in numbers)} is expected"
+            return f"{name}={shown(value)}; {' or '.join(EXPECTED[kind.__name__] for kind in numbers)} is expected"
     return None
 
 
