@@ -10,7 +10,7 @@ from typing import Any
 
 from reprogram.errors import ConfigError, ReprogramError
 from reprogram.registry import configure
-from reprogram.runs.config import SPECS, RunConfig, from_values, underscored
+from reprogram.runs.config import SPECS, UNNAMED, RunConfig, from_values, underscored
 from reprogram.runs.earlier import DEFAULTS_0_1, as_written, note_on_0_1, of_version_0_1
 from reprogram.sweep.cells import Cell
 from reprogram.utils.text import slug
@@ -111,10 +111,9 @@ def _tables(path: Path) -> list[dict[str, Any]]:
 
 def _cell(config: RunConfig) -> Cell:
     """A cell whose name stays when an option gets further values or another default, or when there is a new option."""
-    # They don't change the program.
-    unnamed = {"out", "device", "download", "checkpoint_every", "baselines", "cuda_graphs"}
     defaults = RunConfig(**DEFAULTS_0_1).stored()
-    changed = {name: value for name, value in config.stored(skip=unnamed).items() if value != defaults[name]}
+    named = config.stored(skip=UNNAMED - {"data"})  # Where the data lie was a part of names from the beginning.
+    changed = {name: value for name, value in named.items() if value != defaults[name]}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
     words = (slug(text)[:32] for text in (config.task, config.host, config.program))
     return Cell("-".join([*words, f"s{config.seed}", digest[:8]]), config)

@@ -62,8 +62,11 @@ class FirstClasses(TaskSource):
         kept = self.config.classes
         if kept > task.num_classes:
             raise DataError(f"task {task.name}: has {task.num_classes} classes, not {kept}; give fewer")
-        train, validation, test = (_below(getattr(task, name), kept) for name in SPLITS)
-        return replace(task, train=train, validation=validation, test=test, class_names=task.class_names[:kept])
+        name = task.name if kept == task.num_classes else f"{task.name} (first {kept} classes)"
+        train, validation, test = (_below(getattr(task, split), kept) for split in SPLITS)
+        return replace(
+            task, name=name, train=train, validation=validation, test=test, class_names=task.class_names[:kept]
+        )
 
 
 def _source(config: FirstClasses.Config) -> TaskSource:

@@ -43,10 +43,17 @@ def test_lists_are_axes(write):
 def test_trackers_of_a_run_are_no_axis(write):
     (cell,) = read_grid(write('[grid]\ntrack = ["tensorboard", "mlflow"]\n'))
     assert cell.config.track == ("tensorboard", "mlflow")
-    cells = read_grid(write('[grid]\ntrack = [["tensorboard"], ["mlflow"]]\n'))
-    assert [c.config.track for c in cells] == [("tensorboard",), ("mlflow",)]
-    names = [read_grid(write(f"[grid]\ntrack = {track}\n"))[0].name for track in ('"tensorboard"', '["tensorboard"]')]
-    assert names == [cells[0].name] * 2
+    assert read_grid(write('[grid]\ntrack = "mlflow"\n'))[0].config.track == ("mlflow",)
+    with pytest.raises(ConfigError, match="the same run"):
+        read_grid(write('[grid]\ntrack = [["tensorboard"], ["mlflow"]]\n'))
+
+
+@pytest.mark.parametrize(
+    "more", ['track = "mlflow"', "keep_answers = true", "total_queries = 9000", 'device = "cpu"', "download = true"]
+)
+def test_what_changes_no_program_changes_no_folder(more, write):
+    """A finished cell stays finished where such an option is added to its grid."""
+    assert read_grid(write(f"[grid]\n{more}\n"))[0].name == read_grid(write("[grid]\nseed = 0\n"))[0].name
 
 
 def test_baselines_vary_as_lists_of_lists(write):

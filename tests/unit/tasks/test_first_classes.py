@@ -29,13 +29,15 @@ def folder(tmp_path):
 def test_sizes_and_channels_are_those_of_the_whole_task(how, folder):
     whole = load_task(f"folder:{folder}", **how)
     first = load_task(f"first-classes(task='folder:{folder}', classes=3)", **how)
-    assert first.image_shape == whole.image_shape and first.fingerprint == whole.fingerprint
+    assert first.name == whole.name and first.image_shape == whole.image_shape
+    assert first.fingerprint == whole.fingerprint
 
 
 def test_bad_files_may_be_left_out(folder):
     (folder / "a" / "3.png").write_bytes(b"no image")
     task = load_task(f"first-classes(task='folder:{folder}?size=8')", skip_bad=True)
-    assert task.class_names == ("a", "b") and len(task.skipped) == 1 and "3.png" in task.skipped[0]
+    assert task.class_names == ("a", "b") and task.name == "folder:data (first 2 classes)"
+    assert len(task.skipped) == 1 and "3.png" in task.skipped[0]
 
 
 def test_data_lie_where_it_is_said(tmp_path):
