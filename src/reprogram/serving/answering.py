@@ -235,7 +235,7 @@ def narrowed(options: ServeOptions, shown: Shown) -> ServeOptions:
         shown: what the host shows of its scores.
     """
     if not shown.numbers or shown.floor is not None:  # Which labels lie below a floor differs from image to image.
-        return replace(options, answers="label")
+        return replace(options, answers="label", k=ServeOptions.k)
     if options.answers == "label":
         return options
     decimals = shown.round if shown.round is None else shown.round + (2 if shown.kind == "percent" else 0)

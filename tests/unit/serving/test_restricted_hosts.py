@@ -67,6 +67,11 @@ def test_a_server_that_shows_less_than_its_host_shows_less():
         assert all(entry["probability"] == round(entry["probability"], 1) for entry in answer["predictions"])
     with running(programs, answers="label") as run:
         assert "probability" not in run.post("/v1/classify?model=host", png(IMAGE)).text
+    _, programs = served("access='label'")
+    with running(programs, answers="topk", k=3) as run:  # Of the program three labels, of the host its one.
+        answer = run.post("/v1/classify?model=host&top=40", png(IMAGE)).json()
+        assert len(answer["predictions"]) == 1 and "probability" not in str(answer["predictions"])
+        assert run.post("/v1/classify?model=program", png(IMAGE)).status_code == 200
 
 
 @pytest.mark.parametrize(
