@@ -14,7 +14,7 @@ from reprogram.hosts._shown import Shown
 from reprogram.hosts._told import shown_by
 from reprogram.model import Reprogrammed
 from reprogram.serving.batcher import Outcome
-from reprogram.serving.options import ServeOptions
+from reprogram.serving.options import MOST_DECIMALS, ServeOptions
 from reprogram.serving.shared_host import SharedHost
 from reprogram.utils import images as image_files
 from reprogram.utils.photographs import as_photograph
@@ -238,7 +238,7 @@ def narrowed(options: ServeOptions, shown: Shown) -> ServeOptions:
         return replace(options, answers="label", k=ServeOptions.k)
     if options.answers == "label":
         return options
-    decimals = shown.round if shown.round is None else shown.round + (2 if shown.kind == "percent" else 0)
+    decimals = None if shown.round is None else min(shown.round + 2 * (shown.kind == "percent"), MOST_DECIMALS)
     rounds = [number for number in (options.round, decimals) if number is not None]
     labels = [options.k] if options.answers == "topk" else []
     labels += [] if shown.labels is None else [shown.labels]

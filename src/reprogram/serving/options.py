@@ -14,6 +14,9 @@ Answers = Literal["all", "scores", "topk", "label"]
 NumberKind = Literal["logits", "probabilities", "percent", "independent"]
 """The numbers that a service shows (`hosts/_shown.py`)."""
 
+MOST_DECIMALS = 12
+"""The most decimals that numbers can be rounded to."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A name under which a program is asked; it is a part of addresses."""
 
@@ -65,8 +68,8 @@ class ServeOptions:
         for name, (least, most) in limits.items():
             if not least <= (value := getattr(self, name)) <= most:
                 raise ConfigError(f"{name}={value}; a number from {least:,} to {most:,} is expected")
-        if self.round is not None and not 0 <= self.round <= 12:
-            raise ConfigError(f"round={self.round}; 0 to 12 decimals are expected")
+        if self.round is not None and not 0 <= self.round <= MOST_DECIMALS:
+            raise ConfigError(f"round={self.round}; 0 to {MOST_DECIMALS} decimals are expected")
         if not 0 <= self.noise < math.inf:
             raise ConfigError(f"noise={self.noise}; 0 or a positive standard deviation is expected")
         for name in ("rate", "stop_within"):

@@ -33,6 +33,7 @@ CASES = {
     "access='topk', k=3": (3, 12, ["probabilities", "labels"]),
     "access='topk', k=3, round=2": (3, 2, ["probabilities", "labels"]),
     "access='topk', k=3, floor=0.01": (1, None, ["labels"]),
+    "access='scores', kind='percent', round=12": (16, 12, ["probabilities", "labels"]),
     "access='scores', round=1": (16, 1, ["probabilities", "labels"]),
 }
 
