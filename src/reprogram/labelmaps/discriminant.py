@@ -25,6 +25,7 @@ PAUSE = 16
 fit costs as much as updating the statistics with a few times as many."""
 
 MAX_LOG_TEMPERATURE = 20.0
+"""The largest |log T| that is divided by; long steps of a learner may lead beyond it."""
 
 NEVER = -3e4
 """The bias of a class of which no image was seen: far below what scores come to, and finite in half precision too."""
@@ -184,19 +185,19 @@ class Discriminant(MatrixMap):
         shrunk.diagonal().add_(max(shrinkage * trace / size, LEAST_VARIANCE))
         return shrunk
 
-    def validate(self) -> None:
-        """Refuse a temperature that is too small or too large to divide by."""
-        if not self.log_temperature.abs() < MAX_LOG_TEMPERATURE:
-            raise ConfigError("label map discriminant: the temperature lies outside what learning comes to")
+    @property
+    def _temperature(self) -> Float[Tensor, "1"]:
+        """T; whatever it is, the class of the largest score stays the same."""
+        return self.log_temperature.clamp(-MAX_LOG_TEMPERATURE, MAX_LOG_TEMPERATURE).exp()
 
     def effective(self) -> Float[Tensor, "k K"]:
         """The weights Σ⁻¹ (μ_i - μ) / T in row i."""
-        return self.matrix / self.log_temperature.exp()
+        return self.matrix / self._temperature
 
     def _biases(self, dtype: torch.dtype) -> Float[Tensor, " k"]:
         """The biases / T, finite in the type of the scores too."""
         limit = torch.finfo(dtype).max
-        return (self.bias / self.log_temperature.exp()).clamp(-limit, limit).to(dtype)
+        return (self.bias / self._temperature).clamp(-limit, limit).to(dtype)
 
     def run(self, scores: Float[Tensor, "b K"]) -> Float[Tensor, "b k"]:
         """Compute the score of each class by the formula of `Discriminant`."""

@@ -164,6 +164,21 @@ def test_with_a_program_it_learns_and_is_saved(tmp_path):
         assert torch.equal(again(images), model(images))
 
 
+@pytest.mark.parametrize("steps", [-200.0, 200.0])
+def test_long_steps_of_the_temperature_lose_no_program(steps, tmp_path):
+    """Steps of one length, as of normalized-sgd, may lead to a temperature that no number could be divided by."""
+    task = random_task(n=(60, 20, 20))
+    model = tiny_model(task, program="frame", label_map="discriminant(images=60)")
+    reprogram.fit(model, task, images=60)
+    with torch.no_grad():
+        before = model(task.test.images)
+        model.label_map.log_temperature += steps
+        after = model(task.test.images)
+        again = reprogram.load(model.save(tmp_path / "program.safetensors"), host=model.host)
+        assert torch.equal(again(task.test.images), after)
+    assert after.isfinite().all() and torch.equal(after.argmax(1), before.argmax(1))
+
+
 def test_without_a_program_it_is_enough_by_itself():
     task = random_task(n=(60, 20, 20))
     model = tiny_model(task, program="none", label_map="discriminant(images=60)")
