@@ -7,7 +7,12 @@ import kept
 
 HEAD = ["sampling", "batch", "learner", "canvas", "program", "augmentation", "loss", "validation", "test"]
 HEAD += ["worth of the program", "seeds", "n"]
-NAMES = {"efficientnet-lite0": "EfficientNet-Lite0", "tf_mobilenetv2": "MobileNetV2", "resnet18": "ResNet-18"}
+NAMES = {
+    "efficientnet-lite0": "EfficientNet-Lite0",
+    "tf_mobilenetv2": "MobileNetV2",
+    "resnet18": "ResNet-18",
+    "squeezenet1_0": "SqueezeNet",
+}
 
 Varied = tuple[str, int, str, str, str, str, str]
 """Sampling, batch, learner, canvas, program, augmentation and loss."""
@@ -32,7 +37,7 @@ def page() -> str:
     ]
     for host, task in dict.fromkeys((config["host"], config["task"]) for config, _ in runs):
         here = [run for run in runs if (run[0]["host"], run[0]["task"]) == (host, task)]
-        name = next(called for part, called in NAMES.items() if part in host)
+        name = next((called for part, called in NAMES.items() if part in host), host)
         images = max(result["images_seen"] for _, result in here)
         lines += [f"## {name}, `{task}`, {images:,} training images", "", kept.table(HEAD, rows(here)), ""]
     return "\n".join([*lines, f"{kept.circumstances([result for _, result in runs])}.", ""])
