@@ -1,7 +1,7 @@
 """What turned and mirrored training squares show of the test: `python results/paper/turned_arrangements.py FOLDER...`.
 
-A folder is that of a run on `squares`, with its `predictions.csv`. The splits share no arrangement, but a test image may
-be a turned or mirrored training image. For each run: accuracy on those test images, and on the others.
+A folder is that of a run on `squares`, with its `predictions.csv`. The splits share no arrangement, but a test image
+may be a turned or mirrored training image. For each run: accuracy on those test images, and on the others.
 """
 
 import csv
@@ -38,7 +38,8 @@ def main(folders: list[Path]) -> None:
     for folder in folders:
         with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
             right = np.array([row["program"] == row["label"] for row in csv.DictReader(file)])
-        print(f"{folder.name}: {right[known].mean():.4f} of these are right, and {right[~known].mean():.4f} of the others")
+        of_these, of_others = right[known].mean(), right[~known].mean()
+        print(f"{folder.name}: {of_these:.4f} of these are right, and {of_others:.4f} of the others")
 
 
 if __name__ == "__main__":
