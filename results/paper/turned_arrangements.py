@@ -31,6 +31,9 @@ def orbit(arrangement: NDArray[np.bool_]) -> set[bytes]:
 
 def main(folders: list[Path]) -> None:
     """Print a line for each run."""
+    for folder in folders:
+        if not (folder / "predictions.csv").is_file():
+            sys.exit(f"{folder}: no predictions.csv there; give folders of finished runs on squares")
     task = Squares(Squares.Config()).load()
     shown = set().union(*(orbit(one) for one in np.unique(cells(task.train), axis=0)))
     known = np.array([one.tobytes() in shown for one in cells(task.test)])
