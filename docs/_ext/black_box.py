@@ -237,11 +237,11 @@ def _rung(run: kept.Run) -> str:
 
 
 def _task(config: dict[str, Any]) -> str:
-    return next(name for name in TASKS if name in config["task"])
+    return next((name for name in TASKS if name in config["task"]), config["task"])
 
 
 def _host(config: dict[str, Any]) -> str:
-    return next(name for host, name in HOSTS.items() if host in config["host"])
+    return next((name for host, name in HOSTS.items() if host in config["host"]), config["host"])
 
 
 def _arm(config: dict[str, Any]) -> str:

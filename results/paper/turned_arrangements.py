@@ -1,7 +1,8 @@
 """What turned and mirrored training squares show of the test: `python results/paper/turned_arrangements.py FOLDER...`.
 
 A folder is that of a run on `squares`, with its `predictions.csv`. The splits share no arrangement, but a test image
-may be a turned or mirrored training image. For each run: accuracy on those test images, and on the others.
+may be a turned or mirrored training image. For each run: accuracy on those test images, on the others, and on
+pictures of a single square.
 """
 
 import csv
@@ -12,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprogram.tasks.base import Split
-from reprogram.tasks.squares import Squares
-
-CELL = 9
-"""Pixels a side of a cell; the middle pixel of a cell is white where it holds a square."""
+from reprogram.tasks.squares import CELL, Squares
 
 
 def cells(split: Split) -> NDArray[np.bool_]:
-    """Which cells hold a square: n × 4 × 4."""
+    """Which cells hold a square, as their middle pixels say: n × 4 × 4."""
     return split.images[:, 0, CELL // 2 :: CELL, CELL // 2 :: CELL].numpy() > 0
 
 
@@ -38,11 +36,14 @@ def main(folders: list[Path]) -> None:
     shown = set().union(*(orbit(one) for one in np.unique(cells(task.train), axis=0)))
     known = np.array([one.tobytes() in shown for one in cells(task.test)])
     print(f"{known.sum():,} of {len(known):,} test images are turned or mirrored training images")
+    single = cells(task.test).sum(axis=(1, 2)) == 1
+    print(f"{(known & single).sum()} of the {single.sum()} test images of one square are among them")
     for folder in folders:
         with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
             right = np.array([row["program"] == row["label"] for row in csv.DictReader(file)])
-        of_these, of_others = right[known].mean(), right[~known].mean()
-        print(f"{folder.name}: {of_these:.4f} of these are right, and {of_others:.4f} of the others")
+        of_these, of_others, of_single = (right[chosen].mean() for chosen in (known, ~known, single))
+        print(f"{folder.name}: right are {of_these:.4f} of these, {of_others:.4f} of the others, ", end="")
+        print(f"{of_single:.4f} of those of one square")
 
 
 if __name__ == "__main__":
