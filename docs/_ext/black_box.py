@@ -160,7 +160,7 @@ def _run_row(config: dict[str, Any], result: dict[str, Any]) -> list[str]:
         below, above = gain["interval"]
         over = f"{gain['difference']:+.3f} ({below:+.3f} to {above:+.3f}) over {gain['over'].replace('_', '-')}"
     return [
-        f"{TASKS[_task(config)]}, {_host(config)}, {_rung((config, result))}",
+        f"{TASKS.get(_task(config), _task(config))}, {_host(config)}, {_rung((config, result))}",
         f"{result['splits']['train']:,}",
         f"{_asked((config, result)):,}",
         f"`{config['program']}`",
