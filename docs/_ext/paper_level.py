@@ -27,8 +27,11 @@ HEAD += ["worth of the program", "linear probe"]
 
 SHUFFLED_HEAD = ["task", "host", "seed", "images", "pixels as they are", "shuffled", "difference"]
 SHUFFLED_HEAD += ["worth of the program, shuffled"]
-SHUFFLED = "shuffled("
-"""How the spec of a canvas begins that permutes the task image's pixels."""
+SHUFFLED, CENTRED = "shuffled(", "centre("
+"""How the spec of a canvas begins that permutes the task image's pixels, and of one that leaves them."""
+RECIPE = ["task", "host_fingerprint", "seed", "images_seen", "canvas", "program", "label_map", "learner", "batch_size"]
+RECIPE += ["augmentation", "loss"]
+"""What of a result was chosen, and not measured."""
 PAPERS_PAIR = ("mnist", "shuffled mnist")
 UNTRAINED_HEAD = ["task", "host", "weights", "images", "by the map's labels", "by the top label alone", "map alone"]
 UNTRAINED_HEAD += ["worth of the program"]
@@ -100,7 +103,10 @@ Pair = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def pairs(folder: Path = RESULTS, variants: Path = VARIANTS) -> list[Pair]:
-    """The runs with shuffled pixels that are finished, and so are those without; by task, the best first."""
+    """The runs with shuffled pixels that are finished, and so are those without; by task, the best first.
+
+    A run by another recipe has beside it the run by that recipe where there is one, else the run of the preset.
+    """
     path = folder / "plans" / "shuffled.json"
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     for planned in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
@@ -109,11 +115,19 @@ def pairs(folder: Path = RESULTS, variants: Path = VARIANTS) -> list[Pair]:
             cell = found.setdefault((planned["task"], planned["host"], planned["seed"]), {"planned": planned})
             cell[planned["axis"]["pixels"]] = json.loads(result.read_text(encoding="utf-8"))
     whole = [(c["planned"], c["as they are"], c["shuffled"]) for c in found.values() if len(c) == 3]
-    for planned, result in finished(variants):
+    others = finished(variants)
+    for planned, result in others:
         if planned["canvas"].startswith(SHUFFLED):
-            whole.append((planned, found[planned["task"], planned["host"], planned["seed"]]["as they are"], result))
+            plain = found[planned["task"], planned["host"], planned["seed"]]["as they are"]
+            whole.append((planned, next((r for _, r in others if _same_but_pixels(r, result)), plain), result))
     tasks = list(TASKS)
     return sorted(whole, key=lambda pair: (tasks.index(pair[0]["task"]), -pair[2]["test"]["accuracy"]))
+
+
+def _same_but_pixels(plain: dict[str, Any], mixed: dict[str, Any]) -> bool:
+    """Whether one result differs from the other by nothing that was chosen but that its pixels aren't shuffled."""
+    centred = {**mixed, "canvas": mixed["canvas"].replace(SHUFFLED, CENTRED)}
+    return all(plain[name] == centred[name] for name in RECIPE)
 
 
 def shuffled(found: list[Pair]) -> str:

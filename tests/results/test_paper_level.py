@@ -86,6 +86,23 @@ def test_each_run_with_shuffled_pixels_has_its_line(paper_level: ModuleType) -> 
         assert float(cells[7]) == pytest.approx(result["test"]["accuracy"] - float(cells[5].split()[0]), abs=1e-4)
 
 
+def test_shuffled_run_has_beside_it_the_same_run_with_the_pixels_as_they_are(paper_level: ModuleType) -> None:
+    """Two runs are the same where no line of their configurations differs, but for canvas and output folder."""
+    by_recipe: dict[str, dict[str, float]] = {}
+    for path in (path for folder in STORED for path in folder.glob("runs/*/config.toml")):
+        lines = path.read_text(encoding="utf-8").replace("shuffled(", "centre(").splitlines()
+        result = json.loads(path.with_name("result.json").read_text(encoding="utf-8"))
+        kind = "shuffled" if is_shuffled(path.parent) else "as they are"
+        recipe = "\n".join(line for line in lines if not line.startswith(("out =", "baselines =")))
+        by_recipe.setdefault(recipe, {})[kind] = result["test"]["accuracy"]
+    text = paper_level.PAGE.read_text(encoding="utf-8")
+    table = text.partition(paper_level.SHUFFLED_HEAD[5])[2].partition(paper_level.END)[0]
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.count(" to ") == 3]
+    shown = {cells[6].split()[0]: cells[5].split()[0] for cells in lines if " after " not in cells[5]}
+    pairs = {f"{pair['shuffled']:.4f}": f"{pair['as they are']:.4f}" for pair in by_recipe.values() if len(pair) == 2}
+    assert shown == pairs
+
+
 def test_other_recipes_are_marked(paper_level: ModuleType) -> None:
     """The settings of each run whose task, augmentation, program or canvas isn't the table's own stand in its line."""
     text = paper_level.PAGE.read_text(encoding="utf-8")
